@@ -1,0 +1,58 @@
+"""Which form of a layer to trace: the fast one for the backend at hand, or the plain one.
+
+Fast forms compute the same function as the plain ones and allow the same JAX transformations. Environment variables:
+
+- `JAXNETS_PLAIN`: names of fast forms to switch off, separated by commas (`convolution,pooling`), or `all`.
+- `JAXNETS_PLATFORM`: `cpu`, `gpu` or `tpu`, when tracing for another platform than the default one.
+"""
+
+from __future__ import annotations
+
+import os
+
+import jax
+
+FAST_PATHS = ("attention", "convolution", "embedding", "lstm", "gru", "pooling")
+"""The names that `JAXNETS_PLAIN` accepts."""
+
+_PLATFORMS = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "rocm": "gpu", "tpu": "tpu"}
+
+
+def platform() -> str:
+    """Return `"cpu"`, `"gpu"` or `"tpu"`: where a function traced now will run.
+
+    The environment variable `JAXNETS_PLATFORM` if set, else the platform of `jax.default_device`, else JAX's default
+    backend.
+
+    Raises:
+        ValueError: if `JAXNETS_PLATFORM` is set to something else.
+
+    Example:
+        >>> platform() in ("cpu", "gpu", "tpu")
+        True
+    """
+    chosen = os.environ.get("JAXNETS_PLATFORM")
+    if chosen is not None:
+        if chosen not in _PLATFORMS:
+            raise ValueError(f"JAXNETS_PLATFORM must be one of {sorted(_PLATFORMS)}, got {chosen!r}")
+        return _PLATFORMS[chosen]
+    device = jax.config.jax_default_device
+    name = device if isinstance(device, str) else jax.default_backend() if device is None else device.platform
+    return _PLATFORMS.get(name, name)
+
+
+def fast_path(name: str, *platforms: str) -> bool:
+    """Say whether the fast form `name`, which exists on `platforms`, is to be used in a function traced now.
+
+    Raises:
+        ValueError: if `JAXNETS_PLAIN` holds a name that no fast form has.
+
+    Example:
+        >>> fast_path("convolution", "no such platform")
+        False
+    """
+    plain = {word.strip() for word in os.environ.get("JAXNETS_PLAIN", "").split(",")} - {""}
+    unknown = plain - {*FAST_PATHS, "all"}
+    if unknown:
+        raise ValueError(f"JAXNETS_PLAIN may hold {', '.join(FAST_PATHS)} or all, got {sorted(unknown)}")
+    return platform() in platforms and not plain & {name, "all"}

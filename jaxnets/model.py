@@ -1,0 +1,56 @@
+"""The one interface that training, checkpoints, export and the model zoo see: `Model(init, apply)`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxnets.layer import locate_errors
+from jaxnets.spec import Spec, init
+from jaxnets.types import Key, Params, State
+
+
+class Model(NamedTuple):
+    """A network as two pure functions.
+
+    Attributes:
+        init: `init(key, *, dtype=float32) -> (params, state)`, two nested dicts of arrays.
+        apply: `apply(params, state, inputs, *, key=None, train) -> (outputs, new_state)`. `train` says whether
+            dropout drops and batch norm uses the batch; `key` is needed only where something is random.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxnets import nn
+        >>> def apply(params, state, x, *, key=None, train):
+        ...     return nn.linear(params["fc"], x), state
+        >>> model = make_model({"fc": nn.linear_spec(3, 2)}, apply)
+        >>> params, state = model.init(jax.random.key(0))
+        >>> outputs, state = model.apply(params, state, jnp.ones((5, 3)), train=False)
+        >>> outputs.shape
+        (5, 2)
+    """
+
+    init: Callable[..., tuple[Params, State]]
+    apply: Callable[..., tuple[Any, State]]
+
+
+def make_model(spec: Spec, apply: Callable[..., tuple[Any, State]]) -> Model:
+    """Make a `Model` of a spec and the function that runs it; errors in it name the path of the layer.
+
+    Args:
+        spec: a nested dict or list of `ArraySpec`s.
+        apply: `apply(params, state, inputs, *, key=None, train) -> (outputs, new_state)`.
+
+    Returns:
+        The model. See `Model` for an example.
+    """
+
+    @functools.wraps(apply)
+    def located_apply(
+        params: Params, state: State, inputs: Any, *, key: Key | None = None, train: bool
+    ) -> tuple[Any, State]:
+        with locate_errors(params):
+            return apply(params, state, inputs, key=key, train=train)
+
+    return Model(init=functools.partial(init, spec), apply=located_apply)

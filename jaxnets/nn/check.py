@@ -1,0 +1,52 @@
+"""Checks that layers share: each says what came, what was expected and what to write instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxnets.types import Array, Key
+
+
+def check_features(layer_name: str, x: Array, features: int, kernel: Array) -> None:
+    """Raise ValueError unless the last axis of `x` has `features` entries; `kernel` is named in the message."""
+    if x.ndim == 0 or x.shape[-1] != features:
+        raise ValueError(
+            f"{layer_name}: last axis must be {features} (kernel {list(kernel.shape)}), got x {list(x.shape)}"
+        )
+
+
+def check_floating(layer_name: str, x: Array) -> None:
+    """Raise TypeError unless `x` is an array of floating-point numbers."""
+    if not hasattr(x, "dtype"):
+        raise TypeError(f"{layer_name}: x must be an array, got {type(x).__name__}; write jnp.asarray(x)")
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"{layer_name}: x must be floating point, got {x.dtype}; write x.astype(jnp.float32)")
+
+
+def check_rate(layer_name: str, rate: float) -> None:
+    """Raise ValueError unless `rate`, the probability to drop, is in [0, 1]."""
+    if not 0 <= rate <= 1:
+        raise ValueError(f"{layer_name}: rate is the probability to drop and must be in [0, 1], got {rate}")
+
+
+def require_key(layer_name: str, key: Key | None, reason: str) -> Key:
+    """Return `key`, or raise ValueError that says what to pass."""
+    if key is None:
+        raise ValueError(f"{layer_name}: {reason} needs a random key; pass key=subkey(key, '<name of this layer>')")
+    return key
+
+
+def flatten_leading(x: Array, trailing: int = 1) -> tuple[Array, tuple[int, ...]]:
+    """Reshape `[..., *trailing]` to `[n, *trailing]`, and return the leading shape to restore it with.
+
+    Products and reductions over one leading axis have the fastest backward pass on every backend.
+    """
+    leading = x.shape[: x.ndim - trailing]
+    return x.reshape((-1, *x.shape[x.ndim - trailing :])) if len(leading) != 1 else x, leading
+
+
+def match_dtype(x: Array, *arrays: Any) -> tuple[Any, ...]:
+    """Cast parameters to the dtype of the input, which decides the precision of a layer and of its result."""
+    return tuple(None if array is None else jnp.asarray(array, x.dtype) for array in arrays)

@@ -1,0 +1,187 @@
+"""Specs: networks described as data, before any array exists.
+
+A spec is a nested dict or list whose leaves are `ArraySpec`s. Initialization, parameter counts, PyTorch's starting
+values and repeated blocks are all functions of that tree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.random import subkey
+from jaxnets.types import Array, DTypeLike, Initializer, Key, Params, State
+
+Spec: TypeAlias = Any
+"""A nested dict or list with `ArraySpec`s at its leaves."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ArraySpec:
+    """One array of a network: its shape, how it starts, and what it is.
+
+    Attributes:
+        shape: the array's shape.
+        initializer: a function `(key, shape, dtype) -> array`, as those of `jax.nn.initializers`.
+        dtype: the array's dtype; None takes the one given to `init` (state: at least float32).
+        axes: one logical name an axis, such as `("in", "out")`, from which shardings are made.
+        is_state: True for arrays that the network updates itself (running statistics, caches) and that no
+            optimizer touches.
+        torch_initializer: how PyTorch starts the same array, where it differs; see `torch_defaults`.
+
+    Example:
+        >>> import jax
+        >>> spec = {"gain": ArraySpec((3,), jax.nn.initializers.ones)}
+        >>> params, state = init(spec, jax.random.key(0))
+        >>> params["gain"]
+        Array([1., 1., 1.], dtype=float32)
+    """
+
+    shape: tuple[int, ...]
+    initializer: Initializer
+    dtype: DTypeLike | None = None
+    axes: tuple[str | None, ...] = ()
+    is_state: bool = False
+    torch_initializer: Initializer | None = None
+
+    def __post_init__(self) -> None:
+        if any(not isinstance(size, int) or size < 0 for size in self.shape):
+            raise ValueError(f"shape must hold non-negative integers, got {self.shape}")
+        if self.axes and len(self.axes) != len(self.shape):
+            raise ValueError(f"axes must name each axis of shape {self.shape} once, got {self.axes}")
+
+
+def init(spec: Spec, key: Key, *, dtype: DTypeLike = jnp.float32) -> tuple[Params, State]:
+    """Make the parameters and the state that a spec describes.
+
+    Every array's key is folded from `key` by the names on its path (list positions by number), so the values of one
+    layer do not depend on which other layers there are, and `init(spec["fc1"], subkey(key, "fc1"))` gives the same
+    arrays as `init(spec, key)` has under `"fc1"`.
+
+    Args:
+        spec: a nested dict or list with `ArraySpec`s at its leaves.
+        key: a typed PRNG key.
+        dtype: the dtype of parameters whose spec names none. State without a dtype is float32, or float64 with it.
+
+    Returns:
+        `(params, state)`. `params` has the spec's structure with the state left out. `state` keeps only the names
+        under which there is state; in lists, positions without state hold `{}`.
+
+    Raises:
+        TypeError: if the spec holds something that is not a dict, a list or an `ArraySpec`, with its path.
+
+    Example:
+        >>> import jax
+        >>> from jaxnets import nn
+        >>> spec = {"fc": nn.linear_spec(8, 4), "bn": nn.batch_norm_spec(4)}
+        >>> params, state = init(spec, jax.random.key(0))
+        >>> params["fc"]["kernel"].shape, sorted(params["bn"]), sorted(state)
+        ((8, 4), ['bias', 'scale'], ['bn'])
+    """
+    pair = _init_node(spec, key, dtype, path="")
+    if isinstance(spec, ArraySpec):
+        return ({}, pair) if spec.is_state else (pair, {})
+    return pair
+
+
+def _init_node(spec: Spec, key: Key, dtype: DTypeLike, path: str) -> Any:
+    """The array of a leaf; for a dict or list the pair (params, state)."""
+    if isinstance(spec, ArraySpec):
+        default = jnp.promote_types(dtype, jnp.float32) if spec.is_state else dtype
+        return spec.initializer(key, spec.shape, default if spec.dtype is None else spec.dtype)
+    if isinstance(spec, dict):
+        items: Any = spec.items()
+    elif isinstance(spec, list | tuple):
+        items = enumerate(spec)
+    else:
+        raise TypeError(f"a spec holds dicts, lists and ArraySpecs, got {type(spec).__name__} at '{path or '/'}'")
+    params: dict[Any, Any] = {}
+    state: dict[Any, Any] = {}
+    for name, child in items:
+        value = _init_node(child, subkey(key, name), dtype, f"{path}/{name}" if path else str(name))
+        if isinstance(child, ArraySpec):
+            (state if child.is_state else params)[name] = value
+        else:
+            params[name] = value[0]
+            if not isinstance(spec, dict) or jax.tree.leaves(value[1]):
+                state[name] = value[1]
+    if isinstance(spec, dict):
+        return params, state
+    has_state = bool(jax.tree.leaves(state))
+    return [params.get(i, {}) for i in range(len(spec))], [state.get(i, {}) for i in range(len(spec)) if has_state]
+
+
+def count_parameters(spec: Spec) -> int:
+    """Count the parameters that a spec describes; state does not count.
+
+    Example:
+        >>> from jaxnets import nn
+        >>> count_parameters({"fc1": nn.linear_spec(784, 100), "fc2": nn.linear_spec(100, 10)})
+        79510
+    """
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(spec) if not leaf.is_state)
+
+
+def torch_defaults(spec: Spec) -> Spec:
+    """Return the same spec with every array started as PyTorch starts it.
+
+    Linear and convolution kernels and biases are drawn from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), recurrent weights
+    from U(-1/sqrt(hidden), 1/sqrt(hidden)), embeddings from N(0, 1): the distributions are PyTorch's, the random
+    numbers are not.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxnets import nn
+        >>> params, _ = init(torch_defaults(nn.linear_spec(100, 10)), jax.random.key(0))
+        >>> bool(jnp.all(jnp.abs(params["bias"]) <= 0.1)), bool(jnp.any(params["bias"] != 0))
+        (True, True)
+    """
+    return jax.tree.map(
+        lambda leaf: dataclasses.replace(leaf, initializer=leaf.torch_initializer or leaf.initializer), spec
+    )
+
+
+def repeat_spec(spec: Spec, count: int) -> Spec:
+    """Describe `count` blocks of the same form with their arrays stacked along a new first axis.
+
+    Each block is initialized from its own key (`subkey(key, i)` on every array). Run the blocks with
+    `jaxnets.repeat`, which compiles the block once, however many there are.
+
+    Args:
+        spec: the spec of one block.
+        count: how many blocks.
+
+    Returns:
+        A spec whose arrays have shape `[count, ...]` and the logical axis `"layers"` in front.
+
+    Example:
+        >>> import jax
+        >>> from jaxnets import nn
+        >>> params, _ = init(repeat_spec(nn.linear_spec(4, 4), 3), jax.random.key(0))
+        >>> params["kernel"].shape
+        (3, 4, 4)
+    """
+    if count < 1:
+        raise ValueError(f"repeat_spec: count must be at least 1, got {count}")
+    return jax.tree.map(lambda leaf: _repeat_array(leaf, count), spec)
+
+
+def _repeat_array(leaf: ArraySpec, count: int) -> ArraySpec:
+    def stacked(initializer: Initializer) -> Initializer:
+        def initialize(key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+            keys = jax.vmap(lambda i: subkey(key, i))(jnp.arange(count))
+            return jax.vmap(lambda k: initializer(k, shape[1:], dtype))(keys)
+
+        return initialize
+
+    return dataclasses.replace(
+        leaf,
+        shape=(count, *leaf.shape),
+        axes=("layers", *leaf.axes) if leaf.axes else (),
+        initializer=stacked(leaf.initializer),
+        torch_initializer=None if leaf.torch_initializer is None else stacked(leaf.torch_initializer),
+    )

@@ -1,0 +1,25 @@
+"""The types that annotations across the library share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import jax
+from jax.typing import ArrayLike, DTypeLike
+
+Array: TypeAlias = jax.Array
+Key: TypeAlias = jax.Array
+"""A typed PRNG key, as `jax.random.key(0)` makes it."""
+PyTree: TypeAlias = Any
+"""Any nesting of dicts, lists, tuples and NamedTuples with arrays at its leaves."""
+Params: TypeAlias = Any
+"""A nested dict or list of parameter arrays."""
+State: TypeAlias = Any
+"""A nested dict or list of arrays that a model updates itself, such as batch statistics."""
+Initializer: TypeAlias = Callable[..., Array]
+"""A function `(key, shape, dtype) -> array`, as those of `jax.nn.initializers`."""
+Padding: TypeAlias = str | int | Sequence[int | tuple[int, int]]
+"""`"SAME"`, `"VALID"`, one number for all sides, or for each axis a number or a pair (before, after)."""
+
+__all__ = ["Array", "ArrayLike", "DTypeLike", "Initializer", "Key", "Padding", "Params", "PyTree", "State"]

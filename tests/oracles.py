@@ -1,0 +1,79 @@
+"""Comparison with independent implementations, values and gradients in one call."""
+
+from __future__ import annotations
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+
+torch.set_num_threads(1)
+
+
+def to_torch(tree, requires_grad=False):
+    """The same tree with every array as a torch tensor."""
+
+    def convert(array):
+        tensor = torch.tensor(np.asarray(array))
+        return tensor.requires_grad_() if requires_grad and tensor.is_floating_point() else tensor
+
+    return jax.tree.map(convert, tree)
+
+
+def assert_close(actual, expected, rtol=1e-5, atol=1e-5, what="value"):
+    """Compare two trees leaf by leaf; `expected` may hold torch tensors."""
+    actual_leaves = jax.tree_util.tree_leaves_with_path(actual)
+    expected_leaves = jax.tree.leaves(expected)
+    assert len(actual_leaves) == len(expected_leaves)
+    for (path, a), e in zip(actual_leaves, expected_leaves, strict=True):
+        e = e.detach().numpy() if isinstance(e, torch.Tensor) else np.asarray(e)
+        np.testing.assert_allclose(
+            np.asarray(a), e, rtol=rtol, atol=atol, err_msg=f"{what} {jax.tree_util.keystr(path)}"
+        )
+
+
+def assert_parity(ours, theirs, *trees, rtol=1e-5, atol=1e-5):
+    """Assert that a JAX and a torch function agree in value and in the gradient of every floating input.
+
+    Both take the same trees of arrays (torch: of tensors) and return one array or a tuple of arrays. The gradient is
+    that of a fixed random linear function of the results.
+    """
+    tensors = [to_torch(tree, requires_grad=True) for tree in trees]
+    expected = theirs(*tensors)
+    actual = ours(*trees)
+    assert_close(actual, expected, rtol, atol)
+
+    generator = np.random.default_rng(0)
+    weights = [generator.normal(size=np.shape(a)).astype(np.asarray(a).dtype) for a in jax.tree.leaves(actual)]
+    leaves, structure = jax.tree.flatten(trees)
+    floating = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating)]
+
+    def scalar(values):
+        replaced = list(leaves)
+        for i, value in zip(floating, values, strict=True):
+            replaced[i] = value
+        results = jax.tree.leaves(ours(*jax.tree.unflatten(structure, replaced)))
+        return sum(jnp.vdot(jnp.asarray(w), r) for w, r in zip(weights, results, strict=True))
+
+    actual_gradients = jax.jit(jax.grad(scalar))([jnp.asarray(leaves[i]) for i in floating])
+    sum((torch.tensor(w) * e).sum() for w, e in zip(weights, jax.tree.leaves(expected), strict=True)).backward()
+    tensor_leaves = jax.tree.leaves(tensors)
+    expected_gradients = [
+        torch.zeros_like(tensor_leaves[i]) if tensor_leaves[i].grad is None else tensor_leaves[i].grad
+        for i in floating
+    ]
+    assert_close(actual_gradients, expected_gradients, rtol, atol, what="gradient of floating input")
+
+
+@contextlib.contextmanager
+def permissive_promotion():
+    """Run code that is not ours (flax, optax) under JAX's default promotion rules."""
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+def normal(*shape, seed=0, dtype=np.float32):
+    """Fixed standard normal numbers."""
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
