@@ -66,13 +66,15 @@ def _remember(error: Exception, params: Any) -> None:
 
 
 @contextlib.contextmanager
-def locate_errors(params: PyTree) -> Iterator[None]:
+def locate_errors(params: PyTree, known_as: PyTree | None = None) -> Iterator[None]:
     """Add the layer's path to errors raised inside, as the note `in layer 'block2/conv1'`.
 
     The layer that failed is found in `params` by identity. Nested uses extend the same note.
 
     Args:
         params: the tree of parameters whose layers are called inside.
+        known_as: what `params` was made of, if the caller knows it as another tree (scan, for example, makes the
+            params of one block from those of all blocks).
 
     Example:
         >>> import jax.numpy as jnp
@@ -95,7 +97,8 @@ def locate_errors(params: PyTree) -> Iterator[None]:
             path = "/".join(part for part in (outer, inner) if part)
             notes = [note for note in getattr(error, "__notes__", []) if note != f"in layer '{inner}'"]
             error.__notes__ = [*notes, f"in layer '{path}'"] if path else notes
-            error.layer_path, error.layer_params = path, params  # type: ignore[attr-defined]
+            error.layer_path = path  # type: ignore[attr-defined]
+            error.layer_params = params if known_as is None else known_as  # type: ignore[attr-defined]
         raise
 
 
@@ -112,7 +115,7 @@ def _path_of(culprit: Any, tree: Any) -> str | None:
 
 
 class Call(NamedTuple):
-    """One call of a layer, as `summary` records it."""
+    """One call of a layer, as `summary` records it, with shapes in the place of arrays."""
 
     path: str
     function: Callable[..., Any]
@@ -144,8 +147,19 @@ class RecordedParams(dict[str, Any]):
         position = len(self.log.calls)
         self.log.calls.append(None)
         output = function(*args, **kwargs)
-        self.log.calls[position] = Call(self.path, function, args, kwargs, output)
+        self.log.calls[position] = Call(self.path, function, *_described((args, kwargs, output)))
         return output
+
+
+def _described(tree: Any) -> Any:
+    """The same tree with shapes in the place of arrays, and plain dicts of params."""
+
+    def describe(leaf: Any) -> Any:
+        if isinstance(leaf, RecordedParams):
+            return jax.tree.map(describe, dict(leaf), is_leaf=lambda node: isinstance(node, RecordedParams))
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if isinstance(leaf, jax.Array) else leaf
+
+    return jax.tree.map(describe, tree, is_leaf=lambda node: isinstance(node, RecordedParams))
 
 
 def recorded(params: PyTree, log: CallLog, path: str = "") -> PyTree:

@@ -91,7 +91,7 @@ def init(spec: Spec, key: Key, *, dtype: DTypeLike = jnp.float32) -> tuple[Param
 def _init_node(spec: Spec, key: Key, dtype: DTypeLike, path: str) -> Any:
     """The array of a leaf; for a dict or list the pair (params, state)."""
     if isinstance(spec, ArraySpec):
-        default = jnp.promote_types(dtype, jnp.float32) if spec.is_state else dtype
+        default = jnp.float32 if spec.is_state and jnp.finfo(dtype).bits < 32 else dtype
         return spec.initializer(key, spec.shape, default if spec.dtype is None else spec.dtype)
     if isinstance(spec, dict):
         items: Any = spec.items()

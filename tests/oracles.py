@@ -7,6 +7,7 @@ import contextlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import torch
 
 torch.set_num_threads(1)
@@ -61,8 +62,7 @@ def assert_parity(ours, theirs, *trees, rtol=1e-5, atol=1e-5):
     sum((torch.tensor(w) * e).sum() for w, e in zip(weights, jax.tree.leaves(expected), strict=True)).backward()
     tensor_leaves = jax.tree.leaves(tensors)
     expected_gradients = [
-        torch.zeros_like(tensor_leaves[i]) if tensor_leaves[i].grad is None else tensor_leaves[i].grad
-        for i in floating
+        torch.zeros_like(tensor_leaves[i]) if tensor_leaves[i].grad is None else tensor_leaves[i].grad for i in floating
     ]
     assert_close(actual_gradients, expected_gradients, rtol, atol, what="gradient of floating input")
 
@@ -72,6 +72,16 @@ def permissive_promotion():
     """Run code that is not ours (flax, optax) under JAX's default promotion rules."""
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         yield
+
+
+def permissive_optimizer(optimizer):
+    """An optax optimizer that runs under JAX's default promotion rules, which optax relies on."""
+
+    def update(gradients, state, params=None):
+        with permissive_promotion():
+            return optimizer.update(gradients, state, params)
+
+    return optax.GradientTransformation(optimizer.init, update)
 
 
 def normal(*shape, seed=0, dtype=np.float32):

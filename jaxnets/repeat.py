@@ -1,0 +1,66 @@
+"""Repeated blocks: compiled once, however many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.layer import locate_errors
+from jaxnets.random import subkey
+from jaxnets.types import Key, Params, State
+
+
+def repeat(
+    block: Callable[..., tuple[Any, State]],
+    params: Params,
+    state: State,
+    x: Any,
+    *,
+    key: Key | None = None,
+    checkpoint: bool = False,
+) -> tuple[Any, State]:
+    """Run x through blocks of the same form, one after the other, in one `lax.scan`.
+
+    x_(i+1) = block(params_i, x_i). The program holds the block once, so compile time does not grow with depth.
+
+    Args:
+        block: `block(params, state, x, *, key) -> (x, new_state)`. The result has the shape and dtype of `x`. Pass
+            static settings such as `train` by a lambda or `functools.partial`.
+        params: parameters with a first axis `[count, ...]`, as `init(repeat_spec(spec, count), key)` makes them.
+        state: state with the same first axis, or `{}`.
+        x: the input of the first block, an array or a tree of arrays.
+        key: the key of block i is `subkey(key, i)`.
+        checkpoint: keep only the blocks' inputs for the backward pass and compute the rest again (`jax.checkpoint`):
+            less memory for one more forward pass.
+
+    Returns:
+        `(x, new_state)`: what the last block returned, and the state of all blocks.
+
+    Raises:
+        ValueError: if there are no parameters, or their first axes differ.
+
+    Example:
+        >>> from jaxnets import init, nn, repeat_spec
+        >>> params, state = init(repeat_spec(nn.linear_spec(4, 4), 3), jax.random.key(0))
+        >>> block = lambda params, state, x, key: (jax.nn.relu(nn.linear(params, x)), state)
+        >>> y, _ = repeat(block, params, state, jnp.ones((2, 4)))
+        >>> y.shape
+        (2, 4)
+    """
+    counts = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else None for leaf in jax.tree.leaves((params, state))}
+    if len(counts) != 1 or None in counts:
+        raise ValueError(
+            "repeat: every array of params and state needs the same first axis, one entry a block, "
+            f"as repeat_spec makes it; got first axes {sorted(map(str, counts))}"
+        )
+    count = counts.pop()
+
+    def body(carry: Any, slices: tuple[Params, State, Any]) -> tuple[Any, State]:
+        block_params, block_state, index = slices
+        with locate_errors(block_params, known_as=params):
+            return block(block_params, block_state, carry, key=subkey(key, index))
+
+    return jax.lax.scan(jax.checkpoint(body) if checkpoint else body, x, (params, state, jnp.arange(count)))
