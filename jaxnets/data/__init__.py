@@ -1,0 +1,5 @@
+"""Data sets."""
+
+from jaxnets.data.digits import DataSet, digits
+
+__all__ = ["DataSet", "digits"]

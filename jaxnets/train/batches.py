@@ -1,0 +1,83 @@
+"""Which examples step n trains on: a pure function of the run's key and n, so there is no iterator to save."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.random import subkey
+from jaxnets.types import Array, Key
+
+
+def data_size(data: Any) -> int:
+    """Return the number of examples in a tree of arrays, the size of the first axis of each.
+
+    Raises:
+        ValueError: if there is no array, or the arrays disagree.
+
+    Example:
+        >>> data_size({"x": jnp.ones((10, 3)), "y": jnp.ones(10)})
+        10
+    """
+    sizes = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else None for leaf in jax.tree.leaves(data)}
+    if len(sizes) != 1 or None in sizes:
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(data)]
+        raise ValueError(f"all arrays of a data set need the same first axis, one entry an example; got {shapes}")
+    return int(sizes.pop())
+
+
+def steps_per_epoch(size: int, batch_size: int) -> int:
+    """Return the number of full batches in `size` examples; the incomplete last one is left out of training.
+
+    With shuffling, other examples are left out in every epoch.
+
+    Raises:
+        ValueError: if there is not one full batch.
+
+    Example:
+        >>> steps_per_epoch(768, 10)
+        76
+    """
+    if not 1 <= batch_size <= size:
+        raise ValueError(f"batch_size must be between 1 and the number of examples, {size}; got {batch_size}")
+    return size // batch_size
+
+
+def batch_indices(
+    key: Key, first_step: Array | int, steps: int, size: int, batch_size: int, *, shuffle: bool = True
+) -> Array:
+    """Return the examples of `steps` steps from `first_step` on.
+
+    Epoch e visits the examples in the order of a permutation drawn from `subkey(subkey(key, "shuffle"), e)`.
+
+    Args:
+        key: the key of the run.
+        first_step: the number of the first step, which may be traced.
+        steps: how many steps.
+        size: the number of examples in the data set.
+        batch_size: examples a step.
+        shuffle: False keeps the order of the data set.
+
+    Returns:
+        int32 `[steps, batch_size]`.
+
+    Example:
+        >>> batch_indices(jax.random.key(0), 1, 2, size=5, batch_size=2, shuffle=False)
+        Array([[2, 3],
+               [0, 1]], dtype=int32)
+    """
+    per_epoch = steps_per_epoch(size, batch_size)
+    first_epoch, offset = first_step // per_epoch, first_step % per_epoch
+    # The steps may begin anywhere in an epoch, so they touch one epoch more than they fill.
+    epochs = first_epoch + jnp.arange(1 + math.ceil((steps - 1) / per_epoch))
+
+    def order(epoch: Array) -> Array:
+        if not shuffle:
+            return jnp.arange(size)
+        return jax.random.permutation(subkey(subkey(key, "shuffle"), epoch), size)
+
+    used = jax.vmap(order)(epochs)[:, : per_epoch * batch_size].reshape(-1, batch_size)
+    return jax.lax.dynamic_slice_in_dim(used, offset, steps).astype(jnp.int32)

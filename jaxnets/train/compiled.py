@@ -1,0 +1,112 @@
+"""Ways to run a training step: compiled alone, many steps in one dispatch, whole epochs on the device.
+
+Each takes a pure function and returns a pure function of the same kind, so they compose with one another and with
+`jax.vmap`; all of them compute the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxnets.train.batches import batch_indices, data_size
+from jaxnets.train.state import TrainState
+from jaxnets.train.step import Step
+from jaxnets.train.tune import compiler_options
+from jaxnets.types import PyTree
+
+TrainFunction = Callable[[TrainState, Any], tuple[TrainState, PyTree]]
+
+
+def compile_step(step: TrainFunction) -> Any:
+    """Compile a step, or what the functions below make of one, with `jax.jit`.
+
+    The train state that is passed in is donated: its buffers are reused for the result, so it cannot be read again.
+    On CPU the compiler options of `jaxnets.train.tune` are passed.
+
+    Args:
+        step: `step(train_state, batch) -> (train_state, metrics)`.
+
+    Returns:
+        What `jax.jit` returns: the compiled function, with `.lower(...)` for ahead-of-time compilation.
+
+    Example:
+        >>> import jax.numpy as jnp, optax
+        >>> def count(train_state, batch):
+        ...     return train_state._replace(step=train_state.step + 1), {}
+        >>> state = TrainState(jnp.array(0), {}, {}, (), jax.random.key(0))
+        >>> int(compile_step(count)(state, None)[0].step)
+        1
+    """
+    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
+
+
+def scan_steps(step: Step) -> TrainFunction:
+    """Run one step for each entry of a stack of batches, in one `lax.scan`.
+
+    Args:
+        step: `step(train_state, batch) -> (train_state, metrics)`.
+
+    Returns:
+        `run(train_state, batches) -> (train_state, metrics)`. Every array of `batches` and of the metrics has a new
+        first axis `[steps, ...]`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> def add(train_state, batch):
+        ...     return train_state._replace(params=train_state.params + jnp.sum(batch)), {"sum": jnp.sum(batch)}
+        >>> state = TrainState(jnp.array(0), jnp.array(0.0), {}, (), jax.random.key(0))
+        >>> after, metrics = scan_steps(add)(state, jnp.array([[1.0, 2.0], [3.0, 4.0]]))
+        >>> after.params, metrics["sum"]
+        (Array(10., dtype=float32), Array([3., 7.], dtype=float32))
+    """
+
+    def run(train_state: TrainState, batches: Any) -> tuple[TrainState, PyTree]:
+        return jax.lax.scan(step, train_state, batches)
+
+    return run
+
+
+def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) -> TrainFunction:
+    """Run the next `steps` steps on batches drawn from a data set that lies on the device, in one `lax.scan`.
+
+    Which examples step n sees follows from the run's key and n (`batch_indices`), so it does not matter how steps
+    are grouped into calls. With `jax.vmap(run, in_axes=(0, None))` over stacked train states, many networks train
+    at once, each in its own order.
+
+    Args:
+        step: `step(train_state, batch) -> (train_state, metrics)`.
+        steps: how many steps a call runs; any number, also more than an epoch.
+        batch_size: examples a step.
+        shuffle: draw a new order every epoch; False keeps the order of the data set.
+
+    Returns:
+        `run(train_state, data) -> (train_state, metrics)`, where the arrays of `data` are `[examples, ...]` and those
+        of the metrics `[steps, ...]`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> def first(train_state, batch):
+        ...     return train_state._replace(step=train_state.step + 1), batch
+        >>> run = scan_data(first, steps=3, batch_size=2, shuffle=False)
+        >>> state = TrainState(jnp.array(0), {}, {}, (), jax.random.key(0))
+        >>> run(state, jnp.array([10, 11, 12, 13]))[1]
+        Array([[10, 11],
+               [12, 13],
+               [10, 11]], dtype=int32)
+    """
+    if steps < 1:
+        raise ValueError(f"scan_data: steps must be at least 1, got {steps}")
+
+    def run(train_state: TrainState, data: Any) -> tuple[TrainState, PyTree]:
+        size = data_size(data)
+        indices = batch_indices(train_state.key, train_state.step, steps, size, batch_size, shuffle=shuffle)
+
+        def one(carry: TrainState, rows: jax.Array) -> tuple[TrainState, PyTree]:
+            return step(carry, jax.tree.map(lambda array: array[rows], data))
+
+        return jax.lax.scan(one, train_state, indices)
+
+    return run

@@ -1,0 +1,68 @@
+"""Evaluation over a whole data set, exact also when the last batch is incomplete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxnets import metrics as metric
+from jaxnets.random import subkey
+from jaxnets.train.batches import data_size
+from jaxnets.train.state import TrainState
+from jaxnets.train.step import Loss, as_metrics
+from jaxnets.types import PyTree
+
+
+def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[[TrainState, Any], PyTree]:
+    """Make the function that measures a data set with the metrics of a loss, in evaluation mode.
+
+    The examples are taken in order, `batch_size` at a time; what remains is a smaller batch of its own. So every
+    example counts once and equally, and no padding enters any sum.
+
+    Args:
+        loss: `loss(params, state, batch, *, key, train) -> (scalar, (new_state, metrics))` with streamable metrics.
+            It is called with `train=False` and a key folded from that of the run.
+        batch_size: examples at a time; it affects memory and speed, and the result only by rounding.
+
+    Returns:
+        `evaluate(train_state, data) -> metrics`, pure and traceable: jit it, and read the numbers with
+        `jaxnets.metrics.compute`.
+
+    Raises:
+        ValueError: if `batch_size` is not positive.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> def loss(params, state, batch, *, key, train):
+        ...     return jnp.mean(batch), (state, {"loss": metric.mean(batch)})
+        >>> state = TrainState(jnp.array(0), {}, {}, (), jax.random.key(0))
+        >>> evaluate = make_evaluate(loss, batch_size=2)
+        >>> float(metric.compute(evaluate(state, jnp.array([1.0, 2.0, 6.0])))["loss"])
+        3.0
+    """
+    if batch_size < 1:
+        raise ValueError(f"make_evaluate: batch_size must be at least 1, got {batch_size}")
+
+    def evaluate(train_state: TrainState, data: Any) -> PyTree:
+        size = data_size(data)
+        key = subkey(train_state.key, "evaluate")
+
+        def measure(start: Any, count: int) -> PyTree:
+            rows = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, start, count), data)
+            values = loss(train_state.params, train_state.state, rows, key=subkey(key, start), train=False)
+            return as_metrics(values[1][1])
+
+        batches, rest = divmod(size, batch_size)
+        measured = None
+        if batches:
+            starts = jax.numpy.arange(batches) * batch_size
+            _, stacked = jax.lax.scan(lambda _, start: (None, measure(start, batch_size)), None, starts)
+            measured = metric.reduce(stacked)
+        if rest:
+            last = measure(batches * batch_size, rest)
+            measured = last if measured is None else metric.merge(measured, last)
+        return measured
+
+    return evaluate

@@ -1,0 +1,38 @@
+"""What the training loop tells its callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from jaxnets.train.state import TrainState
+
+
+class Event(NamedTuple):
+    """One thing that happened in `fit`; a callback is a function of it.
+
+    Attributes:
+        kind: `"start"`: before the first step; `"steps"`: some steps were done; `"epoch"`: an epoch was completed;
+            `"evaluate"`: a split was evaluated; `"end"`: the loop leaves, also when it leaves by an exception.
+        step: optimizer steps done so far.
+        epoch: epochs done so far, with the fraction of the running one.
+        total_steps: optimizer steps at the end of the run.
+        examples: training examples seen since the previous `"steps"` event; 0 for the other kinds.
+        split: `"train"`, `"validation"` or `"test"`: what `metrics` were measured on.
+        metrics: numbers by name; of the new steps (`"steps"`), of the epoch (`"epoch"`), or of the evaluated split.
+        train_state: the state after `step` steps. Its buffers are given to the next step: copy what outlives the
+            callback.
+    """
+
+    kind: Literal["start", "steps", "epoch", "evaluate", "end"]
+    step: int
+    epoch: float
+    total_steps: int
+    examples: int
+    split: Literal["train", "validation", "test"]
+    metrics: Mapping[str, Any]
+    train_state: TrainState
+
+
+Callback: TypeAlias = Callable[[Event], None]
+"""A plain function that `fit` calls with every event."""

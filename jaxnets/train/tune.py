@@ -1,0 +1,78 @@
+"""What makes training on CPU fast: the C library's allocator and XLA's compiler options.
+
+XLA allocates its temporary memory afresh at every call. With glibc's defaults large blocks go back to the operating
+system each time, and the page faults that follow take up to half of a training step. Keeping freed memory in the
+process removes them; the process then holds on to its peak memory. `JAXNETS_TUNE=0` in the environment turns
+everything in this file off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+import os
+import platform as system_platform
+
+import jax
+
+from jaxnets import backend
+
+_LOGGER = logging.getLogger("jaxnets")
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_YNN_FUSION = "xla_cpu_experimental_ynn_fusion_type"
+
+
+def tuning_enabled() -> bool:
+    """Say whether `JAXNETS_TUNE` leaves the tuning on, as it is by default.
+
+    Example:
+        >>> isinstance(tuning_enabled(), bool)
+        True
+    """
+    return os.environ.get("JAXNETS_TUNE", "1") != "0"
+
+
+@functools.cache
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed memory in the process; done once, at the import of `jaxnets.train`.
+
+    Returns:
+        True if it was done: on Linux with glibc, when `JAXNETS_TUNE` is not 0 and JAX was not told to use other
+        platforms than the CPU.
+
+    Example:
+        >>> keep_freed_memory() in (True, False)
+        True
+    """
+    platforms = (jax.config.jax_platforms or "").split(",")
+    other_platform = bool(platforms[0]) and "cpu" not in platforms
+    if not tuning_enabled() or other_platform or system_platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    done = bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    _LOGGER.info("jaxnets keeps freed memory in the process (glibc); JAXNETS_TUNE=0 turns this off")
+    return done
+
+
+@functools.cache
+def compiler_options() -> dict[str, str] | None:
+    """Return the options for `jax.jit` that make training faster on this backend, or None.
+
+    On CPU, jaxlib 0.10 and later send float32 convolutions to a library that is slower for them than XLA's own code;
+    products stay with that library. The option is left out where the installed jaxlib does not know it.
+
+    Example:
+        >>> options = compiler_options()
+        >>> options is None or all(isinstance(value, str) for value in options.values())
+        True
+    """
+    if backend.platform() != "cpu" or not tuning_enabled():
+        return None
+    options = {_YNN_FUSION: "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        _LOGGER.info("jaxnets leaves out the compiler option %s: %s", _YNN_FUSION, error)
+        return None
+    return options

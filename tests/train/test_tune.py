@@ -1,0 +1,52 @@
+"""The CPU settings: what they do, and that they can be turned off."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+PAGE_FAULTS = """
+import json, resource
+import numpy as np
+import jaxnets.train as train
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+for _ in range(20):
+    np.ones(2**22)  # 32 MiB, taken and freed
+before = faults()
+for _ in range(10):
+    np.ones(2**22)
+count = faults() - before
+print(json.dumps([train.keep_freed_memory(), train.compiler_options(), count]))
+"""
+
+
+def measure(**environment):
+    result = subprocess.run(
+        [sys.executable, "-c", PAGE_FAULTS],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(result.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator setting is glibc's")
+def test_freed_memory_is_kept_and_so_causes_no_page_faults():
+    done, _, tuned_faults = measure()
+    off, options, plain_faults = measure(JAXNETS_TUNE="0")
+    assert done
+    assert not off
+    assert options is None
+    assert tuned_faults < 100 < 1000 < plain_faults
+
+
+def test_compiler_options_are_known_to_this_jaxlib():
+    _, options, _ = measure()
+    assert options is None or options.keys() == {"xla_cpu_experimental_ynn_fusion_type"}
