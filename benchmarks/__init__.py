@@ -1,0 +1,5 @@
+"""Benchmarks: the same network in several libraries, side by side in one run.
+
+Run `python -m benchmarks cpu`. Every peer lives in its own process, the peers take turns within each round, and ratios
+are those of medians. Before anything is timed, all peers must give the same loss for the same weights and batch.
+"""

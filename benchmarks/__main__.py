@@ -1,0 +1,71 @@
+"""`python -m benchmarks cpu [--rounds N] [--out FILE]`: time all peers and write a Markdown table."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from pathlib import Path
+
+from benchmarks import machine, mnist_cnn, tiny_mlp
+from benchmarks.compare import Timing, compare
+from benchmarks.imports import import_table
+
+# Plain JAX in a scan takes seconds a step on CPU; two rounds show that.
+SLOW = ("plain_jax_scan",)
+
+
+def table(timings: list[Timing], unit: float, unit_name: str) -> str:
+    """Medians, spread and the ratio jaxnets / peer as a Markdown table."""
+    ours = next(timing for timing in timings if timing.peer == "jaxnets")
+    lines = [
+        f"| peer | environment | n | median {unit_name} a step | min | max | jaxnets / peer | peak MiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for timing in timings:
+        numbers = [value * unit for value in (timing.median, min(timing.milliseconds), max(timing.milliseconds))]
+        cells = [timing.peer.rstrip("_"), timing.environment, str(len(timing.milliseconds))]
+        cells += [f"{number:,.1f}" for number in numbers]
+        cells += [f"{ours.median / timing.median:.3f}", f"{timing.peak_mebibytes:,.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def cpu(rounds: int) -> str:
+    """Run every case on the CPU."""
+    shipped = [(peer, "shipped") for peer in mnist_cnn.PEERS]
+    same = [("pytorch", "same"), ("plain_jax", "same")]
+    cnn = compare("mnist_cnn", rounds, shipped + same, SLOW)
+    mlp = compare("tiny_mlp", rounds, [(peer, "shipped") for peer in tiny_mlp.PEERS])
+    return "\n\n".join(
+        [
+            f"# CPU, {datetime.date.today().isoformat()}",
+            machine.describe(),
+            "Each peer ran in its own process; within each round the peers took turns. "
+            "`shipped`: as the library comes; `same`: with the allocator setting that jaxnets applies.",
+            f"## {mnist_cnn.__doc__}",
+            table(cnn, 1, "ms"),
+            f"## {tiny_mlp.__doc__}",
+            table(mlp, 1000, "µs"),
+            "## Import time",
+            import_table(rounds),
+        ]
+    )
+
+
+def main() -> None:
+    """Parse the command line, run, print and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("machine", choices=["cpu"], help="which benchmarks to run")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each peer is timed (default 7)")
+    parser.add_argument("--out", type=Path, help="write the table to this file as well")
+    arguments = parser.parse_args()
+    report = cpu(arguments.rounds)
+    print(report)
+    if arguments.out:
+        arguments.out.write_text(report + "\n")
+        print(f"written to {arguments.out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""The course's MNIST network: conv 32, conv 64, max pool, channel dropout, 128, dropout, 10; batch 64, Adam 0.001."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.peer import random_weights
+
+PEERS = ("jaxnets", "pytorch", "flax_nnx", "flax_linen", "plain_jax", "plain_jax_scan")
+STEPS = 20
+BATCH = 64
+BATCHES = 20
+
+
+def weights() -> dict[str, np.ndarray]:
+    """Kernels `[window, window, in, out]` and `[in, out]`; fc1 reads the features in the order height, width, channel."""
+    shapes = {
+        "conv1/kernel": (3, 3, 1, 32),
+        "conv1/bias": (32,),
+        "conv2/kernel": (3, 3, 32, 64),
+        "conv2/bias": (64,),
+        "fc1/kernel": (9216, 128),
+        "fc1/bias": (128,),
+        "fc2/kernel": (128, 10),
+        "fc2/bias": (10,),
+    }
+    return random_weights(shapes)
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Images `[examples, 28, 28, 1]` and labels; speed does not depend on what they show."""
+    generator = np.random.default_rng(1)
+    size = BATCH * BATCHES
+    images = generator.uniform(size=(size, 28, 28, 1)).astype(np.float32)
+    return images, generator.integers(0, 10, size).astype(np.int32)

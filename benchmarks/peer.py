@@ -1,0 +1,41 @@
+"""What each peer's program hands to the benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Peer(NamedTuple):
+    """A prepared program.
+
+    Attributes:
+        loss: the loss in evaluation mode of the given weights on the first batch, before any training.
+        run: `run(steps)` trains that many steps and returns when they are done.
+    """
+
+    loss: float
+    run: Callable[[int], None]
+
+
+def random_weights(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
+    """The weights that every peer starts with: normal, of variance 1 / fan-in; biases are not zero."""
+    generator = np.random.default_rng(seed)
+    return {
+        name: (generator.normal(size=shape) / np.sqrt(np.prod(shape[:-1]) or 1)).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+def cycle(batches: Any) -> Callable[[], Any]:
+    """A function that returns the next batch, forever."""
+    position = -1
+
+    def advance() -> Any:
+        nonlocal position
+        position = (position + 1) % len(batches)
+        return batches[position]
+
+    return advance

@@ -1,0 +1,46 @@
+"""Flax Linen with its TrainState and jax.jit, as its documentation writes it."""
+
+import jax
+import optax
+from benchmarks import tiny_mlp as case
+from benchmarks.peer import Peer, cycle
+from flax import linen as nn
+from flax.training.train_state import TrainState
+
+
+class Net(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        x = nn.relu(nn.Dense(12, name="fc1")(x))
+        x = nn.relu(nn.Dense(8, name="fc2")(x))
+        return nn.Dense(1, name="fc3")(x)[:, 0]
+
+
+@jax.jit
+def train_step(state, x, y):
+    def loss_fn(params):
+        return optax.sigmoid_binary_cross_entropy(state.apply_fn({"params": params}, x), y).mean()
+
+    loss, grads = jax.value_and_grad(loss_fn)(state.params)
+    return state.apply_gradients(grads=grads), loss
+
+
+def prepare(weights, x, y):
+    model = Net()
+    params = {}
+    for path, array in weights.items():
+        layer, part = path.split("/")
+        params.setdefault(layer, {})[part] = jax.numpy.asarray(array)
+    batches = jax.device_put(case.batches(x, y))
+    first_x, first_y = batches[0]
+    loss = float(optax.sigmoid_binary_cross_entropy(model.apply({"params": params}, first_x), first_y).mean())
+    state = TrainState.create(apply_fn=model.apply, params=params, tx=optax.adam(1e-3))
+    advance = cycle(batches)
+
+    def run(steps):
+        nonlocal state
+        for _ in range(steps):
+            state, value = train_step(state, *advance())
+        value.block_until_ready()
+
+    return Peer(loss, run)

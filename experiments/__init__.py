@@ -1,0 +1,1 @@
+"""Experiments: one readable script a result, run as `python -m experiments.NAME`."""
