@@ -36,7 +36,7 @@ def platform() -> str:
         if chosen not in _PLATFORMS:
             raise ValueError(f"JAXNETS_PLATFORM must be one of {sorted(_PLATFORMS)}, got {chosen!r}")
         return _PLATFORMS[chosen]
-    device = jax.config.jax_default_device
+    device = getattr(jax.config, "jax_default_device", None)
     name = device if isinstance(device, str) else jax.default_backend() if device is None else device.platform
     return _PLATFORMS.get(name, name)
 

@@ -164,7 +164,8 @@ def residual(layer: LayerLike, shortcut: LayerLike | None = None) -> Layer:
                 f"residual: the layer returned {list(body.shape)} where x has {list(identity.shape)}; "
                 "pass shortcut=linear(...) or shortcut=conv(...) that makes them equal"
             )
-        return body + identity
+        added: Array = body + identity
+        return added
 
     return _parallel("residual", children, add, keep_input=shortcut is None)
 

@@ -61,12 +61,13 @@ def _equation_flops(equation: Any) -> int:
         return 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
     if name == "conv_general_dilated":
         kernel = equation.invars[1].aval.shape
-        features_out = kernel[settings["dimension_numbers"].rhs_spec[0]]
+        features_out: int = kernel[settings["dimension_numbers"].rhs_spec[0]]
         return 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // features_out
     inner = [jaxpr_flops(value) for value in _jaxprs(settings)]
     if name == "cond":
         return max(inner, default=0)
-    return sum(inner) * (settings["length"] if name == "scan" else 1)
+    turns: int = settings["length"] if name == "scan" else 1
+    return sum(inner) * turns
 
 
 def _jaxprs(settings: dict[str, Any]) -> list[Any]:

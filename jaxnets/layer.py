@@ -59,10 +59,19 @@ def layer(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     return call
 
 
+class _Culprit(NamedTuple):
+    """Which layer an error came from: its params, and below which path inside them."""
+
+    params: Any
+    path: str
+
+
+_ATTRIBUTE = "_jaxnets_culprit"
+
+
 def _remember(error: Exception, params: Any) -> None:
-    if not hasattr(error, "layer_params"):
-        error.layer_params = params  # type: ignore[attr-defined]
-        error.layer_path = ""  # type: ignore[attr-defined]
+    if not hasattr(error, _ATTRIBUTE):
+        setattr(error, _ATTRIBUTE, _Culprit(params, ""))
 
 
 @contextlib.contextmanager
@@ -90,15 +99,13 @@ def locate_errors(params: PyTree, known_as: PyTree | None = None) -> Iterator[No
     try:
         yield
     except (ValueError, TypeError) as error:
-        culprit = getattr(error, "layer_params", None)
-        outer = None if culprit is None else _path_of(culprit, params)
-        if outer is not None:
-            inner = error.layer_path  # type: ignore[attr-defined]
-            path = "/".join(part for part in (outer, inner) if part)
-            notes = [note for note in getattr(error, "__notes__", []) if note != f"in layer '{inner}'"]
+        culprit: _Culprit | None = getattr(error, _ATTRIBUTE, None)
+        outer = None if culprit is None else _path_of(culprit.params, params)
+        if culprit is not None and outer is not None:
+            path = "/".join(part for part in (outer, culprit.path) if part)
+            notes = [note for note in getattr(error, "__notes__", []) if note != f"in layer '{culprit.path}'"]
             error.__notes__ = [*notes, f"in layer '{path}'"] if path else notes
-            error.layer_path = path  # type: ignore[attr-defined]
-            error.layer_params = params if known_as is None else known_as  # type: ignore[attr-defined]
+            setattr(error, _ATTRIBUTE, _Culprit(params if known_as is None else known_as, path))
         raise
 
 

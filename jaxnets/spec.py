@@ -82,16 +82,17 @@ def init(spec: Spec, key: Key, *, dtype: DTypeLike = jnp.float32) -> tuple[Param
         >>> params["fc"]["kernel"].shape, sorted(params["bn"]), sorted(state)
         ((8, 4), ['bias', 'scale'], ['bn'])
     """
-    pair = _init_node(spec, key, dtype, path="")
+    made = _init_node(spec, key, dtype, path="")
     if isinstance(spec, ArraySpec):
-        return ({}, pair) if spec.is_state else (pair, {})
-    return pair
+        return ({}, made) if spec.is_state else (made, {})
+    params, state = made
+    return params, state
 
 
 def _init_node(spec: Spec, key: Key, dtype: DTypeLike, path: str) -> Any:
     """The array of a leaf; for a dict or list the pair (params, state)."""
     if isinstance(spec, ArraySpec):
-        default = jnp.float32 if spec.is_state and jnp.finfo(dtype).bits < 32 else dtype
+        default = jnp.float32 if spec.is_state and jnp.dtype(dtype).itemsize < 4 else dtype
         return spec.initializer(key, spec.shape, default if spec.dtype is None else spec.dtype)
     if isinstance(spec, dict):
         items: Any = spec.items()

@@ -2,9 +2,10 @@
 
 import jax
 import optax
+from flax import nnx
+
 from benchmarks import mnist_cnn as case
 from benchmarks.peer import Peer, cycle
-from flax import nnx
 
 
 class Net(nnx.Module):

@@ -2,9 +2,9 @@
 
 import jax
 import optax
+
 from benchmarks import mnist_cnn as case
 from benchmarks.peer import Peer
-
 from jaxnets import losses
 from jaxnets.models import mnist_cnn
 from jaxnets.train import compile_step, init_train_state, make_step, scan_data, supervised

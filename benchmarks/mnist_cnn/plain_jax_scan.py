@@ -1,6 +1,7 @@
 """JAX alone, many steps in one lax.scan: what every library's network does inside a scan on CPU."""
 
 import jax
+
 from benchmarks import mnist_cnn as case
 from benchmarks.mnist_cnn.plain_jax import start, train_step
 from benchmarks.peer import Peer

@@ -3,9 +3,10 @@
 import numpy as np
 import torch
 import torch.nn.functional as functional
+from torch import nn
+
 from benchmarks import mnist_cnn as case
 from benchmarks.peer import Peer, cycle
-from torch import nn
 
 
 class Net(nn.Module):

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import optax
+
 from benchmarks import tiny_mlp as case
 from benchmarks.peer import Peer, cycle
 

@@ -2,10 +2,11 @@
 
 import jax
 import optax
-from benchmarks import tiny_mlp as case
-from benchmarks.peer import Peer, cycle
 from flax import linen as nn
 from flax.training.train_state import TrainState
+
+from benchmarks import tiny_mlp as case
+from benchmarks.peer import Peer, cycle
 
 
 class Net(nn.Module):

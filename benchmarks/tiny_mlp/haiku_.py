@@ -3,6 +3,7 @@
 import haiku as hk
 import jax
 import optax
+
 from benchmarks import tiny_mlp as case
 from benchmarks.peer import Peer, cycle
 

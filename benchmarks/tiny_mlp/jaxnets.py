@@ -2,9 +2,9 @@
 
 import jax
 import optax
+
 from benchmarks import tiny_mlp as case
 from benchmarks.peer import Peer, cycle
-
 from jaxnets import losses, make_model, nn
 from jaxnets.train import compile_step, init_train_state, make_step, supervised
 

@@ -1,10 +1,10 @@
 """jaxnets: the loop's default, many steps in one dispatch on batches drawn on the device."""
 
 import jax
+
 from benchmarks import tiny_mlp as case
 from benchmarks.peer import Peer
 from benchmarks.tiny_mlp.jaxnets import start
-
 from jaxnets.train import compile_step, scan_data
 
 

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import optax
+
 from benchmarks import tiny_mlp as case
 from benchmarks.peer import Peer, cycle
 

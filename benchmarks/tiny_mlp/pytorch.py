@@ -1,9 +1,10 @@
 """PyTorch, eager, as the course's program writes it."""
 
 import torch
+from torch import nn
+
 from benchmarks import tiny_mlp as case
 from benchmarks.peer import Peer, cycle
-from torch import nn
 
 
 def prepare(weights, x, y):

@@ -72,7 +72,7 @@ def linear(params: Params, x: Array) -> Array:
     check_features("linear", x, params["kernel"].shape[0], params["kernel"])
     kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
     rows, leading = flatten_leading(x)
-    y = rows @ kernel
+    y: Array = rows @ kernel
     if bias is not None:
         y = y + bias[None]
     return y.reshape((*leading, kernel.shape[1]))

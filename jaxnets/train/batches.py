@@ -22,11 +22,11 @@ def data_size(data: Any) -> int:
         >>> data_size({"x": jnp.ones((10, 3)), "y": jnp.ones(10)})
         10
     """
-    sizes = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else None for leaf in jax.tree.leaves(data)}
-    if len(sizes) != 1 or None in sizes:
+    sizes = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else -1 for leaf in jax.tree.leaves(data)}
+    if len(sizes) != 1 or -1 in sizes:
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(data)]
         raise ValueError(f"all arrays of a data set need the same first axis, one entry an example; got {shapes}")
-    return int(sizes.pop())
+    return sizes.pop()
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:

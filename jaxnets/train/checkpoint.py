@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxnets.train.state import TrainState
 
@@ -65,11 +66,12 @@ def load_checkpoint(path: str | os.PathLike[str], *, like: TrainState) -> TrainS
     target = jax.eval_shape(_without_keys, like)
     with ocp.StandardCheckpointer() as checkpointer:
         restored = checkpointer.restore(source, target)
-    return _with_keys(restored, like)
+    train_state: TrainState = _with_keys(restored, like)
+    return train_state
 
 
 def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _without_keys(tree: Any) -> Any:

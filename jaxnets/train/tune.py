@@ -45,7 +45,7 @@ def keep_freed_memory() -> bool:
         >>> keep_freed_memory() in (True, False)
         True
     """
-    platforms = (jax.config.jax_platforms or "").split(",")
+    platforms = str(getattr(jax.config, "jax_platforms", None) or "").split(",")
     other_platform = bool(platforms[0]) and "cpu" not in platforms
     if not tuning_enabled() or other_platform or system_platform.libc_ver()[0] != "glibc":
         return False

@@ -1,0 +1,92 @@
+"""Checks of predictions and labels that losses and metrics share; what does not fit is an error, never broadcast."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from jaxnets.nn.check import compute_dtype
+from jaxnets.types import Array, ArrayLike, DTypeLike
+
+
+def floating(function: str, argument: str, x: ArrayLike) -> Array:
+    """Return `x` in at least float32, or raise TypeError unless it is floating point."""
+    array = jnp.asarray(x)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"{function}: {argument} must be floating point, got {array.dtype}; write {argument}.astype(jnp.float32)"
+        )
+    return array.astype(compute_dtype(array))
+
+
+def like(function: str, argument: str, x: ArrayLike, predictions: Array, predictions_are: str) -> Array:
+    """Return `x` in the dtype of `predictions`, or raise ValueError unless the shapes are the same."""
+    array = jnp.asarray(x)
+    if array.shape != predictions.shape:
+        advice = f"; write {argument}.reshape({predictions_are}.shape)" if array.size == predictions.size else ""
+        raise ValueError(
+            f"{function}: {predictions_are} and {argument} must have the same shape, "
+            f"got {list(predictions.shape)} and {list(array.shape)}{advice}"
+        )
+    return real(function, argument, array, predictions.dtype)
+
+
+def real(function: str, argument: str, array: Array, dtype: DTypeLike) -> Array:
+    """Return `array` in `dtype`, or raise TypeError unless it holds real numbers or booleans."""
+    if not jnp.isdtype(array.dtype, ("bool", "integral", "real floating")):
+        raise TypeError(f"{function}: {argument} must hold real numbers, got {array.dtype}")
+    return array.astype(dtype)
+
+
+def class_logits(function: str, logits: ArrayLike) -> Array:
+    """Return logits `[..., classes]` in at least float32, or raise unless there are two classes or more."""
+    array = floating(function, "logits", logits)
+    if array.ndim == 0 or array.shape[-1] < 2:
+        raise ValueError(
+            f"{function}: logits must be [..., classes] with two classes or more, got {list(array.shape)}; for one "
+            "logit an example use the binary form of this function and logits of the labels' shape"
+        )
+    return array
+
+
+def class_labels(function: str, labels: ArrayLike, logits: Array) -> Array:
+    """Return labels for logits `[..., classes]`: integers `[...]`, or probabilities `[..., classes]` as they are.
+
+    Raises:
+        TypeError: unless they are integers of one axis less than the logits, or floating point of as many.
+        ValueError: if the shapes do not fit.
+    """
+    array = jnp.asarray(labels)
+    is_integer = jnp.issubdtype(array.dtype, jnp.integer)
+    if array.shape == logits.shape and not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"{function}: labels of the logits' shape {list(logits.shape)} are probabilities and must be floating "
+            f"point, got {array.dtype}; write labels.astype(jnp.float32) if they are one-hot"
+        )
+    if array.shape == logits.shape[:-1] and not is_integer:
+        raise TypeError(
+            f"{function}: labels of shape {list(array.shape)} are numbers of classes and must be integers, "
+            f"got {array.dtype}; write labels.astype(jnp.int32)"
+        )
+    if array.shape not in (logits.shape, logits.shape[:-1]):
+        advice = "; write labels.squeeze(-1)" if array.shape == (*logits.shape[:-1], 1) else ""
+        raise ValueError(
+            f"{function}: for logits {list(logits.shape)}, labels must be integers {list(logits.shape[:-1])} or "
+            f"probabilities {list(logits.shape)}, got {array.dtype} {list(array.shape)}{advice}"
+        )
+    return array.astype(jnp.int32 if is_integer else logits.dtype)
+
+
+def class_indices(function: str, labels: ArrayLike, logits: Array) -> Array:
+    """Return the labels' classes as int32 `[...]`; of probabilities the most probable one."""
+    array = class_labels(function, labels, logits)
+    return jnp.argmax(array, axis=-1).astype(jnp.int32) if array.ndim == logits.ndim else array
+
+
+def absolute(x: Array) -> Array:
+    """|x| with gradient sign(x), 0 at 0 as in PyTorch; that of `jnp.abs` at 0 is 1."""
+    return x * jnp.sign(x)
+
+
+def mark_invalid(values: Array, valid: Array) -> Array:
+    """Return `values` with NaN where a label means nothing, so that the mistake shows under jit too."""
+    return jnp.where(valid, values, jnp.asarray(jnp.nan, values.dtype))

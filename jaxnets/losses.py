@@ -1,0 +1,287 @@
+"""Losses: functions `(predictions, targets) -> one number an example`, most of them optax's.
+
+None of them takes a mean: write `jnp.mean(losses.cross_entropy(logits, labels))`, or weigh the examples first.
+Predictions and targets must have exactly the shapes stated; nothing is broadcast, because `[batch]` against
+`[batch, 1]` would silently become `[batch, batch]`. Results are float32 for bfloat16 and float16 predictions.
+
+Labels that mean nothing, such as class 10 of 10 or a 0 where -1 or 1 is expected, give NaN, which also shows inside
+compiled programs, where no exception can be raised.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnets.labels import absolute, class_labels, class_logits, floating, like, mark_invalid
+from jaxnets.types import Array, ArrayLike
+
+__all__ = [
+    "binary_cross_entropy",
+    "cross_entropy",
+    "exponential",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "mean_absolute_error",
+    "mean_squared_error",
+]
+
+
+def mean_squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
+    """Squared error of each entry, whose mean is the MSE: (prediction - target)^2.
+
+    Args:
+        predictions: `[...]`, floating point.
+        targets: `[...]`, real numbers.
+
+    Returns:
+        `[...]`, one number an entry.
+
+    Raises:
+        ValueError: if the shapes differ.
+        TypeError: if the predictions are not floating point.
+
+    Example:
+        >>> mean_squared_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
+        Array([0., 9.], dtype=float32)
+
+    Warning:
+        `optax.l2_loss`, and the lectures' worked backpropagation, have a factor 1/2; this and PyTorch's `mse_loss`
+        have none.
+    """
+    predictions = floating("mean_squared_error", "predictions", predictions)
+    targets = like("mean_squared_error", "targets", targets, predictions, "predictions")
+    errors: Array = optax.squared_error(predictions, targets)
+    return errors
+
+
+def mean_absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
+    """Absolute error of each entry, whose mean is the MAE: |prediction - target|.
+
+    Args:
+        predictions: `[...]`, floating point.
+        targets: `[...]`, real numbers.
+
+    Returns:
+        `[...]`, one number an entry. Its gradient is 0 where the error is 0.
+
+    Raises:
+        ValueError: if the shapes differ.
+        TypeError: if the predictions are not floating point.
+
+    Example:
+        >>> mean_absolute_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
+        Array([0., 3.], dtype=float32)
+    """
+    predictions = floating("mean_absolute_error", "predictions", predictions)
+    return absolute(predictions - like("mean_absolute_error", "targets", targets, predictions, "predictions"))
+
+
+def huber(predictions: ArrayLike, targets: ArrayLike, *, delta: float = 1.0) -> Array:
+    """Huber loss of each entry, quadratic near 0 and linear beyond delta.
+
+    e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), with the error e = prediction - target.
+
+    Args:
+        predictions: `[...]`, floating point.
+        targets: `[...]`, real numbers.
+        delta: where the loss becomes linear, positive.
+
+    Returns:
+        `[...]`, one number an entry.
+
+    Raises:
+        ValueError: if the shapes differ or `delta` is not positive.
+        TypeError: if the predictions are not floating point.
+
+    Example:
+        >>> huber(jnp.array([0.5, 3.0]), jnp.array([0.0, 0.0]))
+        Array([0.125, 2.5  ], dtype=float32)
+
+    Reference:
+        Huber, Robust estimation of a location parameter, 1964.
+
+    Warning:
+        PyTorch's `smooth_l1_loss(beta=delta)` is this divided by delta; its `huber_loss` is the same.
+    """
+    if not delta > 0:
+        raise ValueError(f"huber: delta must be positive, got {delta}")
+    predictions = floating("huber", "predictions", predictions)
+    targets = like("huber", "targets", targets, predictions, "predictions")
+    losses: Array = optax.huber_loss(predictions, targets, delta=delta)
+    return losses
+
+
+def binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
+    """Cross-entropy of yes-or-no answers, from logits: -y log p - (1 - y) log(1 - p) with p = sigmoid(logit).
+
+    Args:
+        logits: `[...]`, floating point: what comes before the sigmoid.
+        labels: `[...]`, 0 or 1 (or False and True), or probabilities in between. Others give NaN.
+
+    Returns:
+        `[...]`, one number an entry.
+
+    Raises:
+        ValueError: if the shapes differ.
+        TypeError: if the logits are not floating point.
+
+    Example:
+        >>> binary_cross_entropy(jnp.array([0.0, 100.0, -100.0]), jnp.array([1, 1, 1]))
+        Array([  0.6931472,   0.       , 100.       ], dtype=float32)
+
+    Warning:
+        This is PyTorch's `binary_cross_entropy_with_logits`. Its `binary_cross_entropy` takes probabilities and cuts
+        the logarithm off at -100. A network trained with this loss ends without a sigmoid.
+    """
+    logits = floating("binary_cross_entropy", "logits", logits)
+    labels = like("binary_cross_entropy", "labels", labels, logits, "logits")
+    losses = optax.sigmoid_binary_cross_entropy(logits, labels)
+    return mark_invalid(losses, (labels >= 0) & (labels <= 1))
+
+
+def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: float = 0.0) -> Array:
+    """Cross-entropy of the softmax over classes, from logits: -sum_k y_k log p_k with p = softmax(logits).
+
+    With label smoothing alpha, y becomes (1 - alpha) y + alpha / classes.
+
+    Args:
+        logits: `[..., classes]`, floating point: what comes before the softmax. `[batch, time, classes]` works.
+        labels: integers `[...]` from 0 to classes - 1, or floating-point probabilities `[..., classes]`, such as
+            one-hot vectors. Integers out of range give NaN; mask padding by `jnp.where(mask, losses, 0)`.
+        label_smoothing: alpha in [0, 1].
+
+    Returns:
+        `[...]`, one number an example.
+
+    Raises:
+        ValueError: if the shapes do not fit, there is one class only, or `label_smoothing` is not in [0, 1].
+        TypeError: if logits or probabilities are not floating point, or numbers of classes not integers.
+
+    Example:
+        >>> cross_entropy(jnp.array([[0.0, 0.0], [100.0, 0.0]]), jnp.array([1, 1]))
+        Array([  0.6931472, 100.       ], dtype=float32)
+        >>> cross_entropy(jnp.array([[0.0, 0.0]]), jnp.array([[0.5, 0.5]]))
+        Array([0.6931472], dtype=float32)
+
+    Reference:
+        Szegedy et al., Rethinking the inception architecture for computer vision, 2016 (label smoothing).
+
+    Warning:
+        PyTorch has the classes on axis 1, leaves out the label -100 (`ignore_index`), and takes the mean of the rest.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
+    logits = class_logits("cross_entropy", logits)
+    labels = class_labels("cross_entropy", labels, logits)
+    if labels.ndim == logits.ndim:
+        return _soft_cross_entropy(logits, labels, label_smoothing)
+    classes = logits.shape[-1]
+    index = jnp.clip(labels, 0, classes - 1)
+    if label_smoothing:
+        losses = _soft_cross_entropy(logits, jax.nn.one_hot(index, classes, dtype=logits.dtype), label_smoothing)
+    else:
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, index)
+    return mark_invalid(losses, (labels >= 0) & (labels < classes))
+
+
+def _soft_cross_entropy(logits: Array, probabilities: Array, label_smoothing: float) -> Array:
+    """0 log 0 = 0, so that classes excluded by a logit of -inf are allowed where they have no probability."""
+    losses: Array = optax.safe_softmax_cross_entropy(logits, optax.smooth_labels(probabilities, label_smoothing))
+    return losses
+
+
+def hinge(predictions: ArrayLike, labels: ArrayLike) -> Array:
+    """Hinge loss of each entry: max(0, 1 - y f), with labels y of -1 or 1.
+
+    Args:
+        predictions: `[...]`, floating point: f, without a sigmoid.
+        labels: `[...]`, -1 or 1. Others give NaN; of labels 0 and 1 make `2 * labels - 1`.
+
+    Returns:
+        `[...]`, one number an entry.
+
+    Raises:
+        ValueError: if the shapes differ.
+        TypeError: if the predictions are not floating point.
+
+    Example:
+        >>> hinge(jnp.array([0.5, 0.5, 2.0]), jnp.array([1, -1, 1]))
+        Array([0.5, 1.5, 0. ], dtype=float32)
+
+    Reference:
+        Cortes and Vapnik, Support-vector networks, 1995.
+    """
+    predictions, labels = _signed("hinge", predictions, labels)
+    return mark_invalid(optax.hinge_loss(predictions, labels), jnp.abs(labels) == 1)
+
+
+def exponential(predictions: ArrayLike, labels: ArrayLike) -> Array:
+    """Exponential loss of each entry, which AdaBoost minimises: exp(-y f), with labels y of -1 or 1.
+
+    The prediction that minimises its expectation is half the log-odds, log(p / (1 - p)) / 2.
+
+    Args:
+        predictions: `[...]`, floating point: f, without a sigmoid.
+        labels: `[...]`, -1 or 1. Others give NaN; of labels 0 and 1 make `2 * labels - 1`.
+
+    Returns:
+        `[...]`, one number an entry. It grows without bound: a single wrong label can dominate a batch.
+
+    Raises:
+        ValueError: if the shapes differ.
+        TypeError: if the predictions are not floating point.
+
+    Example:
+        >>> exponential(jnp.array([0.0, jnp.log(2.0)]), jnp.array([1, -1]))
+        Array([1., 2.], dtype=float32)
+
+    Reference:
+        Freund and Schapire, A decision-theoretic generalization of on-line learning, 1997; Friedman, Hastie and
+        Tibshirani, Additive logistic regression, 2000 (AdaBoost as its minimisation).
+    """
+    predictions, labels = _signed("exponential", predictions, labels)
+    return mark_invalid(jnp.exp(-labels * predictions), jnp.abs(labels) == 1)
+
+
+def _signed(function: str, predictions: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
+    predictions = floating(function, "predictions", predictions)
+    return predictions, like(function, "labels", labels, predictions, "predictions")
+
+
+def kl_divergence(logits: ArrayLike, targets: ArrayLike) -> Array:
+    """Kullback-Leibler divergence of the predicted distribution from the target's: sum_k p_k (log p_k - log q_k).
+
+    q = softmax(logits) is predicted, p the target, and 0 log 0 = 0. Normalised log-probabilities may be passed as
+    logits, since log_softmax leaves them as they are.
+
+    Args:
+        logits: `[..., classes]`, floating point.
+        targets: `[..., classes]`, probabilities.
+
+    Returns:
+        `[...]`, one number an example, 0 where the distributions are equal.
+
+    Raises:
+        ValueError: if the shapes differ or there is one class only.
+        TypeError: if the logits or targets are not floating point.
+
+    Example:
+        >>> print(f"{kl_divergence(jnp.log(jnp.array([0.25, 0.75])), jnp.array([0.5, 0.5])):.4f}")
+        0.1438
+
+    Reference:
+        Kullback and Leibler, On information and sufficiency, 1951.
+
+    Warning:
+        PyTorch's `kl_div` takes log-probabilities and, by default, divides the sum by batch times classes instead of
+        by batch (`reduction="batchmean"`).
+    """
+    logits = class_logits("kl_divergence", logits)
+    targets = like("kl_divergence", "targets", floating("kl_divergence", "targets", targets), logits, "logits")
+    log_predictions = jax.nn.log_softmax(logits)
+    # optax multiplies log q by p also where p = 0, which is NaN if q = 0.
+    divergences: Array = optax.kl_divergence(jnp.where(targets == 0, 0, log_predictions), targets)
+    return divergences

@@ -1,0 +1,163 @@
+"""Regularizers: what is added to a loss, and which parameters an optimizer decays.
+
+Weight decay on the loss adds `factor * weight_decay(params)`. Decoupled weight decay belongs to the optimizer:
+`optax.adamw(rate, weight_decay=0.01, mask=decay_mask)`, or `optax.add_decayed_weights` in a chain. They differ for
+every optimizer that rescales gradients, such as Adam (Loshchilov and Hutter, 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.labels import absolute, class_logits
+from jaxnets.types import Array, ArrayLike, Params, PyTree
+
+__all__ = ["confidence_penalty", "decay_mask", "entropy", "l1_penalty", "weight_decay"]
+
+_UNDECAYED = ("bias", "scale", "slope")
+
+
+def decay_mask(params: Params) -> PyTree:
+    """Say which parameters are decayed: all but biases, the scales of norms, and learned slopes.
+
+    A parameter is left alone if its name is or ends in `bias`, `scale` or `slope` (`hidden_bias`), or if it is not
+    floating point. Shapes do not matter, so stacked parameters of repeated blocks get the mask of one block.
+
+    Args:
+        params: a tree of parameters.
+
+    Returns:
+        The same tree with a bool for each parameter; this function itself fits optax's `mask=`.
+
+    Example:
+        >>> decay_mask({"fc": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}, "bn": {"scale": jnp.ones(3)}})
+        {'bn': {'scale': False}, 'fc': {'bias': False, 'kernel': True}}
+
+    Warning:
+        PyTorch's optimizers decay every parameter unless they are given two groups.
+    """
+
+    def decays(path: tuple[Any, ...], leaf: Any) -> bool:
+        names = [name for name in (getattr(k, "key", getattr(k, "name", None)) for k in path) if isinstance(name, str)]
+        is_floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+        return bool(is_floating and not (names and names[-1].endswith(_UNDECAYED)))
+
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
+def weight_decay(params: Params, *, mask: PyTree | Callable[[Params], PyTree] = decay_mask) -> Array:
+    """Sum the squares of the weights, the lectures' |W|^2, to be added to a loss: L + factor * |W|^2.
+
+    Args:
+        params: a tree of parameters.
+        mask: which of them count: a function of `params` or its result, a bool for each parameter.
+
+    Returns:
+        A scalar, at least float32.
+
+    Example:
+        >>> weight_decay({"kernel": jnp.array([[1.0, 2.0]]), "bias": jnp.array([5.0])})
+        Array(5., dtype=float32)
+
+    Warning:
+        There is no factor 1/2 here, so the gradient is 2 * factor * W: PyTorch's `SGD(weight_decay=c)` is factor
+        c / 2. With Adam, use `optax.adamw(mask=decay_mask)` unless the coupled form is what you want.
+
+    Reference:
+        Krogh and Hertz, A simple weight decay can improve generalization, 1991.
+    """
+    return _sum_masked("weight_decay", jnp.square, params, mask)
+
+
+def l1_penalty(params: Params, *, mask: PyTree | Callable[[Params], PyTree] = decay_mask) -> Array:
+    """Sum the absolute values of the weights, to be added to a loss: L + factor * sum |w|.
+
+    Args:
+        params: a tree of parameters.
+        mask: which of them count: a function of `params` or its result, a bool for each parameter.
+
+    Returns:
+        A scalar, at least float32. The gradient at a weight of 0 is 0.
+
+    Example:
+        >>> l1_penalty({"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([5.0])})
+        Array(3., dtype=float32)
+
+    Reference:
+        Tibshirani, Regression shrinkage and selection via the lasso, 1996.
+    """
+    return _sum_masked("l1_penalty", absolute, params, mask)
+
+
+def _sum_masked(function: str, term: Callable[[Array], Array], params: Params, mask: Any) -> Array:
+    chosen = mask(params) if callable(mask) else mask
+    structure: Any = jax.tree.structure(params)
+    if jax.tree.structure(chosen) != structure:
+        raise ValueError(
+            f"{function}: the mask must be a bool for each parameter, as decay_mask(params) returns; "
+            f"params are {structure}, the mask is {jax.tree.structure(chosen)}"
+        )
+    leaves = [
+        jnp.asarray(leaf)
+        for leaf, counts in zip(jax.tree.leaves(params), jax.tree.leaves(chosen), strict=True)
+        if counts
+    ]
+    dtype = jnp.float64 if any(leaf.dtype == jnp.float64 for leaf in leaves) else jnp.float32
+    return sum((jnp.sum(term(leaf.astype(dtype))) for leaf in leaves), start=jnp.zeros((), dtype))
+
+
+def entropy(logits: ArrayLike) -> Array:
+    """Entropy of the predicted distribution: H(p) = -sum_k p_k log p_k with p = softmax(logits), in nats.
+
+    Args:
+        logits: `[..., classes]`, floating point.
+
+    Returns:
+        `[...]`, one number an example, between 0 and log(classes); float32 for bfloat16 logits.
+
+    Raises:
+        ValueError: if there is one class only.
+        TypeError: if the logits are not floating point.
+
+    Example:
+        >>> entropy(jnp.array([[0.0, 0.0], [200.0, 0.0]]))
+        Array([0.6931472, 0.       ], dtype=float32)
+    """
+    log_probabilities = jax.nn.log_softmax(class_logits("entropy", logits))
+    probabilities = jnp.exp(log_probabilities)
+    # 0 log 0 = 0, also in the gradient.
+    return jnp.sum(probabilities * -jnp.where(probabilities == 0, 0, log_probabilities), axis=-1)
+
+
+def confidence_penalty(logits: ArrayLike) -> Array:
+    """Penalty on confident predictions: sum_k p_k log p_k = -H(p) with p = softmax(logits).
+
+    Added to a loss with a positive factor, L + factor * confidence_penalty = L - factor * H(p), it keeps predictions
+    from becoming too sure.
+
+    Args:
+        logits: `[..., classes]`, floating point.
+
+    Returns:
+        `[...]`, one number an example, between -log(classes) and 0; float32 for bfloat16 logits.
+
+    Raises:
+        ValueError: if there is one class only.
+        TypeError: if the logits are not floating point.
+
+    Example:
+        >>> confidence_penalty(jnp.array([0.0, 0.0]))
+        Array(-0.6931472, dtype=float32)
+
+    Warning:
+        The sign matters. The lectures' slide writes L - factor * sum_k p_k log p_k, which is L + factor * H(p) and
+        makes predictions surer; the literature's penalty, as here, is L - factor * H(p).
+
+    Reference:
+        Pereyra et al., Regularizing neural networks by penalizing confident output distributions, 2017.
+    """
+    return -entropy(logits)

@@ -1,0 +1,105 @@
+"""Trees of parameters: their paths, sizes and fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnets.types import PyTree
+
+__all__ = ["count", "fingerprint", "paths", "tree_bytes"]
+
+
+def paths(tree: PyTree) -> dict[str, Any]:
+    """Return the leaves of a tree by path, names and list positions joined by slashes.
+
+    The order is JAX's: dicts by sorted key, lists by position.
+
+    Args:
+        tree: any tree.
+
+    Returns:
+        A dict such as `{"block/fc/kernel": leaf}`. A tree that is a leaf itself has the path `""`.
+
+    Raises:
+        ValueError: if two leaves have the same path, because a name holds a slash.
+
+    Example:
+        >>> paths({"blocks": [{"kernel": 1}, {"kernel": 2}], "bias": 3})
+        {'bias': 3, 'blocks/0/kernel': 1, 'blocks/1/kernel': 2}
+    """
+    found: dict[str, Any] = {}
+    for key_path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        path = jax.tree_util.keystr(key_path, simple=True, separator="/")
+        if path in found:
+            raise ValueError(f"paths: two leaves have the path {path!r}; names must not hold slashes")
+        found[path] = leaf
+    return found
+
+
+def count(tree: PyTree) -> int:
+    """Count the entries of all arrays in a tree, such as the parameters of a network.
+
+    Example:
+        >>> count({"kernel": np.zeros((3, 2)), "bias": np.zeros(2)})
+        8
+    """
+    return sum(math.prod(np.shape(leaf)) for leaf in jax.tree.leaves(tree))
+
+
+def tree_bytes(tree: PyTree) -> int:
+    """Count the bytes of all arrays in a tree; what `jax.eval_shape` returns counts too.
+
+    Example:
+        >>> tree_bytes({"kernel": np.zeros((3, 2), np.float32), "bias": np.zeros(2, np.float16)})
+        28
+    """
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def fingerprint(params: PyTree) -> str:
+    """Return the SHA-256 hash of all parameters: equal exactly when paths, dtypes, shapes and bits are.
+
+    For each leaf in the order of `paths`, the hash takes in the line `["path", "dtype", [shape]]` as JSON, a line feed,
+    and the values in C order and little-endian. JAX and numpy arrays of the same content have the same hash, wherever
+    they lie. Typed PRNG keys enter with the dtype `key<name of the generator>` and as `jax.random.key_data`.
+
+    Args:
+        params: a tree of arrays.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        TypeError: if a leaf is not an array of numbers, with its path.
+
+    Example:
+        >>> fingerprint({"bias": np.zeros(2, np.float32)})[:16]
+        '6fc946aa1de62ffe'
+    """
+    digest = hashlib.sha256()
+    for path, leaf in paths(params).items():
+        if not hasattr(leaf, "dtype"):
+            raise TypeError(f"fingerprint: {path!r} must be an array, got {type(leaf).__name__}")
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            dtype, array = f"key<{jax.random.key_impl(leaf)}>", np.asarray(jax.random.key_data(leaf))
+        else:
+            array = np.asarray(leaf)
+            dtype = array.dtype.name
+        if array.dtype.hasobject:
+            raise TypeError(f"fingerprint: {path!r} must hold numbers, got dtype {dtype}")
+        digest.update(json.dumps([path, dtype, list(leaf.shape)]).encode() + b"\n" + _little_endian(array))
+    return digest.hexdigest()
+
+
+def _little_endian(array: np.ndarray[Any, Any]) -> bytes:
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return (array.byteswap() if sys.byteorder == "big" else array).tobytes()

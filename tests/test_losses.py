@@ -1,0 +1,270 @@
+"""Losses against PyTorch and scikit-learn."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+from torch.nn import functional
+
+from jaxnets import losses
+from tests.oracles import assert_parity, normal
+
+LABELS = np.array([2, 0, 1, 2])
+SEQUENCE = np.arange(6).reshape(2, 3) % 4
+SIGNS = np.array([1, -1, -1, 1])
+PROBABILITIES = np.array([[0.2, 0.5, 0.3], [1, 0, 0], [0, 0.25, 0.75], [0.1, 0.1, 0.8]], np.float32)
+
+
+def torch_cross_entropy(logits, labels, **settings):
+    labels = labels.movedim(-1, 1) if labels.is_floating_point() else labels.long()
+    return functional.cross_entropy(logits.movedim(-1, 1), labels, reduction="none", **settings)
+
+
+# name, our loss, torch's, predictions, targets
+PAIRS = {
+    "mse": (
+        losses.mean_squared_error,
+        lambda p, t: functional.mse_loss(p, t, reduction="none"),
+        normal(4, 3),
+        normal(4, 3),
+    ),
+    "mae": (
+        losses.mean_absolute_error,
+        lambda p, t: functional.l1_loss(p, t, reduction="none"),
+        normal(4),
+        normal(4, seed=1),
+    ),
+    "mae-at-0": (
+        losses.mean_absolute_error,
+        lambda p, t: functional.l1_loss(p, t, reduction="none"),
+        normal(4),
+        normal(4),
+    ),
+    "huber": (
+        lambda p, t: losses.huber(p, t, delta=0.7),
+        lambda p, t: functional.huber_loss(p, t, reduction="none", delta=0.7),
+        2 * normal(4, 5),
+        normal(4, 5, seed=1),
+    ),
+    "smooth-l1": (
+        lambda p, t: losses.huber(p, t, delta=0.7) / 0.7,
+        lambda p, t: functional.smooth_l1_loss(p, t, reduction="none", beta=0.7),
+        2 * normal(4, 5),
+        normal(4, 5, seed=1),
+    ),
+    "binary": (
+        losses.binary_cross_entropy,
+        lambda p, t: functional.binary_cross_entropy_with_logits(p, t.float(), reduction="none"),
+        np.array([-90.0, -1.0, 0.0, 30.0], np.float32),
+        np.array([1, 0, 1, 0]),
+    ),
+    "binary-soft": (
+        losses.binary_cross_entropy,
+        lambda p, t: functional.binary_cross_entropy_with_logits(p, t, reduction="none"),
+        normal(4, 3),
+        PROBABILITIES,
+    ),
+    "classes": (losses.cross_entropy, torch_cross_entropy, 20 * normal(4, 3), LABELS),
+    "classes-sequence": (losses.cross_entropy, torch_cross_entropy, normal(2, 3, 4), SEQUENCE),
+    "classes-smoothed": (
+        lambda p, t: losses.cross_entropy(p, t, label_smoothing=0.1),
+        lambda p, t: torch_cross_entropy(p, t, label_smoothing=0.1),
+        normal(4, 3),
+        LABELS,
+    ),
+    "probabilities": (losses.cross_entropy, torch_cross_entropy, normal(4, 3), PROBABILITIES),
+    "probabilities-smoothed": (
+        lambda p, t: losses.cross_entropy(p, t, label_smoothing=0.3),
+        lambda p, t: torch_cross_entropy(p, t, label_smoothing=0.3),
+        normal(4, 3),
+        PROBABILITIES,
+    ),
+    "hinge": (losses.hinge, lambda p, t: torch.clamp(1 - p * t, min=0), 2 * normal(4), SIGNS),
+    "exponential": (losses.exponential, lambda p, t: torch.exp(-p * t), 2 * normal(4), SIGNS),
+    "kl": (
+        losses.kl_divergence,
+        lambda p, t: functional.kl_div(functional.log_softmax(p, -1), t, reduction="none").sum(-1),
+        normal(4, 3),
+        PROBABILITIES[[0, 3, 0, 3]],
+    ),
+}
+pairs = pytest.mark.parametrize("name", PAIRS)
+
+
+@pairs
+def test_values_and_gradients_equal_torch(name):
+    ours, theirs, predictions, targets = PAIRS[name]
+    assert_parity(ours, theirs, predictions, targets)
+
+
+@pairs
+def test_low_precision_predictions_give_float32_losses(name):
+    ours, _, predictions, targets = PAIRS[name]
+    low = jnp.asarray(predictions, jnp.bfloat16)
+    result = ours(low, targets)
+    assert result.dtype == jnp.float32
+    np.testing.assert_array_equal(result, ours(low.astype(jnp.float32), targets))
+
+
+@pairs
+def test_float64_stays_float64(name):
+    ours, theirs, predictions, targets = PAIRS[name]
+    with jax.enable_x64(True):
+        wide = targets.astype(np.float64) if targets.dtype == np.float32 else targets
+        result = ours(predictions.astype(np.float64), wide)
+        assert result.dtype == jnp.float64
+    expected = theirs(torch.tensor(predictions, dtype=torch.float64), torch.tensor(wide))
+    np.testing.assert_allclose(result, expected.numpy(), rtol=1e-6 if name.startswith("binary") else 1e-12, atol=1e-15)
+
+
+@pairs
+def test_jit_and_vmap_give_each_example_its_loss(name):
+    ours, _, predictions, targets = PAIRS[name]
+    expected = ours(predictions, targets)
+    np.testing.assert_allclose(jax.jit(ours)(predictions, targets), expected, rtol=1e-6)
+    np.testing.assert_allclose(jax.vmap(ours)(jnp.asarray(predictions), jnp.asarray(targets)), expected, rtol=1e-6)
+
+
+def test_one_hot_equals_integer_labels():
+    logits = normal(2, 3, 4)
+    one_hot = np.eye(4, dtype=np.float32)[SEQUENCE]
+    for smoothing in (0.0, 0.2):
+        expected = losses.cross_entropy(logits, SEQUENCE, label_smoothing=smoothing)
+        actual = losses.cross_entropy(logits, one_hot, label_smoothing=smoothing)
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+
+def test_excluded_classes_have_no_part():
+    """A logit of -inf excludes a class: the loss is that of the other classes, and so is the gradient."""
+    logits, excluded = normal(4, 3), np.concatenate([normal(4, 3), np.full((4, 1), -np.inf, np.float32)], axis=1)
+    wider = np.pad(PROBABILITIES, ((0, 0), (0, 1)))
+    one_hot = np.eye(3, dtype=np.float32)[LABELS]
+    for loss, narrow_labels, wide_labels in [
+        (losses.cross_entropy, LABELS, LABELS),
+        (losses.cross_entropy, one_hot, np.pad(one_hot, ((0, 0), (0, 1)))),
+        (losses.cross_entropy, PROBABILITIES, wider),
+        (losses.kl_divergence, PROBABILITIES, wider),
+    ]:
+        expected, slope = jax.value_and_grad(lambda x, f=loss, t=narrow_labels: f(x, t).sum())(logits)
+        actual, wide_slope = jax.value_and_grad(lambda x, f=loss, t=wide_labels: f(x, t).sum())(excluded)
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
+        np.testing.assert_allclose(wide_slope, np.pad(slope, ((0, 0), (0, 1))), rtol=1e-5, atol=1e-6)
+
+
+def test_kl_divergence_is_zero_of_equal_distributions_and_takes_log_probabilities():
+    probabilities = jax.nn.softmax(normal(4, 3))
+    np.testing.assert_allclose(losses.kl_divergence(jnp.log(probabilities), probabilities), 0, atol=1e-7)
+    np.testing.assert_allclose(losses.kl_divergence(normal(4, 3) + 5, probabilities), 0, atol=1e-6)
+
+
+def test_hinge_equals_sklearn():
+    decisions = 2 * normal(50)
+    signs = np.where(normal(50, seed=1) > 0, 1, -1)
+    np.testing.assert_allclose(
+        jnp.mean(losses.hinge(decisions, signs)), sklearn.metrics.hinge_loss(signs, decisions), rtol=1e-6
+    )
+
+
+def test_exponential_loss_is_least_at_half_the_log_odds():
+    """Friedman et al. 2000: with a share p of ones, f = log(p / (1 - p)) / 2, and the loss is 2 sqrt(p (1 - p))."""
+    signs = np.array([1.0] * 8 + [-1.0] * 2, np.float32)
+
+    def mean_loss(f):
+        return jnp.mean(losses.exponential(jnp.full(10, f), signs))
+
+    best = jnp.log(0.8 / 0.2) / 2
+    np.testing.assert_allclose(jax.grad(mean_loss)(best), 0, atol=1e-6)
+    np.testing.assert_allclose(mean_loss(best), 2 * np.sqrt(0.8 * 0.2), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "predictions", "labels"),
+    [
+        (losses.cross_entropy, jnp.ones((3, 2)), [0, 2, -1]),
+        (lambda p, t: losses.cross_entropy(p, t, label_smoothing=0.1), jnp.ones((3, 2)), [0, 2, -100]),
+        (losses.binary_cross_entropy, jnp.ones(3), [1, 2, -1]),
+        (losses.hinge, jnp.ones(3), [1, 0, 2]),
+        (losses.exponential, jnp.ones(3), [1, 0, 2]),
+    ],
+)
+def test_labels_without_meaning_give_nan_in_their_place_only(loss, predictions, labels):
+    result = jax.jit(loss)(predictions, jnp.asarray(labels))
+    np.testing.assert_array_equal(jnp.isnan(result), [False, True, True])
+
+
+@pytest.mark.parametrize("padding", [-1, 3])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_masked_padding_leaves_value_and_gradient_alone(padding, smoothing):
+    logits, labels = normal(4, 3), np.array([2, 0, padding, padding])
+
+    def total(logits, labels):
+        values = losses.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return jnp.sum(jnp.where((labels >= 0) & (labels < 3), values, 0))
+
+    expected, slope = jax.value_and_grad(total)(logits[:2], labels[:2])
+    actual, padded_slope = jax.value_and_grad(total)(logits, labels)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
+    np.testing.assert_allclose(padded_slope, np.pad(slope, ((0, 2), (0, 0))), rtol=1e-6)
+
+
+ENTRY_WISE = [
+    losses.mean_squared_error,
+    losses.mean_absolute_error,
+    losses.huber,
+    losses.binary_cross_entropy,
+    losses.hinge,
+    losses.exponential,
+]
+
+
+@pytest.mark.parametrize("loss", ENTRY_WISE, ids=lambda f: f.__name__)
+def test_nothing_is_broadcast(loss):
+    name = loss.__name__
+    with pytest.raises(ValueError, match=rf"{name}: .* must have the same shape, got \[4, 1\] and \[4\]; write .*resh"):
+        loss(jnp.ones((4, 1)), jnp.ones(4))
+    with pytest.raises(ValueError, match=r"got \[4, 3\] and \[3\]$"):
+        loss(jnp.ones((4, 3)), jnp.ones(3))
+    with pytest.raises(TypeError, match=rf"{name}: .* must be floating point, got int32; write .*astype"):
+        loss(jnp.ones(4, jnp.int32), jnp.ones(4))
+    with pytest.raises(TypeError, match="must hold real numbers, got complex64"):
+        loss(jnp.ones(4), jnp.ones(4, jnp.complex64))
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "logits", "labels"),
+    [
+        (
+            ValueError,
+            r"integers \[4\] or probabilities \[4, 3\], got int32 \[4, 1\]; write labels.squeeze",
+            (4, 3),
+            (4, 1),
+        ),
+        (ValueError, r"got int32 \[5\]$", (4, 3), (5,)),
+        (TypeError, r"must be floating point, got int32; write labels.astype\(jnp.float32\)", (4, 3), (4, 3)),
+        (ValueError, r"two classes or more, got \[4, 1\]; for one logit an example use the binary", (4, 1), (4,)),
+        (ValueError, r"two classes or more, got \[\]", (), ()),
+    ],
+)
+def test_cross_entropy_says_what_does_not_fit(error, message, logits, labels):
+    with pytest.raises(error, match=message):
+        losses.cross_entropy(jnp.ones(logits), jnp.zeros(labels, jnp.int32))
+
+
+def test_cross_entropy_refuses_classes_that_are_not_integers():
+    with pytest.raises(TypeError, match=r"numbers of classes and must be integers, got float32; write labels.astype"):
+        losses.cross_entropy(jnp.ones((4, 3)), jnp.ones(4))
+
+
+def test_kl_divergence_refuses_classes():
+    with pytest.raises(TypeError, match="targets must be floating point, got int32"):
+        losses.kl_divergence(jnp.ones((4, 3)), jnp.ones((4, 3), jnp.int32))
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1])
+def test_settings_out_of_range_are_refused(smoothing):
+    with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\]"):
+        losses.cross_entropy(jnp.ones((4, 3)), jnp.zeros(4, jnp.int32), label_smoothing=smoothing)
+    with pytest.raises(ValueError, match="delta must be positive, got 0"):
+        losses.huber(jnp.ones(4), jnp.ones(4), delta=0)
