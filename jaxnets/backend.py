@@ -1,6 +1,7 @@
 """Which form of a layer to trace: the fast one for the backend at hand, or the plain one.
 
-Fast forms compute the same function as the plain ones and allow the same JAX transformations. Environment variables:
+Fast forms compute the same function as the plain ones and allow the same JAX transformations (but for cuDNN attention,
+which has no forward mode and no second derivatives). Environment variables:
 
 - `JAXNETS_PLAIN`: names of fast forms to switch off, separated by commas (`convolution,pooling`), or `all`.
 - `JAXNETS_PLATFORM`: `cpu`, `gpu` or `tpu`, when tracing for another platform than the default one.
@@ -12,7 +13,7 @@ import os
 
 import jax
 
-FAST_PATHS = ("attention", "convolution", "embedding", "lstm", "gru", "pooling")
+FAST_PATHS = ("attention", "convolution", "embedding", "gru", "lstm", "pooling", "simple_rnn")
 """The names that `JAXNETS_PLAIN` accepts."""
 
 _PLATFORMS = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "rocm": "gpu", "tpu": "tpu"}

@@ -1,0 +1,215 @@
+"""Multi-head attention, of a sequence to itself or to another one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.layer import layer
+from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
+from jaxnets.nn.dot_product_attention import dot_product_attention
+from jaxnets.nn.initializers import torch_uniform
+from jaxnets.spec import ArraySpec, Spec
+from jaxnets.types import Array, DTypeLike, Initializer, Key, Params
+
+
+def attention_spec(
+    features: int,
+    *,
+    heads: int,
+    kv_heads: int | None = None,
+    head_features: int | None = None,
+    memory_features: int | None = None,
+    bias: bool = True,
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Spec:
+    """Describe the parameters of `attention` and `cached_attention`.
+
+    The head counts are axes of the kernels, so that `attention` need not be told them.
+
+    Args:
+        features: size of the last axis of input and result.
+        heads: number of query heads.
+        kv_heads: number of heads of keys and values, a divisor of `heads`; None for `heads`, 1 for multi-query.
+        head_features: size of a head; None for `features / heads`.
+        memory_features: size of the last axis of what keys and values are made of; None for `features`.
+        bias: whether the four products have a bias.
+        kernel_init: starts each kernel, seen as a matrix `[in, out]`; by default normal, of variance 1/in.
+        bias_init: starts the biases; by default zeros.
+
+    Returns:
+        A spec with `query`, `key`, `value` and `out`, each with `kernel` and, if `bias`, `bias`.
+
+    Raises:
+        ValueError: if heads do not divide `features`, or `kv_heads` do not divide `heads`.
+
+    Example:
+        >>> spec = attention_spec(32, heads=4, kv_heads=2)
+        >>> {name: part["kernel"].shape for name, part in spec.items()}
+        {'query': (32, 4, 8), 'key': (32, 2, 8), 'value': (32, 2, 8), 'out': (4, 8, 32)}
+    """
+    kv_heads = heads if kv_heads is None else kv_heads
+    if heads < 1 or kv_heads < 1 or heads % kv_heads:
+        raise ValueError(f"attention_spec: heads must be a multiple of kv_heads, got {heads} and {kv_heads}")
+    if head_features is None:
+        if features % heads:
+            raise ValueError(
+                f"attention_spec: features {features} must be a multiple of heads {heads}; or pass head_features"
+            )
+        head_features = features // heads
+    memory = features if memory_features is None else memory_features
+    # PyTorch draws all three kernels as one matrix, unless keys and values are made of another size.
+    query_outputs, kv_outputs = heads * head_features, kv_heads * head_features
+    one_matrix = query_outputs + 2 * kv_outputs
+    query_bound = features + (one_matrix if memory_features is None else query_outputs)
+    kv_bound = memory + (one_matrix if memory_features is None else kv_outputs)
+
+    def product(shape: tuple[int, ...], axes: tuple[str, ...], inputs: int, torch_init: Initializer) -> Spec:
+        kernel = ArraySpec(
+            shape, _as_matrix(kernel_init, inputs), axes=axes, torch_initializer=_as_matrix(torch_init, inputs)
+        )
+        if not bias:
+            return {"kernel": kernel}
+        zeros = jax.nn.initializers.zeros
+        return {
+            "kernel": kernel,
+            "bias": ArraySpec(shape[inputs:], bias_init, axes=axes[inputs:], torch_initializer=zeros),
+        }
+
+    kv_shape, kv_axes = (memory, kv_heads, head_features), ("in", "kv_heads", "head_features")
+    query_axes, out_axes = ("in", "heads", "head_features"), ("heads", "head_features", "out")
+    return {
+        "query": product((features, heads, head_features), query_axes, 1, _uniform(math.sqrt(6 / query_bound))),
+        "key": product(kv_shape, kv_axes, 1, _uniform(math.sqrt(6 / kv_bound))),
+        "value": product(kv_shape, kv_axes, 1, _uniform(math.sqrt(6 / kv_bound))),
+        "out": product((heads, head_features, features), out_axes, 2, torch_uniform(query_outputs)),
+    }
+
+
+@layer
+def attention(
+    params: Params,
+    x: Array,
+    memory: Array | None = None,
+    *,
+    causal: bool = False,
+    mask: Array | None = None,
+    rotary: Callable[[Array, Array], Array] | None = None,
+    positions: Array | None = None,
+    scale: float | None = None,
+    rate: float | Array = 0.0,
+    key: Key | None = None,
+    train: bool | None = None,
+) -> Array:
+    """Multi-head attention: y = concat_h(softmax(scale Q_h K_h^T) V_h) W_out, with Q = x W_query and so on.
+
+    With fewer heads of keys and values than of queries (in the shapes of the kernels) it is grouped-query attention.
+
+    Args:
+        params: `query` with `kernel` `[features, heads, head_features]` and maybe `bias` `[heads, head_features]`,
+            `key` and `value` with `[memory_features, kv_heads, head_features]`, and `out` with
+            `[heads, head_features, features]` and `[features]`.
+        x: `[..., queries, features]`, floating point. Its dtype is the result's; parameters are cast to it.
+        memory: `[..., keys, memory_features]`, what is attended to, of the dtype and leading axes of `x` (cross
+            attention); None for `x` itself.
+        causal: whether position i may attend to the positions up to i only.
+        mask: boolean, True where a query may attend to a key: `[queries, keys]` or `[..., heads, queries, keys]`, any
+            axis of size 1 is repeated (`causal_mask`, `padding_mask`). A query that may attend to nothing attends to
+            nothing: its result is the bias of `out`.
+        rotary: a function `(queries or keys, positions) -> the same, turned`, such as `nn.rotary`, or
+            `functools.partial(nn.rotary, base=500000.0)`; None for no rotary positions.
+        positions: `[queries]` or `[..., queries]`, for `rotary`; None for 0, 1, 2, ...
+        scale: what the products of queries and keys are multiplied by; None for 1/sqrt(head_features).
+        rate: the probability to drop an attention weight in training.
+        key: random key, needed if weights are dropped.
+        train: whether to drop; required if `rate` is not 0.
+
+    Returns:
+        `[..., queries, features]`.
+
+    Raises:
+        ValueError: if shapes do not fit, or if `rate` comes without `train` or without a needed `key`.
+        TypeError: if `x` is not floating point, `memory` has another dtype, or the mask is not boolean.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxnets import init, nn
+        >>> params, _ = init(nn.attention_spec(8, heads=2), jax.random.key(0))
+        >>> x = jax.random.normal(jax.random.key(1), (4, 5, 8))
+        >>> y = nn.attention(params, x, causal=True, rotary=nn.rotary)
+        >>> beginning = nn.attention(params, x[:, :2], causal=True, rotary=nn.rotary)
+        >>> y.shape, bool(jnp.allclose(y[:, :2], beginning, atol=1e-6))
+        ((4, 5, 8), True)
+
+    Reference:
+        Vaswani et al., Attention Is All You Need, 2017; Ainslie et al., GQA, 2023.
+
+    Warning:
+        See `dot_product_attention`: masks mean the opposite of those of PyTorch's `MultiheadAttention`.
+    """
+    check_sequence("attention", x, params["query"]["kernel"])
+    if memory is not None:
+        check_sequence("attention (memory)", memory, params["key"]["kernel"])
+        if rotary is not None:
+            raise ValueError("attention: rotary positions relate positions of one sequence; leave out rotary or memory")
+    if rotary is None and positions is not None:
+        raise ValueError("attention: positions are for rotary; pass rotary=nn.rotary too, or leave them out")
+    source = x if memory is None else memory
+    queries = project(params["query"], x)
+    keys, values = project(params["key"], source), project(params["value"], source)
+    if rotary is not None:
+        positions = jnp.arange(x.shape[-2]) if positions is None else positions
+        queries, keys = rotary(queries, positions), rotary(keys, positions)
+    y = dot_product_attention(
+        queries, keys, values, mask=mask, causal=causal, scale=scale, rate=rate, key=key, train=train
+    )
+    return merge_heads(params["out"], y)
+
+
+def check_sequence(layer_name: str, x: Array, kernel: Array) -> None:
+    """Raise unless `x` is a floating-point `[..., time, features]` that fits the kernel."""
+    check_floating(layer_name, x)
+    check_features(layer_name, x, kernel.shape[0], kernel)
+    if x.ndim < 2:
+        raise ValueError(f"{layer_name}: x must be [..., time, features], got {list(x.shape)}")
+
+
+def project(params: Params, x: Array) -> Array:
+    """Make heads of features: `[..., in]` to `[..., heads, head_features]`."""
+    kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
+    rows, leading = flatten_leading(x)
+    y: Array = rows @ kernel.reshape((kernel.shape[0], -1))
+    if bias is not None:
+        y = y + bias.reshape((1, -1))
+    return y.reshape((*leading, *kernel.shape[1:]))
+
+
+def merge_heads(params: Params, x: Array) -> Array:
+    """Make features of heads: `[..., heads, head_features]` to `[..., out]`."""
+    kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
+    leading = x.shape[:-2]
+    y: Array = x.reshape((math.prod(leading), -1)) @ kernel.reshape((-1, kernel.shape[2]))
+    if bias is not None:
+        y = y + bias[None]
+    return y.reshape((*leading, kernel.shape[2]))
+
+
+def _as_matrix(initializer: Initializer, inputs: int) -> Initializer:
+    """Start an array whose first `inputs` axes are a matrix's rows as that matrix."""
+
+    def initialize(key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        matrix = initializer(key, (math.prod(shape[:inputs]), math.prod(shape[inputs:])), dtype)
+        return matrix.reshape(shape)
+
+    return initialize
+
+
+def _uniform(bound: float) -> Initializer:
+    def initialize(key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return initialize

@@ -1,0 +1,270 @@
+"""Scaled dot-product attention, and which implementation computes it."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.backend import fast_path, platform
+from jaxnets.nn.check import check_floating, check_rate, compute_dtype, require_key
+from jaxnets.nn.cudnn_attention import cudnn_attention
+from jaxnets.nn.dropout import dropout
+from jaxnets.types import Array, DTypeLike, Key
+
+Implementation: TypeAlias = Literal["cudnn", "einsum", "xla"]
+_MASKED = -1e30  # added to a logit: its weight is exactly 0, and no dtype of at least 32 bits overflows
+
+
+def dot_product_attention(
+    queries: Array,
+    keys: Array,
+    values: Array,
+    *,
+    mask: Array | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    rate: float | Array = 0.0,
+    key: Key | None = None,
+    train: bool | None = None,
+    implementation: Implementation | None = None,
+) -> Array:
+    """Average the values, weighted by how well each query fits each key: y = softmax(scale Q K^T) V for every head.
+
+    With fewer heads of keys and values than of queries, `heads / kv_heads` consecutive query heads share one
+    (grouped-query attention; multi-query attention with one).
+
+    Args:
+        queries: `[..., queries, heads, head_features]`, floating point.
+        keys: `[..., keys, kv_heads, head_features]`, of the same dtype and leading axes.
+        values: `[..., keys, kv_heads, head_features]`, likewise.
+        mask: boolean, True where a query may attend to a key: `[queries, keys]`, or `[..., heads, queries, keys]` with
+            all leading axes; any of its axes may have size 1. A query that may attend to nothing gets zeros.
+        causal: whether query i may attend to the keys j <= i only; needs as many keys as queries. Together with
+            `mask`, both must allow it.
+        scale: what the products of queries and keys are multiplied by; None for 1/sqrt(head_features).
+        rate: the probability to drop a weight in training.
+        key: random key, needed if weights are dropped.
+        train: whether to drop; required if `rate` is not 0.
+        implementation: `"einsum"`, `"xla"` or `"cudnn"`; None for what `choose_implementation` says.
+
+    Returns:
+        `[..., queries, heads, head_features]`, in the dtype of the queries. Softmax is computed in float32, or in
+        float64 if the queries are (but not by `"xla"`, which rounds it to float32).
+
+    Raises:
+        ValueError: if shapes do not fit together, if `rate` comes without `train`, or if `key` is missing.
+        TypeError: if the dtypes differ or are not floating point, or if the mask is not boolean.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> queries = keys = jnp.zeros((1, 3, 2, 4))  # every key fits every query alike
+        >>> values = jnp.arange(3.0).reshape(1, 3, 1, 1) * jnp.ones((1, 3, 2, 4))
+        >>> dot_product_attention(queries, keys, values, causal=True)[0, :, 0, 0]
+        Array([0. , 0.5, 1. ], dtype=float32)
+
+    Reference:
+        Vaswani et al., Attention Is All You Need, 2017; Ainslie et al., GQA, 2023; Dao, FlashAttention-2, 2023.
+
+    Warning:
+        PyTorch's `scaled_dot_product_attention` wants heads before time. Its `MultiheadAttention` says True in a mask
+        where attention is forbidden, and by default gives NaN for a query that may attend to nothing; `jax.nn` gives
+        it the mean of all values.
+
+        cuDNN's kernel (bfloat16 and float16 on NVIDIA GPUs) has no forward mode, no `jacrev` and no second
+        derivatives: they raise; pass `implementation="xla"`, or set `JAXNETS_PLAIN=attention`, to have them.
+    """
+    _check_arrays(queries, keys, values)
+    *leading, length, heads, head_features = queries.shape
+    if causal and length != keys.shape[-3]:
+        raise ValueError(
+            f"dot_product_attention: causal=True needs as many keys as queries, got {length} queries and "
+            f"{keys.shape[-3]} keys; pass mask=causal_mask(queries, keys, offset=...) instead"
+        )
+    dropout_key = _dropout_key(rate, key, train)
+    if implementation is None:
+        implementation = choose_implementation(
+            queries.dtype,
+            head_features,
+            masked=mask is not None,
+            dropping=dropout_key is not None,
+            strict=jax.config.jax_numpy_dtype_promotion == "strict",  # type: ignore[attr-defined]
+            backend=platform() if fast_path("attention", "cpu", "gpu") else None,
+            compute_capability=cuda_compute_capability(),
+        )
+    scale = 1 / math.sqrt(head_features) if scale is None else scale
+    q, k, v = (a.reshape((math.prod(leading), *a.shape[-3:])) for a in (queries, keys, values))
+    if mask is not None:
+        mask = _batched_mask(mask, (*leading, heads, length, keys.shape[-3]))
+        mask, causal = (mask & jnp.tri(length, dtype=bool)[None, None] if causal else mask), False
+    if implementation == "einsum":
+        y = _einsum_attention(q, k, v, mask, causal, scale, rate, dropout_key)
+    elif dropout_key is not None:
+        raise ValueError(f"dot_product_attention: implementation {implementation!r} cannot drop weights, 'einsum' can")
+    elif implementation == "cudnn":
+        y = cudnn_attention(q, k, v, mask=mask, causal=causal, scale=scale)
+    elif implementation == "xla":
+        with jax.numpy_dtype_promotion("standard"):  # it mixes dtypes, also where the caller forbids that
+            y = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal, scale=scale, implementation="xla")
+    else:
+        raise ValueError(f"dot_product_attention: implementation must be einsum, xla or cudnn, got {implementation!r}")
+    if mask is not None:
+        y = jnp.where(jnp.any(mask, axis=-1).swapaxes(1, 2)[..., None], y, jnp.zeros((), y.dtype))
+    return y.reshape(queries.shape)
+
+
+def choose_implementation(
+    dtype: DTypeLike,
+    head_features: int,
+    *,
+    masked: bool,
+    dropping: bool,
+    strict: bool,
+    backend: str | None,
+    compute_capability: float | None,
+) -> Implementation:
+    """Choose how to compute attention.
+
+    - `"cudnn"`, the flash attention of NVIDIA's library, where it is valid: bfloat16 or float16, heads of at most 128
+      features and a multiple of 8, a GPU of compute capability 8.0 (Ampere) or later, no dropout, no mask array. (It
+      would take a mask as a bias of the full size, which gives up what flash attention saves, and not under `vmap`.)
+    - `"einsum"`, two batched products with heads before time, on CPU, where it is the fastest; and on every backend
+      for what the form below lacks: float64, dropout, and gradients in half precision under strict dtype promotion.
+    - `"xla"`, the plain form of `jax.nn.dot_product_attention`, elsewhere.
+
+    Args:
+        dtype: dtype of the queries.
+        head_features: size of a head.
+        masked: whether there is a mask besides `causal`.
+        dropping: whether weights are dropped.
+        strict: whether JAX's strict dtype promotion is on.
+        backend: `"cpu"`, `"gpu"` or `"tpu"`; None for the plain form.
+        compute_capability: that of the CUDA device, None without one.
+
+    Returns:
+        `"cudnn"`, `"einsum"` or `"xla"`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> settings = {"masked": False, "dropping": False, "strict": False}
+        >>> gpu = {"backend": "gpu", "compute_capability": 8.0}
+        >>> [choose_implementation(dtype, 64, **settings, **gpu) for dtype in (jnp.bfloat16, jnp.float32)]
+        ['cudnn', 'xla']
+    """
+    if dropping or dtype == jnp.float64 or backend == "cpu":
+        return "einsum"
+    half_precision = dtype in (jnp.bfloat16, jnp.float16)
+    legal_head = head_features % 8 == 0 and 0 < head_features <= 128
+    capable = compute_capability is not None and compute_capability >= 8.0
+    if backend == "gpu" and half_precision and legal_head and capable and not masked:
+        return "cudnn"
+    return "einsum" if half_precision and strict else "xla"
+
+
+def cuda_compute_capability() -> float | None:
+    """Return the compute capability of this process' CUDA devices, the lowest if they differ, or None without one.
+
+    Example:
+        >>> import jax
+        >>> jax.default_backend() != "cpu" or cuda_compute_capability() is None
+        True
+    """
+    found = [str(getattr(device, "compute_capability", "")) for device in jax.local_devices()]
+    cuda = [float(capability) for capability in found if re.fullmatch(r"\d+\.\d+", capability)]  # ROCm has names
+    return min(cuda, default=None)
+
+
+def _check_arrays(queries: Array, keys: Array, values: Array) -> None:
+    check_floating("dot_product_attention", queries)
+    shapes = f"got queries {list(queries.shape)}, keys {list(keys.shape)}, values {list(values.shape)}"
+    if not queries.dtype == keys.dtype == values.dtype:
+        raise TypeError(
+            f"dot_product_attention: queries, keys and values must have one dtype, "
+            f"got {queries.dtype}, {keys.dtype}, {values.dtype}"
+        )
+    if queries.ndim < 3:
+        raise ValueError(f"dot_product_attention: queries must be [..., queries, heads, head_features], {shapes}")
+    expected = (*queries.shape[:-3], *keys.shape[-3:-1], queries.shape[-1])
+    if keys.shape != expected or values.shape != expected:
+        raise ValueError(
+            f"dot_product_attention: keys and values must both be [..., keys, kv_heads, head_features] with the "
+            f"leading axes and head_features of the queries, {shapes}"
+        )
+    if keys.shape[-3] == 0:
+        raise ValueError(f"dot_product_attention: there must be at least one key, {shapes}")
+    if keys.shape[-2] == 0 or queries.shape[-2] % keys.shape[-2]:
+        raise ValueError(
+            f"dot_product_attention: the number of query heads must be a multiple of kv_heads, "
+            f"got {queries.shape[-2]} and {keys.shape[-2]}"
+        )
+
+
+def _dropout_key(rate: float | Array, key: Key | None, train: bool | None) -> Key | None:
+    """The key to drop weights with, or None if none are dropped."""
+    check_rate("dot_product_attention", rate)
+    if not isinstance(rate, jax.core.Tracer) and rate == 0:
+        return None
+    if train is None:
+        raise ValueError(f"dot_product_attention: with rate {rate}, pass train=True or train=False")
+    return require_key("dot_product_attention", key, "dropping weights") if train else None
+
+
+def _batched_mask(mask: Array, full: tuple[int, ...]) -> Array:
+    """Check the mask against `full` = `[..., heads, queries, keys]`; return it with exactly one leading axis."""
+    mask = jnp.asarray(mask)
+    if mask.dtype != jnp.bool_:
+        raise TypeError(f"dot_product_attention: mask must be boolean, True to attend, got {mask.dtype}")
+    fits = mask.ndim in (2, len(full)) and all(
+        size in (1, expected) for size, expected in zip(mask.shape[::-1], full[::-1], strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"dot_product_attention: mask must be [queries, keys] = {list(full[-2:])} or "
+            f"[..., heads, queries, keys] = {list(full)}, each axis of that size or of size 1, got {list(mask.shape)}; "
+            f"for a padding mask [batch, keys] write mask[:, None, None, :]"
+        )
+    if mask.ndim == 2:
+        return mask[None, None]
+    leading = full[:-3]
+    if math.prod(mask.shape[:-3]) not in (1, math.prod(leading)):
+        mask = jnp.broadcast_to(mask, (*leading, *mask.shape[-3:]))
+    return mask.reshape((math.prod(mask.shape[:-3]), *mask.shape[-3:]))
+
+
+def _einsum_attention(
+    queries: Array,
+    keys: Array,
+    values: Array,
+    mask: Array | None,
+    causal: bool,
+    scale: float,
+    rate: float | Array,
+    key: Key | None,
+) -> Array:
+    """Attention `[batch, time, heads, features]` as two batched products with heads before time.
+
+    The query heads that share keys become further rows of one product. Sums of exponentials divide the result instead
+    of the weights, and masks are added, which leaves nothing of the size of the weights to store or to divide.
+    """
+    batch, length, heads, features = queries.shape
+    size, kv_heads = keys.shape[1:3]
+    groups = heads // kv_heads
+    wide = compute_dtype(queries)
+    rows = queries.swapaxes(1, 2).reshape((batch, kv_heads, groups * length, features))
+    logits = jnp.einsum("bkqf,bksf->bkqs", rows, keys.swapaxes(1, 2), preferred_element_type=wide) * scale
+    if causal:
+        mask = jnp.tri(length, size, dtype=bool)[None, None]
+    if mask is not None:
+        grouped = (kv_heads, groups) if mask.shape[1] == heads else (1, 1)
+        penalty = jnp.where(mask, 0.0, _MASKED).astype(wide).reshape((mask.shape[0], *grouped, *mask.shape[2:]))
+        logits = (logits.reshape((batch, kv_heads, groups, length, size)) + penalty).reshape(logits.shape)
+    weights = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    if key is not None:
+        weights = dropout(weights, rate, key=key, train=True)
+    y = jnp.einsum("bkqs,bksf->bkqf", weights.astype(values.dtype), values.swapaxes(1, 2), preferred_element_type=wide)
+    y = (y / total).astype(queries.dtype)
+    return y.reshape((batch, heads, length, features)).swapaxes(1, 2)

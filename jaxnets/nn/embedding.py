@@ -1,0 +1,135 @@
+"""Embeddings: a table of vectors looked up by integers, and the output layer that shares the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnets.backend import fast_path
+from jaxnets.layer import layer
+from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
+from jaxnets.spec import ArraySpec, Spec
+from jaxnets.types import Array, Initializer, Params
+
+_LARGEST_PRODUCT = 4096  # rows of a table up to which a product with one-hot rows is cheap on TPU
+
+
+def embedding_spec(
+    vocabulary: int,
+    features: int,
+    *,
+    embedding_init: Initializer = jax.nn.initializers.variance_scaling(1.0, "fan_out", "normal"),
+) -> Spec:
+    """Describe the parameters of `embedding` and `tied_logits`.
+
+    Args:
+        vocabulary: the number of rows: ids run from 0 to `vocabulary - 1`. Learned positions are a table with one row
+            a position.
+        features: size of a row.
+        embedding_init: starts the table `[vocabulary, features]`; by default normal, of variance 1/features.
+
+    Returns:
+        A spec with `embedding`.
+
+    Example:
+        >>> embedding_spec(1000, 64)["embedding"].shape
+        (1000, 64)
+    """
+    axes = ("vocabulary", "features")
+    torch_init = jax.nn.initializers.normal(1.0)
+    return {"embedding": ArraySpec((vocabulary, features), embedding_init, axes=axes, torch_initializer=torch_init)}
+
+
+@layer
+def embedding(params: Params, ids: Array) -> Array:
+    """Look up the row of each id: y = E[id].
+
+    Args:
+        params: `embedding` `[vocabulary, features]`.
+        ids: `[...]`, integers from 0 to `vocabulary - 1`. Any other, negative ones included, gives a row of NaN:
+            traced code cannot raise, and NaN shows where another row would not.
+
+    Returns:
+        `[..., features]`, in the dtype of the table, since there is no floating-point input to decide it.
+
+    Raises:
+        TypeError: if ids are not integers.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> embedding({"embedding": jnp.array([[0.0, 1.0], [2.0, 3.0]])}, jnp.array([1, 0, 2]))
+        Array([[ 2.,  3.],
+               [ 0.,  1.],
+               [nan, nan]], dtype=float32)
+
+    Warning:
+        PyTorch raises for an id outside the table. `jnp.take` and Flax give NaN for ids too large as well, but count
+        negative ids from the end.
+    """
+    table = jnp.asarray(params["embedding"])
+    if not hasattr(ids, "dtype"):
+        raise TypeError(f"embedding: ids must be an array, got {type(ids).__name__}; write jnp.asarray(ids)")
+    if not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; write ids.astype(jnp.int32)")
+    ids = jnp.asarray(ids)
+    if fast_path("embedding", "tpu") and table.shape[0] <= _LARGEST_PRODUCT:
+        return _rows_with_product_gradient(table, ids)
+    return _rows(table, ids)
+
+
+@layer
+def tied_logits(params: Params, x: Array) -> Array:
+    """Score every row of an embedding: y = x E^T, the output layer that shares the table of `embedding`.
+
+    Args:
+        params: `embedding` `[vocabulary, features]`.
+        x: `[..., features]`, floating point. Its dtype is the result's; the table is cast to it.
+
+    Returns:
+        `[..., vocabulary]`.
+
+    Raises:
+        ValueError: if the last axis of `x` does not fit the table.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> tied_logits({"embedding": jnp.array([[0.0, 1.0], [2.0, 3.0]])}, jnp.array([1.0, 1.0]))
+        Array([1., 5.], dtype=float32)
+
+    Reference:
+        Press and Wolf, Using the Output Embedding to Improve Language Models, 2017.
+    """
+    check_floating("tied_logits", x)
+    check_features("tied_logits", x, params["embedding"].shape[1], params["embedding"])
+    (table,) = match_dtype(x, params["embedding"])
+    rows, leading = flatten_leading(x)
+    logits: Array = (rows @ table.T).reshape((*leading, table.shape[0]))
+    return logits
+
+
+def _rows(table: Array, ids: Array) -> Array:
+    rows: Array = table.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    return rows
+
+
+@jax.custom_jvp
+def _rows_with_product_gradient(table: Array, ids: Array) -> Array:
+    """The same rows. Their tangent, and so the transpose that is the table's gradient, is a product with one-hot rows.
+
+    A TPU adds up scattered rows one after the other, and multiplies matrices fast.
+    """
+    return _rows(table, ids)
+
+
+@_rows_with_product_gradient.defjvp
+def _tangent(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    table, ids = primals
+    tangent = tangents[0]
+    wide_ids = ids if ids.dtype.itemsize >= np.dtype(np.int32).itemsize else ids.astype(jnp.int32)
+    one_hot = jax.nn.one_hot(wide_ids.reshape(-1), table.shape[0], dtype=tangent.dtype)
+    rows = jnp.matmul(one_hot, tangent, precision=jax.lax.Precision.HIGHEST)  # exact: TPUs would round to bfloat16
+    return _rows(table, ids), rows.reshape((*ids.shape, table.shape[1]))

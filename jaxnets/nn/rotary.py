@@ -1,0 +1,74 @@
+"""Rotary positions."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnets.nn.check import check_floating, compute_dtype
+from jaxnets.types import Array
+
+
+def rotary(
+    x: Array, positions: Array, *, base: float = 10000.0, features: int | None = None, interleaved: bool = False
+) -> Array:
+    """Turn pairs of features by angles that grow with the position: z_i <- z_i e^(i p base^(-2i/features)).
+
+    Pair i of a head, seen as the complex number z_i, turns by an angle proportional to the position p, so that the
+    product of a query at p and a key at q depends on p - q alone. Apply it to queries and keys, not to values.
+
+    Args:
+        x: `[..., time, heads, head_features]`, queries or keys.
+        positions: `[time]`, or `[..., time]` with the leading axes of `x`; integers or floating point.
+        base: the longest wavelength is nearly 2 pi times this; 10,000 in the paper.
+        features: how many of the first features of each head turn (the others stay), an even number; None for all.
+        interleaved: which features make pair i: False takes i and i + features/2 (Llama as in Hugging Face, GPT-NeoX),
+            True takes 2i and 2i + 1 (the paper, GPT-J, Llama's own weights).
+
+    Returns:
+        The shape and dtype of `x`. Angles are computed in float32, or in float64 if `x` is.
+
+    Raises:
+        ValueError: if `features` is odd or larger than a head, or if the shapes do not fit.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> x = jnp.array([[[1.0, 0.0]], [[1.0, 0.0]]])
+        >>> rotary(x, jnp.array([0.0, jnp.pi / 2])).round(3)[:, 0]
+        Array([[ 1.,  0.],
+               [-0.,  1.]], dtype=float32)
+
+    Reference:
+        Su et al., RoFormer: Enhanced Transformer with Rotary Position Embedding, 2021.
+
+    Warning:
+        Weights trained with one way to pair the features give wrong results, without any error, with the other.
+    """
+    check_floating("rotary", x)
+    positions = jnp.asarray(positions)
+    if x.ndim < 3:
+        raise ValueError(f"rotary: x must be [..., time, heads, head_features], got {list(x.shape)}")
+    if positions.shape not in ((x.shape[-3],), x.shape[:-2]):
+        raise ValueError(
+            f"rotary: positions must be {[x.shape[-3]]} or {list(x.shape[:-2])} for x {list(x.shape)}, "
+            f"got {list(positions.shape)}"
+        )
+    turning = x.shape[-1] if features is None else features
+    if turning % 2 or not 0 < turning <= x.shape[-1]:
+        raise ValueError(
+            f"rotary: features must be even, positive and at most {x.shape[-1]} (head_features of x {list(x.shape)}), "
+            f"got {turning}"
+        )
+    wide = compute_dtype(x)
+    frequencies = jnp.asarray(base ** (-np.arange(0, turning, 2) / turning), wide)
+    angles = positions.reshape(-1, 1).astype(wide) * frequencies[None]
+    angles = angles.reshape((*(1,) * (x.ndim - 2 - positions.ndim), *positions.shape, 1, turning // 2))
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    turned = x[..., :turning].astype(wide)
+    if interleaved:
+        real, imaginary = turned[..., ::2], turned[..., 1::2]
+    else:
+        real, imaginary = jnp.split(turned, 2, axis=-1)
+    parts = real * cos - imaginary * sin, imaginary * cos + real * sin
+    y = jnp.stack(parts, axis=-1).reshape(turned.shape) if interleaved else jnp.concatenate(parts, axis=-1)
+    return jnp.concatenate([y.astype(x.dtype), x[..., turning:]], axis=-1)

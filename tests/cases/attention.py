@@ -1,0 +1,70 @@
+"""Cases of attention, rotary positions and the cache."""
+
+import functools
+
+import numpy as np
+
+from jaxnets import nn
+from tests.cases.case import Case, no_params, stateless
+from tests.oracles import normal
+
+SPEC = nn.attention_spec(12, heads=2)
+GROUPED = nn.attention_spec(12, heads=4, kv_heads=2, head_features=4, bias=False)
+X = normal(2, 5, 12)
+MASK = np.random.default_rng(1).random((2, 1, 5, 5)) < 0.6
+
+
+def self_attention(params, state, inputs, key):
+    return nn.attention(params, inputs["x"], mask=inputs["mask"]), state
+
+
+def cross_attention(params, state, inputs, key):
+    return nn.attention(params, inputs["x"], inputs["memory"]), state
+
+
+def dropped(params, state, inputs, key):
+    return nn.attention(params, inputs, rate=0.3, key=key, train=True), state
+
+
+def products(params, state, inputs, key):
+    return nn.dot_product_attention(inputs["queries"], inputs["keys"], inputs["values"]), state
+
+
+def cached(params, state, inputs, key):
+    y, cache = nn.cached_attention(params["attention"], state["cache"], inputs[:, :3], rotary=nn.rotary)
+    z, cache = nn.cached_attention(params["attention"], cache, inputs[:, 3:], rotary=nn.rotary)
+    return (y, z), {"cache": cache}
+
+
+PRODUCTS = {"queries": normal(2, 5, 4, 8), "keys": normal(2, 7, 2, 8, seed=1), "values": normal(2, 7, 2, 8, seed=2)}
+ROTARY = functools.partial(nn.rotary, interleaved=True, features=4)
+CASES = [
+    Case("attention-self", (nn.attention,), SPEC, stateless(nn.attention), X),
+    Case("attention-causal", (nn.attention,), SPEC, stateless(nn.attention, causal=True), normal(2, 3, 4, 12)),
+    Case("attention-masked", (nn.attention,), SPEC, self_attention, {"x": X, "mask": MASK}),
+    Case(
+        "attention-grouped-query-rotary",
+        (nn.attention,),
+        GROUPED,
+        stateless(nn.attention, causal=True, rotary=nn.rotary),
+        X,
+    ),
+    Case(
+        "attention-cross",
+        (nn.attention,),
+        nn.attention_spec(12, heads=3, memory_features=7),
+        cross_attention,
+        {"x": X, "memory": normal(2, 4, 7)},
+    ),
+    Case("attention-dropout", (nn.attention,), SPEC, dropped, X, random=True),
+    Case(
+        "attention-cached",
+        (nn.cached_attention,),
+        {"attention": GROUPED, "cache": nn.attention_cache_spec(GROUPED, batch=2, capacity=6)},
+        cached,
+        X,
+    ),
+    Case("dot-product-attention", (nn.dot_product_attention,), {}, products, PRODUCTS),
+    Case("rotary", (nn.rotary,), {}, no_params(nn.rotary, positions=np.arange(5)), normal(2, 5, 3, 8)),
+    Case("rotary-interleaved", (nn.rotary,), {}, no_params(ROTARY, positions=np.arange(5)), normal(2, 5, 3, 8)),
+]

@@ -1,0 +1,110 @@
+"""Embeddings against PyTorch, ids outside the table, and the TPU's gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from jaxnets import init, nn, torch_defaults
+from tests.oracles import assert_parity, normal
+
+TABLE = {"embedding": normal(7, 4, seed=1)}
+IDS = np.array([[0, 3, 3], [6, 1, 0]], np.int32)
+both_platforms = pytest.mark.parametrize("platform", ["cpu", "tpu"])
+
+
+@pytest.fixture
+def on(monkeypatch):
+    """Trace as on the given platform."""
+    return lambda platform: monkeypatch.setenv("JAXNETS_PLATFORM", platform)
+
+
+@both_platforms
+@pytest.mark.parametrize("ids", [IDS, IDS[0], IDS[0, 1], IDS.astype(np.uint8)], ids=["2d", "1d", "0d", "uint8"])
+def test_values_and_gradients_equal_torch(on, platform, ids):
+    on(platform)
+    assert_parity(
+        lambda p: nn.embedding(p, ids),
+        lambda p: torch.nn.functional.embedding(torch.tensor(ids).long(), p["embedding"]),
+        TABLE,
+    )
+
+
+def test_tied_logits_equal_torch():
+    assert_parity(
+        lambda p, x: nn.tied_logits(p, jnp.tanh(nn.embedding(p, IDS) + x)),
+        lambda p, x: (
+            torch.tanh(torch.nn.functional.embedding(torch.tensor(IDS).long(), p["embedding"]) + x) @ p["embedding"].T
+        ),
+        TABLE,
+        normal(2, 3, 4),
+    )
+
+
+@both_platforms
+def test_an_id_outside_the_table_is_nan_and_no_gradient_goes_to_another_row(on, platform):
+    on(platform)
+    ids = jnp.array([2, -1, 7, 1000])
+    rows = jax.jit(nn.embedding)(TABLE, ids)
+    np.testing.assert_array_equal(rows[0], TABLE["embedding"][2])
+    assert jnp.all(jnp.isnan(rows[1:]))
+    gradient = jax.grad(lambda p: jnp.nansum(nn.embedding(p, ids)))(jax.tree.map(jnp.asarray, TABLE))
+    np.testing.assert_array_equal(gradient["embedding"], np.eye(7, dtype=np.float32)[2][:, None] * np.ones((7, 4)))
+
+
+def test_small_integer_types_reach_only_the_rows_that_they_can_count(on):
+    on("tpu")
+    table = jnp.arange(300.0)[:, None]
+    ids = jnp.array([255, 44], jnp.uint8)
+    value, gradient = jax.value_and_grad(lambda t: jnp.sum(nn.embedding({"embedding": t}, ids)))(table)
+    assert value == 299
+    assert list(np.flatnonzero(gradient)) == [44, 255]
+
+
+def test_the_tpu_form_has_forward_mode_second_derivatives_and_vmap(on):
+    def loss(table, ids):
+        return jnp.sum(jnp.sin(nn.embedding({"embedding": table}, ids)) ** 2)
+
+    table, results = jnp.asarray(TABLE["embedding"]), []
+    for platform in ("cpu", "tpu"):
+        on(platform)
+        results.append(
+            (
+                jax.jvp(lambda t: nn.embedding({"embedding": t}, IDS), (table,), (2 * table,))[1],
+                jax.hessian(loss)(table, IDS),
+                jax.vmap(jax.grad(loss), in_axes=(None, 0))(table, IDS),
+            )
+        )
+    for plain, product in zip(*results, strict=True):
+        np.testing.assert_allclose(plain, product, rtol=1e-6, atol=1e-6)
+
+
+def test_the_tpu_gradient_is_a_product_for_small_tables_only(on):
+    on("tpu")
+
+    def gradient(rows):
+        spec = jax.ShapeDtypeStruct((rows, 4), jnp.float32)
+        return str(jax.make_jaxpr(jax.grad(lambda t: jnp.sum(nn.embedding({"embedding": t}, IDS))))(spec))
+
+    assert "scatter" not in gradient(4096)
+    assert "dot_general" in gradient(4096)
+    assert "scatter" in gradient(4097)
+
+
+def test_ids_must_be_integers():
+    with pytest.raises(TypeError, match=r"embedding: ids must be integers, got float32; write ids.astype"):
+        nn.embedding(TABLE, jnp.ones(3))
+    with pytest.raises(TypeError, match=r"embedding: ids must be an array, got int; write jnp.asarray"):
+        nn.embedding(TABLE, 3)
+    with pytest.raises(ValueError, match=r"tied_logits: last axis must be 4 \(kernel \[7, 4\]\), got x \[2, 3\]"):
+        nn.tied_logits(TABLE, jnp.ones((2, 3)))
+
+
+def test_default_starts_logits_of_unit_variance_and_torch_default_rows_of_unit_variance():
+    spec = nn.embedding_spec(1000, 64)
+    params, _ = init(spec, jax.random.key(0))
+    np.testing.assert_allclose(np.std(nn.tied_logits(params, normal(500, 64))), 1, rtol=0.02)
+    params, _ = init(torch_defaults(spec), jax.random.key(0))
+    theirs = torch.nn.Embedding(1000, 64).weight.detach().numpy()
+    np.testing.assert_allclose(np.std(params["embedding"]), np.std(theirs), rtol=0.02)
