@@ -5,7 +5,7 @@ layers without writing a function in `jaxnets.combinators`, data sets in `jaxnet
 `jaxnets.report`.
 """
 
-from jaxnets import losses, metrics, nn, regularizers
+from jaxnets import losses, metrics, nn, regularizers, tree
 from jaxnets.flops import count_flops
 from jaxnets.layer import layer, locate_errors
 from jaxnets.model import Model, make_model
@@ -35,4 +35,5 @@ __all__ = [
     "subkey",
     "summary",
     "torch_defaults",
+    "tree",
 ]

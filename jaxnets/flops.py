@@ -57,12 +57,14 @@ def _equation_flops(equation: Any) -> int:
     name, settings = equation.primitive.name, equation.params
     if name == "dot_general":
         (contracted, _), _ = settings["dimension_numbers"]
-        left = equation.invars[0].aval.shape
-        return 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(left[axis] for axis in contracted)
+        left: tuple[int, ...] = equation.invars[0].aval.shape
+        result: tuple[int, ...] = equation.outvars[0].aval.shape
+        return int(2 * math.prod(result) * math.prod(left[axis] for axis in contracted))
     if name == "conv_general_dilated":
-        kernel = equation.invars[1].aval.shape
+        kernel: tuple[int, ...] = equation.invars[1].aval.shape
+        result = equation.outvars[0].aval.shape
         features_out: int = kernel[settings["dimension_numbers"].rhs_spec[0]]
-        return 2 * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) // features_out
+        return 2 * math.prod(result) * math.prod(kernel) // features_out
     inner = [jaxpr_flops(value) for value in _jaxprs(settings)]
     if name == "cond":
         return max(inner, default=0)

@@ -179,11 +179,10 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
     if labels.ndim == logits.ndim:
         return _soft_cross_entropy(logits, labels, label_smoothing)
     classes = logits.shape[-1]
-    index = jnp.clip(labels, 0, classes - 1)
     if label_smoothing:
-        losses = _soft_cross_entropy(logits, jax.nn.one_hot(index, classes, dtype=logits.dtype), label_smoothing)
+        losses = _soft_cross_entropy(logits, jax.nn.one_hot(labels, classes, dtype=logits.dtype), label_smoothing)
     else:
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, index)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return mark_invalid(losses, (labels >= 0) & (labels < classes))
 
 
