@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
-from jaxnets.types import Array, Key
+from jaxnets.types import Array, DTypeLike, Key
 
 
 def check_features(layer_name: str, x: Array, features: int, kernel: Array) -> None:
@@ -25,9 +26,9 @@ def check_floating(layer_name: str, x: Array) -> None:
         raise TypeError(f"{layer_name}: x must be floating point, got {x.dtype}; write x.astype(jnp.float32)")
 
 
-def check_rate(layer_name: str, rate: float) -> None:
-    """Raise ValueError unless `rate`, the probability to drop, is in [0, 1]."""
-    if not 0 <= rate <= 1:
+def check_rate(layer_name: str, rate: float | Array) -> None:
+    """Raise ValueError unless `rate`, the probability to drop, is in [0, 1]; traced rates cannot be checked."""
+    if not isinstance(rate, jax.core.Tracer) and not 0 <= rate <= 1:
         raise ValueError(f"{layer_name}: rate is the probability to drop and must be in [0, 1], got {rate}")
 
 
@@ -50,3 +51,8 @@ def flatten_leading(x: Array, trailing: int = 1) -> tuple[Array, tuple[int, ...]
 def match_dtype(x: Array, *arrays: Any) -> tuple[Any, ...]:
     """Cast parameters to the dtype of the input, which decides the precision of a layer and of its result."""
     return tuple(None if array is None else jnp.asarray(array, x.dtype) for array in arrays)
+
+
+def compute_dtype(x: Array) -> DTypeLike:
+    """Return the dtype in which to compute statistics and scales of `x`: that of `x`, but float32 at least."""
+    return jnp.float32 if x.dtype.itemsize < 4 else x.dtype

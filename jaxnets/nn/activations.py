@@ -1,0 +1,365 @@
+"""Activation functions: those of `jax.nn`, as they are, and those that it lacks.
+
+======================== ==================================================================== =================
+name                     formula                                                              derivative at kinks
+======================== ==================================================================== =================
+`identity`               x                                                                    1
+`sign`                   -1, 0, 1 for x < 0, x = 0, x > 0                                     0 everywhere
+`heaviside`              0, 1/2, 1 for x < 0, x = 0, x > 0                                    0 everywhere
+`piecewise_linear`       0 for x <= -1/2, x + 1/2 between, 1 for x >= 1/2                     0
+`sigmoid`                1 / (1 + e^-x)
+`log_sigmoid`            log(sigmoid(x))
+`tanh`                   (e^x - e^-x) / (e^x + e^-x)
+`relu`                   max(0, x)                                                            0
+`relu6`                  min(max(0, x), 6)                                                    0
+`softplus`               log(1 + e^(beta x)) / beta, beta = 1
+`leaky_relu`             x for x >= 0, slope x for x < 0, slope `negative_slope` = 0.01       1
+`prelu`                  x for x > 0, slope x for x <= 0, slope learned                       slope
+`rrelu`                  as `prelu`, slope drawn from U(1/8, 1/3), 11/48 at application       slope
+`elu`                    x for x > 0, alpha (e^x - 1) for x <= 0, alpha = 1                   alpha
+`celu`                   max(0, x) + min(0, alpha (e^(x / alpha) - 1)), alpha = 1             1
+`selu`                   1.0507 (max(0, x) + min(0, 1.6733 (e^x - 1)))                        1.0507 * 1.6733
+`gelu`                   x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)));
+                         with `approximate=False` x Phi(x) = x/2 (1 + erf(x / sqrt 2))
+`silu`, `swish`          x / (1 + e^-x)
+`hard_swish`             0 for x <= -3, x (x + 3) / 6 between, x for x >= 3                   0, 1
+`hard_sigmoid`           0 for x <= -3, x/6 + 1/2 between, 1 for x >= 3                       0
+`hard_tanh`              x clipped to [minimum, maximum] = [-1, 1]                            0
+`soft_sign`              x / (1 + abs(x))
+`tanh_shrink`            x - tanh(x)
+`soft_shrink`            x - t for x > t, x + t for x < -t, else 0, threshold t = 0.5         0
+`hard_shrink`            x where abs(x) > t, else 0, threshold t = 0.5                        0
+`mish`                   x tanh(log(1 + e^x))
+`maxout`                 max over pieces p of x W_p + b_p, W and b learned
+`softmax`                e^x_i / sum_j e^x_j over the last axis
+`log_softmax`            log(softmax(x))
+======================== ==================================================================== =================
+
+All take and return `[...]`, work entry by entry (`maxout` and the softmaxes excepted) and keep floating-point dtypes.
+
+Warning:
+    Defaults that differ elsewhere: PyTorch's `gelu` is the exact one, `gelu(x, approximate=False)` here. Introductions
+    often give `leaky_relu` the slope 0.1. PyTorch's `softplus` is exactly linear where beta x > 20, its `softmax`
+    wants the axis named, and its `hardswish` and `hardsigmoid` are those here.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax.nn import (
+    celu,
+    elu,
+    gelu,
+    hard_sigmoid,
+    hard_swish,
+    identity,
+    leaky_relu,
+    log_sigmoid,
+    log_softmax,
+    mish,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    soft_sign,
+    softmax,
+    swish,
+    tanh,
+)
+from jax.numpy import sign
+
+from jaxnets.layer import layer
+from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype, require_key
+from jaxnets.nn.initializers import torch_uniform
+from jaxnets.spec import ArraySpec, Spec
+from jaxnets.types import Array, ArrayLike, Initializer, Key, Params
+
+__all__ = [
+    "celu",
+    "elu",
+    "gelu",
+    "hard_shrink",
+    "hard_sigmoid",
+    "hard_swish",
+    "hard_tanh",
+    "heaviside",
+    "identity",
+    "leaky_relu",
+    "log_sigmoid",
+    "log_softmax",
+    "maxout",
+    "maxout_spec",
+    "mish",
+    "piecewise_linear",
+    "prelu",
+    "prelu_spec",
+    "relu",
+    "relu6",
+    "rrelu",
+    "selu",
+    "sigmoid",
+    "sign",
+    "silu",
+    "soft_shrink",
+    "soft_sign",
+    "softmax",
+    "softplus",
+    "swish",
+    "tanh",
+    "tanh_shrink",
+]
+
+
+def heaviside(x: Array) -> Array:
+    """Compute the unit step: 0 for x < 0, 1/2 at 0, 1 for x > 0. Its derivative is 0 everywhere.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> heaviside(jnp.array([-2.0, 0.0, 2.0]))
+        Array([0. , 0.5, 1. ], dtype=float32)
+    """
+    check_floating("heaviside", x)
+    return jnp.heaviside(x, 0.5)
+
+
+def piecewise_linear(x: Array) -> Array:
+    """Compute 0 for x <= -1/2, x + 1/2 between and 1 for x >= 1/2.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> piecewise_linear(jnp.array([-2.0, 0.25, 2.0]))
+        Array([0.  , 0.75, 1.  ], dtype=float32)
+    """
+    check_floating("piecewise_linear", x)
+    return jnp.where(x <= -0.5, 0, jnp.where(x >= 0.5, 1, x + 0.5))
+
+
+def softplus(x: Array, beta: ArrayLike = 1.0) -> Array:
+    """Compute log(1 + e^(beta x)) / beta, a smooth ReLU: the nearer to it, the larger `beta`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> softplus(jnp.array([-100.0, 0.0, 100.0]), beta=2.0)
+        Array([  0.       ,   0.3465736, 100.       ], dtype=float32)
+    """
+    check_floating("softplus", x)
+    beta = jnp.asarray(beta, x.dtype)
+    return jax.nn.softplus(beta * x) / beta
+
+
+def hard_tanh(x: Array, minimum: float = -1.0, maximum: float = 1.0) -> Array:
+    """Clip x to [minimum, maximum]; unlike `jnp.clip`, with derivative 0 at both ends, as in PyTorch.
+
+    Raises:
+        ValueError: if `minimum` is not less than `maximum`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> hard_tanh(jnp.array([-2.0, 0.25, 2.0]))
+        Array([-1.  ,  0.25,  1.  ], dtype=float32)
+    """
+    check_floating("hard_tanh", x)
+    if not minimum < maximum:
+        raise ValueError(f"hard_tanh: minimum must be less than maximum, got {minimum} and {maximum}")
+    return jnp.where(x <= minimum, minimum, jnp.where(x >= maximum, maximum, x))
+
+
+def tanh_shrink(x: Array) -> Array:
+    """Compute x - tanh(x).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> tanh_shrink(jnp.array([0.0, 100.0]))
+        Array([ 0., 99.], dtype=float32)
+    """
+    check_floating("tanh_shrink", x)
+    return x - jnp.tanh(x)
+
+
+def soft_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
+    """Compute x - threshold for x > threshold, x + threshold for x < -threshold, else 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> soft_shrink(jnp.array([-2.0, 0.25, 2.0]))
+        Array([-1.5,  0. ,  1.5], dtype=float32)
+    """
+    check_floating("soft_shrink", x)
+    threshold = jnp.asarray(threshold, x.dtype)
+    return jnp.where(x > threshold, x - threshold, jnp.where(x < -threshold, x + threshold, 0))
+
+
+def hard_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
+    """Compute x where abs(x) > threshold, else 0.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> hard_shrink(jnp.array([-2.0, 0.25, 2.0]))
+        Array([-2.,  0.,  2.], dtype=float32)
+    """
+    check_floating("hard_shrink", x)
+    return jnp.where(jnp.abs(x) > jnp.asarray(threshold, x.dtype), x, 0)
+
+
+def prelu_spec(features: int | None = None, *, slope_init: Initializer = jax.nn.initializers.constant(0.25)) -> Spec:
+    """Describe the parameter of `prelu`.
+
+    Args:
+        features: size of the input's last axis for one slope a feature; None for a single slope.
+        slope_init: starts the slope, `[]` or `[features]`; by default 0.25.
+
+    Returns:
+        A spec with `slope`.
+
+    Example:
+        >>> prelu_spec()["slope"].shape, prelu_spec(3)["slope"].shape
+        ((), (3,))
+    """
+    if features is None:
+        return {"slope": ArraySpec((), slope_init)}
+    return {"slope": ArraySpec((features,), slope_init, axes=("features",))}
+
+
+@layer
+def prelu(params: Params, x: Array) -> Array:
+    """Compute x for x > 0 and slope x for x <= 0, with a learned slope.
+
+    Args:
+        params: `slope` `[]` or `[features]`.
+        x: `[..., features]` (with a single slope `[...]`), floating point.
+
+    Returns:
+        The shape and dtype of `x`.
+
+    Raises:
+        ValueError: if the last axis of `x` does not fit `slope` `[features]`.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> prelu({"slope": jnp.array(0.5)}, jnp.array([-2.0, 2.0]))
+        Array([-1.,  2.], dtype=float32)
+
+    Reference:
+        He, Zhang, Ren, Sun: Delving Deep into Rectifiers, 2015.
+
+    Warning:
+        PyTorch takes the features from axis 1 and keeps a single slope as `[1]`.
+    """
+    check_floating("prelu", x)
+    (slope,) = match_dtype(x, params["slope"])
+    if slope.ndim > 0 and slope.shape != x.shape[-1:]:
+        raise ValueError(f"prelu: last axis must fit slope {list(slope.shape)}, got x {list(x.shape)}")
+    return jnp.where(x > 0, x, jnp.broadcast_to(slope, x.shape) * x)
+
+
+def rrelu(x: Array, *, lower: float = 1 / 8, upper: float = 1 / 3, key: Key | None = None, train: bool) -> Array:
+    """Compute x for x > 0 and slope x for x <= 0, with a random slope.
+
+    In training each entry's slope is drawn from U(lower, upper), at application all are (lower + upper) / 2.
+
+    Args:
+        x: `[...]`, floating point.
+        lower: the least slope.
+        upper: the greatest slope.
+        key: a typed PRNG key, needed in training.
+        train: whether slopes are drawn.
+
+    Returns:
+        `[...]`, in the dtype of `x`.
+
+    Raises:
+        ValueError: without a key in training, or if `lower` is greater than `upper`.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> rrelu(jnp.array([-2.0, 2.0]), lower=0.25, upper=0.75, train=False)
+        Array([-1.,  2.], dtype=float32)
+
+    Reference:
+        Xu, Wang, Chen, Li: Empirical Evaluation of Rectified Activations in Convolutional Network, 2015.
+    """
+    check_floating("rrelu", x)
+    if lower > upper:
+        raise ValueError(f"rrelu: lower must not be greater than upper, got {lower} and {upper}")
+    if not train:
+        return leaky_relu(x, (lower + upper) / 2)
+    key = require_key("rrelu", key, "drawing slopes in training")
+    slope = jax.random.uniform(key, x.shape, jnp.float32, lower, upper)
+    return jnp.where(x > 0, x, slope.astype(x.dtype) * x)
+
+
+def maxout_spec(
+    in_features: int,
+    out_features: int,
+    *,
+    pieces: int = 2,
+    bias: bool = True,
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(in_axis=0, out_axis=2, batch_axis=1),
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Spec:
+    """Describe the parameters of `maxout`.
+
+    Args:
+        in_features: size of the input's last axis.
+        out_features: size of the result's last axis.
+        pieces: how many linear functions each maximum is taken of.
+        bias: whether there is a bias.
+        kernel_init: starts the kernel `[in_features, pieces, out_features]`; by default normal, of variance
+            1/in_features.
+        bias_init: starts the bias `[pieces, out_features]`; by default zeros.
+
+    Returns:
+        A spec with `kernel` and, if `bias`, `bias`.
+
+    Example:
+        >>> maxout_spec(8, 4, pieces=3)["kernel"].shape
+        (8, 3, 4)
+    """
+    torch_init = torch_uniform(in_features)
+    shape = (in_features, pieces, out_features)
+    kernel = ArraySpec(shape, kernel_init, axes=("in", None, "out"), torch_initializer=torch_init)
+    if not bias:
+        return {"kernel": kernel}
+    return {
+        "kernel": kernel,
+        "bias": ArraySpec((pieces, out_features), bias_init, axes=(None, "out"), torch_initializer=torch_init),
+    }
+
+
+@layer
+def maxout(params: Params, x: Array) -> Array:
+    """Compute the maximum of several linear functions: y = max over pieces p of x W_p + b_p.
+
+    Args:
+        params: `kernel` `[in_features, pieces, out_features]` and, if there is one, `bias` `[pieces, out_features]`.
+        x: `[..., in_features]`, floating point.
+
+    Returns:
+        `[..., out_features]`, in the dtype of `x`.
+
+    Raises:
+        ValueError: if the last axis of `x` does not fit the kernel.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> absolute = {"kernel": jnp.array([[[1.0], [-1.0]]])}
+        >>> maxout(absolute, jnp.array([[-3.0]]))
+        Array([[3.]], dtype=float32)
+
+    Reference:
+        Goodfellow, Warde-Farley, Mirza, Courville, Bengio: Maxout Networks, 2013.
+    """
+    check_floating("maxout", x)
+    check_features("maxout", x, params["kernel"].shape[0], params["kernel"])
+    kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
+    rows, leading = flatten_leading(x)
+    in_features, pieces, out_features = kernel.shape
+    linear = (rows @ kernel.reshape((in_features, pieces * out_features))).reshape((-1, pieces, out_features))
+    if bias is not None:
+        linear = linear + bias[None]
+    return jnp.max(linear, axis=1).reshape((*leading, out_features))

@@ -1,0 +1,207 @@
+"""Batch normalization, with its running statistics as state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.layer import layer
+from jaxnets.nn.check import compute_dtype, flatten_leading
+from jaxnets.nn.normalization import check_norm, scale_and_bias_spec
+from jaxnets.spec import ArraySpec, Spec
+from jaxnets.types import Array, ArrayLike, Initializer, Params, State
+
+AxisName = Hashable | tuple[Hashable, ...]
+
+
+def batch_norm_spec(
+    features: int,
+    *,
+    scale: bool = True,
+    bias: bool = True,
+    scale_init: Initializer = jax.nn.initializers.ones,
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Spec:
+    """Describe the parameters and the state of `batch_norm`.
+
+    Args:
+        features: size of the input's last axis.
+        scale: whether there is a learned factor for each feature.
+        bias: whether there is a learned summand for each feature.
+        scale_init: starts the scale `[features]`; by default ones.
+        bias_init: starts the bias `[features]`; by default zeros.
+
+    Returns:
+        A spec with the parameters `scale` and `bias`, each if asked for, and the state `mean` `[features]` (zeros),
+        `variance` `[features]` (ones) and `count` `[]` (int32 zero: how many batches the statistics have seen).
+
+    Example:
+        >>> sorted(batch_norm_spec(4))
+        ['bias', 'count', 'mean', 'scale', 'variance']
+    """
+    zeros, ones = jax.nn.initializers.zeros, jax.nn.initializers.ones
+    return {
+        **scale_and_bias_spec(features, scale=scale, bias=bias, scale_init=scale_init, bias_init=bias_init),
+        "mean": ArraySpec((features,), zeros, axes=("features",), is_state=True),
+        "variance": ArraySpec((features,), ones, axes=("features",), is_state=True),
+        "count": ArraySpec((), zeros, dtype=jnp.int32, is_state=True),
+    }
+
+
+@layer
+def batch_norm(
+    params: Params,
+    state: State,
+    x: Array,
+    *,
+    train: bool,
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+    warm_up: bool = True,
+    unbiased: bool = True,
+    mask: Array | None = None,
+    axis_name: AxisName | None = None,
+) -> tuple[Array, State]:
+    """Normalize every feature over the batch: y = scale (x - mean) / sqrt(var + epsilon) + bias.
+
+    In training, mean and biased variance are those of the batch, over all axes but the last. At application they are
+    the running statistics of the state, which each training batch (of m values a feature) moves:
+
+        mean     <- (1 - w) mean     + w batch_mean
+        variance <- (1 - w) variance + w m / (m - 1) batch_variance,   w = max(1 - momentum, 1 / n) at batch n
+
+    The 1/n (`warm_up`) makes them exactly the averages over all batches while there are few (at momentum 0.9, ten)
+    instead of leaning to the starting values 0 and 1; later they forget. `momentum=1.0` never forgets: the plain mean
+    of batch means and m/(m-1) times the mean of batch variances, as the paper's Algorithm 2 has it. Before any
+    training they are 0 and 1.
+
+    Args:
+        params: `scale` `[features]` and `bias` `[features]`, each if there is one.
+        state: `mean` `[features]`, `variance` `[features]` and `count` `[]`.
+        x: `[..., features]`, floating point.
+        train: True normalizes by the batch and updates the state, False uses the state.
+        momentum: what the running statistics keep of themselves: new = momentum * old + (1 - momentum) * batch.
+        epsilon: added to the variance.
+        warm_up: whether the first batches are averaged, see above; False weighs every batch by 1 - momentum.
+        unbiased: whether the running variance takes the unbiased estimate, m / (m - 1) times the batch variance.
+        mask: booleans `[...]` (the shape of `x` without features), False where `x` is padding. Padding counts in no
+            statistic and gives zeros; a batch of fewer than two unmasked values leaves the state as it is.
+        axis_name: one or more names of axes (of `jax.pmap`, `jax.shard_map` or `jax.vmap`) over which the batch is
+            spread: the statistics are those of the whole batch. Without it every device keeps its own.
+
+    Returns:
+        `(y, new_state)`: `[..., features]` in the dtype of `x`, and the state, which is `state` itself unless `train`.
+
+    Raises:
+        ValueError: if the last axis of `x` does not fit, or if in training there are fewer than two values a feature.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxnets import init
+        >>> params, state = init(batch_norm_spec(1), jax.random.key(0))
+        >>> y, state = batch_norm(params, state, jnp.array([[1.0], [3.0]]), train=True, epsilon=0.0)
+        >>> y.ravel(), state["mean"], state["variance"]
+        (Array([-1.,  1.], dtype=float32), Array([2.], dtype=float32), Array([2.], dtype=float32))
+
+    Reference:
+        Ioffe, Szegedy: Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift,
+        2015.
+
+    Warning:
+        PyTorch's `momentum` is the weight of the new batch, 1 - momentum here, and its default 0.1 is 0.9 here. With
+        `warm_up=False` the results are PyTorch's; its `momentum=None` is `momentum=1.0` with `warm_up=True`. Flax
+        has the direction of this function, default 0.99, and the biased running variance: `warm_up=False,
+        unbiased=False`. To go on from running statistics of elsewhere, set `count` to 1 / (1 - momentum) or more: at
+        0 the first training batch replaces them.
+    """
+    _check_arguments(params, state, x, mask)
+    dtype = compute_dtype(x)
+    rows = flatten_leading(x)[0].astype(dtype)
+    valid = None if mask is None else mask.reshape((-1, 1))
+    if valid is not None:
+        rows = jnp.where(valid, rows, 0)  # so that padding of any value, NaN too, stays out of the gradient
+    if train:
+        number = _count_values(x, valid, axis_name)
+        mean = _mean(rows, valid, number, axis_name)
+        centered = rows - mean[None]
+        variance = _mean(centered * centered, valid, number, axis_name)
+        new_state = _updated(state, mean, variance, number, momentum, warm_up, unbiased)
+    else:
+        variance, new_state = state["variance"].astype(dtype), state
+        centered = rows - state["mean"].astype(dtype)[None]
+    factor = jax.lax.rsqrt(variance + epsilon)
+    if "scale" in params:
+        factor = factor * params["scale"].astype(dtype)
+    y = centered * factor[None]
+    if "bias" in params:
+        y = y + params["bias"].astype(dtype)[None]
+    if valid is not None:
+        y = jnp.where(valid, y, 0)
+    return y.astype(x.dtype).reshape(x.shape), new_state
+
+
+def _check_arguments(params: Params, state: State, x: Array, mask: Array | None) -> None:
+    if not isinstance(state, dict) or not {"mean", "variance", "count"} <= set(state):
+        held = f"a dict of {sorted(state)}" if isinstance(state, dict) else type(state).__name__
+        raise ValueError(
+            f"batch_norm: state must hold mean, variance and count, got {held}; "
+            "pass this layer's part of the state that init(spec, key) returned"
+        )
+    check_norm("batch_norm", {**params, "mean": state["mean"], "variance": state["variance"]}, x)
+    if mask is not None and (mask.shape != x.shape[:-1] or mask.dtype != jnp.bool_):
+        raise ValueError(
+            f"batch_norm: mask must be bool {list(x.shape[:-1])} for x {list(x.shape)}, "
+            f"got {mask.dtype} {list(mask.shape)}"
+        )
+
+
+def _count_values(x: Array, valid: Array | None, axis_name: AxisName | None) -> ArrayLike:
+    """How many values a feature has in the whole batch: an int, or traced if a mask decides."""
+    slots = math.prod(x.shape[:-1])
+    if axis_name is not None:
+        slots = jax.lax.psum(slots, axis_name)  # of an int: an int
+    if slots < 2:
+        raise ValueError(
+            f"batch_norm: training needs two values a feature or more to have a variance, got x {list(x.shape)}; "
+            "use a larger batch, or layer_norm or group_norm"
+        )
+    if valid is None:
+        return slots
+    return _total(jnp.sum(valid), axis_name)
+
+
+def _mean(rows: Array, valid: Array | None, number: ArrayLike, axis_name: AxisName | None) -> Array:
+    """Mean `[features]` over the valid rows of the whole batch; 0 if there are none."""
+    if valid is None:
+        mean = jnp.mean(rows, axis=0)
+        return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
+    total = _total(jnp.sum(jnp.where(valid, rows, 0), axis=0), axis_name)
+    return total / jnp.maximum(number, 1).astype(rows.dtype)
+
+
+def _total(x: Array, axis_name: AxisName | None) -> Array:
+    return x if axis_name is None else jax.lax.psum(x, axis_name)
+
+
+def _updated(
+    state: State, mean: Array, variance: Array, number: ArrayLike, momentum: float, warm_up: bool, unbiased: bool
+) -> State:
+    """The state after a batch with these statistics over `number` values a feature."""
+    enough = jnp.asarray(number) >= 2
+    count = state["count"] + enough.astype(state["count"].dtype)
+    weight = jnp.asarray(1 - momentum, state["mean"].dtype)
+    if warm_up:
+        weight = jnp.maximum(weight, 1 / jnp.maximum(count, 1).astype(weight.dtype))
+    weight = jnp.where(enough, weight, 0)
+    if unbiased:
+        values = jnp.asarray(number, variance.dtype)
+        variance = variance * (values / jnp.maximum(values - 1, 1))
+
+    def moved(old: Array, new: Array) -> Array:
+        return old + weight.astype(old.dtype) * (new.astype(old.dtype) - old)
+
+    return {"mean": moved(state["mean"], mean), "variance": moved(state["variance"], variance), "count": count}

@@ -1,0 +1,187 @@
+"""Dropout in its forms: single numbers, whole channels, whole examples.
+
+`rate` is always the probability to drop. It may be traced, so that one compiled program serves many rates; 0 and 1
+are exact. The random numbers are float32 whatever the input's dtype: the same key drops the same entries in all.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.nn.check import check_floating, check_rate, compute_dtype, require_key
+from jaxnets.types import Array, Key
+
+
+def dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
+    """Set each entry to zero with probability `rate` in training, and divide the others by 1 - rate.
+
+    y = x m / (1 - rate) with m = 1 of probability 1 - rate, else 0, so that the mean of y is x. At application y = x.
+    On the inputs of a network, with its own rate, it trains the network not to rely on single features.
+
+    Args:
+        x: `[...]`, floating point.
+        rate: the probability to drop, in [0, 1].
+        key: a typed PRNG key, needed in training unless `rate` is the number 0.
+        train: whether to drop.
+
+    Returns:
+        `[...]`, in the dtype of `x`.
+
+    Raises:
+        ValueError: if `rate` is not in [0, 1], or without a key where one is needed.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> y = dropout(jnp.ones(100), 0.5, key=jax.random.key(0), train=True)
+        >>> sorted(set(y.tolist()))
+        [0.0, 2.0]
+        >>> dropout(jnp.ones(3), 0.5, train=False)
+        Array([1., 1., 1.], dtype=float32)
+
+    Reference:
+        Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov: Dropout: A Simple Way to Prevent Neural Networks from
+        Overfitting, 2014.
+    """
+    _check("dropout", x, rate)
+    return x if not train else _drop("dropout", x, rate, key, x.shape)
+
+
+def classic_dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
+    """Set each entry to zero with probability `rate` in training; at application multiply all by 1 - rate.
+
+    The first published form of dropout: y = x m in training, y = (1 - rate) x at application. Both times the mean is
+    1 - rate times that of `dropout`, so networks trained with the one or the other differ only in the scale of the
+    weights after it.
+
+    Args:
+        x: `[...]`, floating point.
+        rate: the probability to drop, in [0, 1].
+        key: a typed PRNG key, needed in training unless `rate` is the number 0.
+        train: whether to drop.
+
+    Returns:
+        `[...]`, in the dtype of `x`.
+
+    Raises:
+        ValueError: if `rate` is not in [0, 1], or without a key where one is needed.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> classic_dropout(jnp.ones(3), 0.25, train=False)
+        Array([0.75, 0.75, 0.75], dtype=float32)
+
+    Reference:
+        Hinton, Srivastava, Krizhevsky, Sutskever, Salakhutdinov: Improving Neural Networks by Preventing Co-adaptation
+        of Feature Detectors, 2012.
+
+    Warning:
+        PyTorch and Flax have only the other form, `dropout` here.
+    """
+    _check("classic_dropout", x, rate)
+    if train:
+        return _drop("classic_dropout", x, rate, key, x.shape, rescale=False)
+    wide = compute_dtype(x)
+    return (x.astype(wide) * (1 - jnp.asarray(rate, wide))).astype(x.dtype)
+
+
+def spatial_dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
+    """Drop whole channels: each channel of each example is zero with probability `rate`, else divided by 1 - rate.
+
+    For feature maps, whose neighbouring positions are so alike that dropping single ones changes little.
+
+    Args:
+        x: `[batch, *spatial, channels]`, floating point, with one spatial axis or more.
+        rate: the probability to drop, in [0, 1].
+        key: a typed PRNG key, needed in training unless `rate` is the number 0.
+        train: whether to drop; if not, the result is `x`.
+
+    Returns:
+        `[batch, *spatial, channels]`, in the dtype of `x`.
+
+    Raises:
+        ValueError: if `rate` is not in [0, 1], without a key where one is needed, or if `x` has no spatial axis.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> y = spatial_dropout(jnp.ones((1, 2, 2, 100)), 0.5, key=jax.random.key(0), train=True)
+        >>> sorted(set(y[0, 0, 0].tolist())), bool(jnp.all(y == y[:, :1, :1]))
+        ([0.0, 2.0], True)
+
+    Reference:
+        Tompson, Goroshin, Jain, LeCun, Bregler: Efficient Object Localization Using Convolutional Networks, 2015.
+
+    Warning:
+        PyTorch's `Dropout1d`, `Dropout2d` and `Dropout3d` have the channels behind the batch axis, and take `x`
+        without a batch axis as well; here the first axis is always the batch.
+    """
+    _check("spatial_dropout", x, rate)
+    if x.ndim < 3:
+        raise ValueError(
+            f"spatial_dropout: x must be [batch, *spatial, channels], got x {list(x.shape)}; use dropout, or x[None] "
+            "for one example"
+        )
+    shape = (x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
+    return x if not train else _drop("spatial_dropout", x, rate, key, shape)
+
+
+def drop_path(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
+    """Drop whole examples: each is zero with probability `rate`, else divided by 1 - rate (stochastic depth).
+
+    Applied to what a residual block adds, it leaves the block out for some examples: y = x + drop_path(F(x), rate).
+
+    Args:
+        x: `[batch, ...]`, floating point.
+        rate: the probability to drop, in [0, 1].
+        key: a typed PRNG key, needed in training unless `rate` is the number 0.
+        train: whether to drop; if not, the result is `x`.
+
+    Returns:
+        `[batch, ...]`, in the dtype of `x`.
+
+    Raises:
+        ValueError: if `rate` is not in [0, 1], without a key where one is needed, or if `x` has no batch axis.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> y = drop_path(jnp.ones((100, 2)), 0.5, key=jax.random.key(0), train=True)
+        >>> sorted({tuple(example) for example in y.tolist()})
+        [(0.0, 0.0), (2.0, 2.0)]
+
+    Reference:
+        Huang, Sun, Liu, Sedra, Weinberger: Deep Networks with Stochastic Depth, 2016.
+
+    Warning:
+        torchvision calls it `stochastic_depth(mode="row")`. The paper drops a block for the whole batch at once and
+        multiplies by 1 - rate at application.
+    """
+    _check("drop_path", x, rate)
+    if x.ndim == 0:
+        raise ValueError("drop_path: x must be [batch, ...], got a scalar")
+    return x if not train else _drop("drop_path", x, rate, key, (x.shape[0], *[1] * (x.ndim - 1)))
+
+
+def _check(name: str, x: Array, rate: float | Array) -> None:
+    check_floating(name, x)
+    check_rate(name, rate)
+
+
+def _drop(
+    name: str, x: Array, rate: float | Array, key: Key | None, mask_shape: tuple[int, ...], rescale: bool = True
+) -> Array:
+    """Zero `x` where a random mask of `mask_shape` (broadcast over `x`) says so."""
+    if not isinstance(rate, jax.core.Tracer) and rate == 0:
+        return x
+    key = require_key(name, key, "training with rate > 0")
+    # Uniform numbers are in [0, 1): rate 0 keeps all, rate 1 keeps none.
+    keep = jax.random.uniform(key, mask_shape, jnp.float32) >= jnp.asarray(rate, jnp.float32)
+    if rescale:
+        wide = compute_dtype(x)
+        rate = jnp.asarray(rate, wide)
+        factor = 1 / jnp.where(rate < 1, 1 - rate, 1)  # at rate 1 nothing is left to rescale, and 0 * inf is NaN
+        x = (x.astype(wide) * factor).astype(x.dtype)
+    return jnp.where(keep, x, 0)
