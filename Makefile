@@ -1,0 +1,78 @@
+# Every target works from a fresh clone; all it needs is Python 3.11 or later. `make` lists them.
+#   PYTHON=/path/to/python3.12   make the virtual environment with this interpreter
+#   SEED=1 ARGS='--epochs 5'     settings of `make train`
+#   WORKERS=4                    processes of `make test`
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?=
+SEED ?=
+ARGS ?=
+WORKERS ?= auto
+NEWER := import sys; sys.exit(sys.version_info < (3, 11))
+
+.NOTPARALLEL:
+.PHONY: help train test test-slow lint format docs bench clean
+
+help:
+	@echo "make train      train the example network and leave a report in runs/ [SEED=1] [ARGS='--epochs 5']"
+	@echo "make test       the tests, documentation examples included"
+	@echo "make test-slow  the tests that take longer"
+	@echo "make lint       ruff and mypy"
+	@echo "make format     let ruff format the code"
+	@echo "make docs       the documentation, in docs/_build/html"
+	@echo "make bench      time jaxnets beside its peers on this CPU"
+	@echo "make clean      delete the virtual environment and everything built; runs/ stays"
+
+train: $(VENV)/.installed-experiments
+	$(BIN)/python -m experiments.digits_cnn $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) $(ARGS)
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(VENV)/.installed-experiments $(VENV)/.installed-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-lint
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m benchmarks cpu $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist docs/_build docs/reference/_generated *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each extra of pyproject.toml: a second call installs nothing.
+$(VENV)/.installed-%: pyproject.toml $(VENV)/.created
+	@echo "installing jaxnets[$*] into $(VENV)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[$*]'
+	@touch $@
+
+.PRECIOUS: $(VENV)/.installed-%
+
+$(VENV)/.created:
+	@python=; for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \
+	  if "$$candidate" -c '$(NEWER)' 2>/dev/null; then python=$$candidate; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "jaxnets needs Python 3.11 or later, but $(or $(PYTHON),python3) is: $$($(or $(PYTHON),python3) --version 2>&1)" >&2; \
+	  echo "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; \
+	fi; \
+	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+	  echo "$$python cannot make virtual environments: its module venv or ensurepip is missing." >&2; \
+	  echo "On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; \
+	fi; \
+	echo "making $(VENV) with $$("$$python" --version)"; \
+	"$$python" -m venv $(VENV)
+	@touch $@

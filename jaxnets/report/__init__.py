@@ -1,0 +1,20 @@
+"""What a run leaves behind: its folder with settings, metrics and result, pictures, and the progress bar.
+
+matplotlib and rich come with `pip install 'jaxnets[experiments]'`; the files need neither.
+"""
+
+from jaxnets.report.metrics_file import append_metrics, read_metrics
+from jaxnets.report.plots import plot_confusion, plot_curves, plot_mistakes
+from jaxnets.report.progress import progress
+from jaxnets.report.run_folder import RunFolder, record_metrics
+
+__all__ = [
+    "RunFolder",
+    "append_metrics",
+    "plot_confusion",
+    "plot_curves",
+    "plot_mistakes",
+    "progress",
+    "read_metrics",
+    "record_metrics",
+]

@@ -1,0 +1,190 @@
+"""The progress of `fit`: a live bar in a terminal, a line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import collections
+import sys
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxnets.train.event import Callback, Event
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+
+
+def progress(console: Console | None = None) -> Callback:
+    """Make the callback of `fit` that shows how far it is.
+
+    In a terminal this is a bar with the epoch, the time left and examples a second, and below it the metrics of the
+    last steps and of the last validation. Elsewhere (a file, a pipe, the log of a CI run) it is one plain line an
+    epoch. Both leave one line at the end. Examples a second count the time of training steps alone, without
+    compilation, evaluation and callbacks.
+
+    Put it first among the callbacks: it then takes the bar down before another one can fail at the end.
+
+    Args:
+        console: where to write; by default standard error, so that what a program prints can be piped.
+
+    Returns:
+        A callback for one run of `fit` at a time.
+
+    Raises:
+        ImportError: if rich is not installed; `pip install 'jaxnets[experiments]'` brings it.
+
+    Example:
+        `fit(..., callbacks=[progress()])`
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True) if console is None else console
+    return _LiveBar(console) if console.is_terminal else _Lines(console)
+
+
+class _Status:
+    """What both forms show: the latest metrics of every split, and the speed."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, str] = {}
+        self.started = self.previous = time.perf_counter()
+        self.compiled = False
+        # Of the latest dispatches: the number of examples and the seconds they took.
+        self.dispatches: collections.deque[tuple[int, float]] = collections.deque(maxlen=50)
+
+    def update(self, event: Event) -> None:
+        now = time.perf_counter()
+        if event.kind == "steps":
+            if self.compiled:
+                self.dispatches.append((event.examples, now - self.previous))
+            self.compiled = True  # the first dispatch includes the compilation
+        if event.metrics:
+            self.metrics[event.split] = format_metrics(event.metrics)
+        self.previous = now
+
+    def speed(self) -> str:
+        examples, seconds = (
+            (sum(column) for column in zip(*self.dispatches, strict=True)) if self.dispatches else (0, 0)
+        )
+        return f"{examples / seconds:,.0f} examples/s" if seconds else ""
+
+    def last_line(self, event: Event) -> str:
+        seconds = f"in {format_seconds(time.perf_counter() - self.started)}"
+        if event.step < event.total_steps:
+            return "  ".join(_filled(f"stopped after {event.step:,} of {event.total_steps:,} steps", seconds))
+        return "  ".join(_filled(f"{event.step:,} steps", seconds, self.speed(), *self.splits()))
+
+    def splits(self) -> list[str]:
+        return [f"{split}: {numbers}" for split, numbers in self.metrics.items()]
+
+
+class _Lines:
+    """One plain line an epoch; it waits for the evaluation that may follow."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.status = _Status()
+        self.epoch: Event | None = None
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "start":
+            self.status = _Status()
+        if event.kind != "evaluate" and self.epoch is not None:
+            self.print(_filled(_epochs(self.epoch), *self.status.splits(), self.status.speed()))
+            self.epoch = None
+        self.status.update(event)
+        if event.kind == "epoch":
+            self.epoch = event
+        if event.kind == "end":
+            self.print([self.status.last_line(event)])
+
+    def print(self, parts: list[str]) -> None:
+        self.console.print("  ".join(parts), soft_wrap=True, markup=False, highlight=False)
+
+
+class _LiveBar:
+    """A bar with the metrics below it, redrawn four times a second."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self.status = _Status()
+        self.live: Live | None = None
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "start":
+            self.start(event)
+        self.status.update(event)
+        if event.kind == "end":
+            self.stop()
+            self.console.print(self.status.last_line(event), soft_wrap=True, markup=False, highlight=False)
+        elif event.kind != "start":
+            self.bar.update(self.task, completed=event.step, description=_epochs(event), speed=self.status.speed())
+            self.metrics.plain = "  ".join(self.status.splits())
+
+    def start(self, event: Event) -> None:
+        from rich.console import Group
+        from rich.live import Live
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.text import Text
+
+        self.stop()
+        self.status = _Status()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            TextColumn("{task.fields[speed]}"),
+        )
+        self.task = self.bar.add_task("", total=event.total_steps, completed=event.step, speed="")
+        self.metrics = Text("compiling")
+        self.live = Live(
+            Group(self.bar, self.metrics),
+            console=self.console,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),  # what a program prints into a pipe stays there
+        )
+        self.live.start()
+
+    def stop(self) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+
+def _epochs(event: Event) -> str:
+    """`epoch 3/30`: the running epoch, or the one just completed."""
+    total = round(event.total_steps * event.epoch / event.step) if event.step else 0
+    return f"epoch {int(np.ceil(event.epoch))}/{total}" if total else ""
+
+
+def _filled(*parts: str) -> list[str]:
+    return [part for part in parts if part]
+
+
+def format_metrics(metrics: Mapping[str, Any]) -> str:
+    """Write the scalar metrics on one line; arrays, such as a confusion matrix, are left out.
+
+    Example:
+        >>> format_metrics({"loss": 0.0123456, "accuracy": np.float32(0.975), "confusion": np.eye(2)})
+        'loss 0.01235 accuracy 0.975'
+    """
+    return " ".join(f"{name} {float(value):.4g}" for name, value in metrics.items() if np.ndim(value) == 0)
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a time as people say it.
+
+    Example:
+        >>> format_seconds(8.26), format_seconds(75), format_seconds(7384)
+        ('8.3 s', '1 min 15 s', '2 h 3 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

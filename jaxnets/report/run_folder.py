@@ -1,0 +1,190 @@
+"""The folder of one run."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxnets.report import provenance
+from jaxnets.report.metrics_file import append_metrics, read_metrics
+from jaxnets.report.strict_json import dumps, write_atomically
+from jaxnets.train.event import Callback, Event
+from jaxnets.tree import fingerprint
+from jaxnets.types import Params
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, and whatever else the run puts there.
+
+    Make one with `RunFolder.create`, or go on in an existing one with `RunFolder.reopen`.
+
+    Attributes:
+        path: the folder.
+        experiment: the experiment's name.
+        seed: the seed of the run.
+        command: the command that reproduces it.
+        commit: the git commit of the experiment's code when the run began; None outside of a checkout.
+    """
+
+    path: Path
+    experiment: str
+    seed: int
+    command: str
+    commit: str | None
+
+    @classmethod
+    def create(cls, experiment: str, config: Any, *, path: str | os.PathLike[str] | None = None) -> RunFolder:
+        """Make the folder of a new run and write its settings into `config.json`.
+
+        Args:
+            experiment: a name, such as "digits_cnn".
+            config: the settings, a frozen dataclass with an integer `seed`.
+            path: the folder; it may exist if it is empty. None takes `runs/<experiment>/<time>-seed<seed>`, with a
+                number behind it if that exists.
+
+        Raises:
+            ValueError: if `path` exists and is not empty.
+            TypeError: if `config` is not a frozen dataclass with an integer `seed`, or holds what JSON cannot.
+
+        Example:
+            >>> import tempfile
+            >>> @dataclasses.dataclass(frozen=True)
+            ... class Config:
+            ...     seed: int = 3
+            ...     learning_rate: float = 1e-3
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     run = RunFolder.create("example", Config(), path=folder)
+            ...     print((run.path / "config.json").read_text().strip())
+            {
+              "seed": 3,
+              "learning_rate": 0.001
+            }
+        """
+        text = _config_text(config)
+        folder = _new_folder(experiment, config.seed) if path is None else _empty_folder(Path(path))
+        write_atomically(folder / "config.json", text)
+        return cls._of(folder, experiment, config)
+
+    @classmethod
+    def reopen(cls, experiment: str, config: Any, path: str | os.PathLike[str]) -> RunFolder:
+        """Go on in the folder of a run that was stopped; further metrics are appended to those it has.
+
+        Raises:
+            FileNotFoundError: if there is no run at `path`.
+            ValueError: if that run had other settings, with their names.
+        """
+        folder = Path(path)
+        there = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        given = json.loads(_config_text(config))
+        different = [name for name in sorted({*there, *given}) if there.get(name, ...) != given.get(name, ...)]
+        if different:
+            raise ValueError(f"RunFolder.reopen: {folder} was made with other settings: {', '.join(different)}")
+        return cls._of(folder, experiment, config)
+
+    @classmethod
+    def _of(cls, folder: Path, experiment: str, config: Any) -> RunFolder:
+        source = getattr(sys.modules.get(type(config).__module__), "__file__", None)
+        commit = None if source is None else provenance.commit(source)
+        return cls(folder, experiment, config.seed, provenance.command(), commit)
+
+    def append_metrics(self, *, step: int, epoch: float, split: str, metrics: Mapping[str, Any]) -> None:
+        """Append one row to `metrics.jsonl`; see `jaxnets.report.append_metrics`."""
+        append_metrics(self.path / "metrics.jsonl", step=step, epoch=epoch, split=split, metrics=metrics)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Return the rows of `metrics.jsonl`; see `jaxnets.report.read_metrics`."""
+        return read_metrics(self.path / "metrics.jsonl")
+
+    def write_result(
+        self,
+        metrics: Mapping[str, Any],
+        params: Params,
+        *,
+        compile_seconds: float,
+        run_seconds: float,
+    ) -> dict[str, Any]:
+        """Write `result.json`, which is there completely or not at all.
+
+        Args:
+            metrics: the final metrics, such as `{"train": {...}, "validation": {...}, "test": {...}}`.
+            params: the final parameters, of which the fingerprint is written.
+            compile_seconds: wall time spent compiling.
+            run_seconds: wall time of everything else.
+
+        Returns:
+            What was written: `experiment`, `seed`, `metrics`, `fingerprint`, `seconds`, `command`, `commit`,
+            `versions` and `device`.
+        """
+        result = {
+            "experiment": self.experiment,
+            "seed": self.seed,
+            "metrics": metrics,
+            "fingerprint": fingerprint(params),
+            "seconds": {"compile": round(compile_seconds, 3), "run": round(run_seconds, 3)},
+            "command": self.command,
+            "commit": self.commit,
+            "versions": provenance.versions(),
+            "device": provenance.device(),
+        }
+        text = dumps(result, indent=2)
+        write_atomically(self.path / "result.json", text + "\n")
+        written: dict[str, Any] = json.loads(text)
+        return written
+
+
+def record_metrics(run_folder: RunFolder) -> Callback:
+    """Make the callback of `fit` that writes each epoch's training metrics and each evaluation to `metrics.jsonl`.
+
+    Example:
+        `fit(..., callbacks=[progress(), record_metrics(run_folder)])`
+    """
+
+    def record(event: Event) -> None:
+        if event.kind in ("epoch", "evaluate"):
+            run_folder.append_metrics(step=event.step, epoch=event.epoch, split=event.split, metrics=event.metrics)
+
+    return record
+
+
+def _config_text(config: Any) -> str:
+    if not dataclasses.is_dataclass(config) or isinstance(config, type) or not _is_frozen(config):
+        raise TypeError(
+            f"RunFolder: config must be an instance of a frozen dataclass, got {type(config).__name__}; "
+            "write @dataclasses.dataclass(frozen=True) above its class"
+        )
+    if not isinstance(getattr(config, "seed", None), int):
+        raise TypeError(f"RunFolder: {type(config).__name__} must have an integer field 'seed'")
+    return dumps(config, indent=2) + "\n"
+
+
+def _is_frozen(config: Any) -> bool:
+    return bool(config.__dataclass_params__.frozen)
+
+
+def _empty_folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    if any(path.iterdir()):
+        raise ValueError(f"RunFolder: {path} exists and is not empty; choose another folder or delete it")
+    return path
+
+
+def _new_folder(experiment: str, seed: int) -> Path:
+    started = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    base = Path("runs") / experiment / f"{started}-seed{seed}"
+    base.parent.mkdir(parents=True, exist_ok=True)
+    number, path = 1, base
+    while True:
+        try:
+            path.mkdir()
+        except FileExistsError:
+            number += 1
+            path = base.with_name(f"{base.name}-{number}")
+        else:
+            return path

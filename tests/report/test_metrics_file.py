@@ -1,0 +1,99 @@
+"""The metrics file: strict JSON for any reader, and what happens when a run is killed."""
+
+import json
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxnets.report import append_metrics, read_metrics
+
+
+def refuse(word):
+    raise AssertionError(f"{word} is not JSON")
+
+
+def append(path, loss, step=1):
+    append_metrics(path, step=step, epoch=step / 2, split="train", metrics={"loss": loss})
+
+
+def test_rows_are_strict_json_and_numbers_that_json_lacks_come_back(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    losses = [0.25, math.nan, math.inf, -math.inf]
+    for step, loss in enumerate(losses):
+        append(path, loss, step)
+    raw = [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
+    assert [row["loss"] for row in raw] == [0.25, "NaN", "Infinity", "-Infinity"]
+    rows = read_metrics(path)
+    np.testing.assert_array_equal([row["loss"] for row in rows], losses)
+    assert [(row["step"], row["epoch"], row["split"]) for row in rows[:2]] == [(0, 0.0, "train"), (1, 0.5, "train")]
+
+
+def test_arrays_become_numbers_and_lists(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    metrics = {
+        "single": jnp.float32(0.1),
+        "half": jnp.bfloat16(0.5),
+        "count": np.int64(3),
+        "confusion": jnp.array([[1, 0], [2, jnp.nan]]),
+    }
+    append_metrics(path, step=1, epoch=1, split="test", metrics=metrics)
+    (row,) = read_metrics(path)
+    assert (row["single"], row["half"], row["count"]) == (0.1, 0.5, 3)
+    np.testing.assert_array_equal(row["confusion"], [[1, 0], [2, np.nan]])
+
+
+def test_each_row_is_in_the_file_at_once(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    for step in range(3):
+        append(path, 1.0, step)
+        assert len(path.read_bytes().splitlines()) == step + 1
+
+
+@pytest.mark.parametrize("kept", [1, 20, -1])  # from one byte of the last row to all but its line feed
+def test_a_row_cut_off_by_a_kill_is_reported_and_then_removed(tmp_path, kept):
+    path = tmp_path / "metrics.jsonl"
+    append(path, 1.0, 1)
+    whole = path.read_bytes()
+    append(path, 2.0, 2)
+    last = path.read_bytes()[len(whole) :]
+    path.write_bytes(whole + last[:kept])
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl: line 2 was cut off and is left out"):
+        assert [row["loss"] for row in read_metrics(path)] == [1.0]
+    append(path, 3.0, 3)
+    assert [row["loss"] for row in read_metrics(path)] == [1.0, 3.0]
+
+
+def test_a_file_that_holds_only_a_torn_row_starts_afresh(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "ep')
+    append(path, 3.0)
+    assert [row["loss"] for row in read_metrics(path)] == [3.0]
+
+
+@pytest.mark.parametrize("line", ["not json", "[1, 2]"])
+def test_a_broken_row_is_an_error_with_its_number(tmp_path, line):
+    path = tmp_path / "metrics.jsonl"
+    append(path, 1.0)
+    path.write_text(path.read_text() + line + "\n")
+    append(path, 2.0)
+    with pytest.raises(ValueError, match="line 2"):
+        read_metrics(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"split": "valid"}, ValueError, "split must be one of train, validation, test, got 'valid'"),
+        ({"metrics": {"epoch": 1.0}}, ValueError, "'epoch' is a column of its own"),
+        ({"metrics": {"loss": object()}}, TypeError, "loss cannot be written as JSON: object"),
+        ({"metrics": {"z": np.array(1j)}}, TypeError, "z cannot be written as JSON"),
+    ],
+)
+def test_refused_rows_leave_no_trace(tmp_path, change, error, message):
+    path = tmp_path / "metrics.jsonl"
+    row = {"step": 1, "epoch": 1, "split": "train", "metrics": {"loss": 1.0}}
+    with pytest.raises(error, match=message):
+        append_metrics(path, **(row | change))
+    assert not path.exists()

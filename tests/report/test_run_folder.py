@@ -1,0 +1,222 @@
+"""Run folders: settings, results, and where a result comes from."""
+
+import dataclasses
+import importlib.metadata
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import jaxnets
+from jaxnets import report
+from jaxnets.report import RunFolder, provenance, record_metrics
+from jaxnets.report.strict_json import write_atomically
+from jaxnets.train import Event
+from jaxnets.tree import fingerprint
+from tests.report import toy
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    name: str = "adam"
+    rates: tuple[float, ...] = (0.9, 0.999)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    seed: int = 4
+    out: Path | None = None
+    limit: float = float("inf")
+    optimizer: Optimizer = Optimizer()
+
+
+def test_config_holds_all_settings(tmp_path):
+    run = RunFolder.create("example", Config(out=tmp_path / "run"), path=tmp_path / "run")
+    assert json.loads((run.path / "config.json").read_text()) == {
+        "seed": 4,
+        "out": str(tmp_path / "run"),
+        "limit": "Infinity",
+        "optimizer": {"name": "adam", "rates": [0.9, 0.999]},
+    }
+    assert run.seed == 4
+
+
+def test_default_folders_never_meet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = [RunFolder.create("example", Config()).path for _ in range(3)]
+    assert len({path.resolve() for path in paths}) == 3
+    for path in paths:
+        assert path.parent == Path("runs/example")
+        assert path.match("[0-9]*-[0-9]*-seed4*")
+
+
+def test_a_folder_in_use_is_refused(tmp_path):
+    RunFolder.create("example", Config(), path=tmp_path)
+    with pytest.raises(ValueError, match="exists and is not empty; choose another folder"):
+        RunFolder.create("example", Config(), path=tmp_path)
+
+
+def test_reopened_runs_go_on_with_the_same_settings_only(tmp_path):
+    RunFolder.create("example", Config(), path=tmp_path).append_metrics(
+        step=1, epoch=1, split="train", metrics={"loss": 2.0}
+    )
+    run = RunFolder.reopen("example", Config(), tmp_path)
+    run.append_metrics(step=2, epoch=2, split="train", metrics={"loss": 1.0})
+    assert [row["loss"] for row in run.read_metrics()] == [2.0, 1.0]
+    with pytest.raises(ValueError, match="other settings: limit, seed"):
+        RunFolder.reopen("example", Config(seed=5, limit=3.0), tmp_path)
+    with pytest.raises(FileNotFoundError):
+        RunFolder.reopen("example", Config(), tmp_path / "elsewhere")
+
+
+@dataclasses.dataclass
+class Mutable:
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Seedless:
+    rate: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Unwritable:
+    seed: int = 0
+    activation: object = np.tanh
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"seed": 1}, "frozen dataclass, got dict"),
+        (Mutable(), "frozen dataclass, got Mutable"),
+        (Config, "frozen dataclass, got type"),
+        (Seedless(), "Seedless must have an integer field 'seed'"),
+        (Unwritable(), "activation cannot be written as JSON: ufunc"),
+    ],
+)
+def test_refused_settings_leave_no_folder(tmp_path, config, message):
+    with pytest.raises(TypeError, match=message):
+        RunFolder.create("example", config, path=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_result(tmp_path):
+    run = RunFolder.create("example", Config(), path=tmp_path)
+    params = {"kernel": np.ones((2, 2), np.float32)}
+    metrics = {"train": {"loss": np.float32(0.5)}, "test": {"loss": float("nan")}}
+    returned = run.write_result(metrics, params, compile_seconds=1.25, run_seconds=2.5)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert returned == result
+    assert result["metrics"] == {"train": {"loss": 0.5}, "test": {"loss": "NaN"}}
+    assert result["fingerprint"] == fingerprint(params)
+    assert (result["experiment"], result["seed"]) == ("example", 4)
+    assert result["seconds"] == {"compile": 1.25, "run": 2.5}
+    assert result["versions"]["jax"] == importlib.metadata.version("jax")
+    assert result["versions"]["jaxnets"] == jaxnets.__version__
+    assert result["device"] == {
+        "platform": jax.devices()[0].platform,
+        "kind": jax.devices()[0].device_kind,
+        "count": len(jax.devices()),
+    }
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    target = tmp_path / "result.json"
+    write_atomically(target, "old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(target, "new")
+    assert target.read_text() == "old"
+
+
+def test_command_reproduces_the_run_in_a_shell():
+    arguments = ["/anywhere/python3", "-m", "experiments.digits_cnn", "--out", "it's here", "--seed", "3"]
+    environment = {"HOME": "/home/me", "XLA_FLAGS": "--a=1 --b=2", "JAX_PLATFORMS": "cpu", "JAXNETS_PLAIN": "all"}
+    text = provenance.command(arguments, environment)
+    assert "/anywhere" not in text
+    assert "HOME" not in text
+    printer = "import os, sys, json; print(json.dumps([sys.argv[1:], dict(os.environ)]))"
+    shell = f'python() {{ shift 2; {shlex.quote(sys.executable)} -c {shlex.quote(printer)} "$@"; }}; {text}'
+    output = subprocess.run(
+        ["bash", "-c", shell], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=True
+    ).stdout
+    argv, seen = json.loads(output)
+    assert argv == arguments[3:]
+    assert {name: seen.get(name) for name in environment if name != "HOME"} == {
+        name: value for name, value in environment.items() if name != "HOME"
+    }
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set when tests run inside a git hook
+        monkeypatch.delenv(name, raising=False)
+
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+        finished = subprocess.run(
+            ["git", *identity, *arguments], cwd=tmp_path, capture_output=True, check=True, text=True
+        )
+        return finished.stdout.strip()
+
+    git("init", "--quiet")
+    (tmp_path / "script.py").write_text("pass\n")
+    (tmp_path / ".gitignore").write_text("installed/\n")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "first")
+    return tmp_path, git("rev-parse", "HEAD")
+
+
+def test_commit_of_a_checkout_and_its_changes(checkout):
+    folder, head = checkout
+    assert provenance.commit(folder / "script.py") == head
+    (folder / "script.py").write_text("print()\n")
+    assert provenance.commit(folder / "script.py") == f"{head}-dirty"
+
+
+def test_commit_of_a_new_script_is_dirty_and_of_an_installed_one_unknown(checkout):
+    folder, head = checkout
+    (folder / "installed").mkdir()
+    (folder / "installed" / "package.py").write_text("")
+    assert provenance.commit(folder / "installed" / "package.py") is None
+    (folder / "new.py").write_text("")
+    assert provenance.commit(folder / "new.py") == f"{head}-dirty"
+
+
+def test_no_commit_without_checkout_or_git(checkout, tmp_path_factory, monkeypatch):
+    folder, _ = checkout
+    assert provenance.commit(tmp_path_factory.mktemp("plain") / "script.py") is None
+    monkeypatch.setenv("PATH", "")
+    assert provenance.commit(folder / "script.py") is None
+
+
+def test_recorded_rows_are_the_events_of_fit(tmp_path):
+    run = RunFolder.create("example", Config(), path=tmp_path)
+    seen: list[Event] = []
+    result = toy.train([record_metrics(run), seen.append])
+    rows = run.read_metrics()
+    assert [(row["step"], row["epoch"], row["split"]) for row in rows] == [
+        (5, 1, "train"),
+        (5, 1, "validation"),
+        (10, 2, "train"),
+        (10, 2, "validation"),
+    ]
+    told = [event for event in seen if event.kind in ("epoch", "evaluate")]
+    for row, event in zip(rows, told, strict=True):
+        assert {name: np.float32(row[name]) for name in event.metrics} == {
+            name: np.float32(value) for name, value in event.metrics.items()
+        }
+    assert rows[-1]["loss"] == pytest.approx(float(result.metrics["validation"]["loss"]))
+
+
+def test_import_of_report_needs_neither_matplotlib_nor_rich():
+    code = "import sys, jaxnets.report; print([name for name in ('matplotlib', 'rich') if name in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert output.strip() == "[]"
+    assert set(report.__all__) <= set(dir(report))
