@@ -1,15 +1,20 @@
 # Every target works from a fresh clone; all it needs is Python 3.11 or later. `make` lists them.
 #   PYTHON=/path/to/python3.12   make the virtual environment with this interpreter
 #   SEED=1 ARGS='--epochs 5'     settings of `make train`
-#   WORKERS=4                    processes of `make test`
+#   WORKERS=1                    processes of `make test`; by default one a core, at most four
 
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
 SEED ?=
 ARGS ?=
-WORKERS ?= auto
+WORKERS ?= logical
 NEWER := import sys; sys.exit(sys.version_info < (3, 11))
+
+# The TPU compiler needs no TPU. It lies apart, because beside JAX it makes every program look for one.
+LIBTPU := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),$(VENV)/libtpu)
+LIBTPU_VERSION := from importlib.metadata import requires; \
+  print(next(name.split(";")[0] for name in requires("jax") if name.startswith("libtpu")))
 
 .NOTPARALLEL:
 .PHONY: help train test test-slow lint format docs bench clean
@@ -28,10 +33,10 @@ train: $(VENV)/.installed-experiments
 	$(BIN)/python -m experiments.digits_cnn $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 
-test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow $(ARGS)
+test-slow: $(VENV)/.installed-test $(LIBTPU)
+	PYTHONPATH=$(LIBTPU) $(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(VENV)/.installed-experiments $(VENV)/.installed-lint
 	$(BIN)/ruff check
@@ -60,6 +65,11 @@ $(VENV)/.installed-%: pyproject.toml $(VENV)/.created
 	@touch $@
 
 .PRECIOUS: $(VENV)/.installed-%
+
+$(VENV)/libtpu: | $(VENV)/.installed-test
+	@echo "installing libtpu into $@"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target $@ \
+	  "$$($(BIN)/python -c '$(LIBTPU_VERSION)')"
 
 $(VENV)/.created:
 	@python=; for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \

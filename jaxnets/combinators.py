@@ -298,8 +298,8 @@ def batch_norm(**settings: Any) -> Layer:
     """Batch normalization; settings are those of `nn.batch_norm`.
 
     Example:
-        >>> sorted(batch_norm().spec(jnp.ones((1, 4))))[:2]
-        ['bias', 'mean']
+        >>> sorted(batch_norm().spec(jnp.ones((1, 4))))
+        ['bias', 'count', 'mean', 'scale', 'variance']
     """
 
     def apply(params: Params, state: State, x: Array, *, key: Key | None, train: bool) -> tuple[Array, State]:

@@ -44,7 +44,7 @@ def digits(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> Data
     Example:
         >>> data = digits()
         >>> [part[0].shape for part in data[:3]]
-        [(1257, 8, 8, 1), (180, 8, 8, 1), (360, 8, 8, 1)]
+        [(1258, 8, 8, 1), (180, 8, 8, 1), (359, 8, 8, 1)]
 
     Reference:
         Alpaydin and Kaynak, Optical recognition of handwritten digits (UCI), 1998; its test part.

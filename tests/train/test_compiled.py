@@ -1,5 +1,7 @@
 """Every way to compile a step against the plain loop of single steps."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,7 @@ def batches(seed):
     return jax.tree.map(lambda a: a[rows], DATA)
 
 
+@functools.cache
 def single_steps(seed=0):
     step = jax.jit(STEP)
     train_state, stacked = start(seed), []
@@ -127,7 +130,6 @@ def test_an_epoch_visits_every_example_at_most_once(size, batch_size):
 def test_the_batch_of_a_step_depends_on_seed_and_step_alone():
     key = jax.random.key(3)
     whole = batch_indices(key, 0, 10, 50, 16)
-    for first in range(10):
-        for steps in range(1, 11 - first):
-            part = batch_indices(key, first, steps, 50, 16)
-            np.testing.assert_array_equal(part, whole[first : first + steps])
+    for first, steps in [(0, 1), (0, 3), (2, 1), (2, 5), (3, 7), (5, 4), (9, 1)]:
+        part = batch_indices(key, first, steps, 50, 16)
+        np.testing.assert_array_equal(part, whole[first : first + steps])
