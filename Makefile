@@ -55,7 +55,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks cpu $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist docs/_build docs/reference/_generated *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/_build docs/reference/_generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each extra of pyproject.toml: a second call installs nothing.

@@ -99,8 +99,8 @@ def fit(
         for callback in callbacks:
             callback(event)
 
-    tell("start", "train", {})
     try:
+        tell("start", "train", {})
         epoch_metrics = None
         for count in _dispatches(done, total, per_epoch, steps_per_call):
             train_state, stacked = programs.train(count, train_state, data)

@@ -1,0 +1,350 @@
+"""Convolution in one, two or three dimensions: dense, grouped and depthwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.layer import layer
+from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
+from jaxnets.nn.convolution_gradient import Geometry, convolve
+from jaxnets.nn.initializers import torch_uniform
+from jaxnets.nn.window import (
+    PerAxis,
+    check_spatial,
+    check_window,
+    output_sizes,
+    per_axis,
+    resolve_padding,
+    window_size,
+)
+from jaxnets.spec import ArraySpec, Spec
+from jaxnets.types import Array, Initializer, Padding, Params
+
+
+def conv_spec(
+    window: Sequence[int],
+    in_channels: int,
+    out_channels: int,
+    *,
+    bias: bool = True,
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Spec:
+    """Describe the parameters of `conv`.
+
+    Args:
+        window: the kernel's size on each spatial axis; its length says whether the convolution is 1-D, 2-D or 3-D.
+        in_channels: size of the input's last axis.
+        out_channels: size of the result's last axis.
+        bias: whether there is a bias.
+        kernel_init: starts the kernel; by default normal, of variance 1/(window * in_channels).
+        bias_init: starts the bias; by default zeros.
+
+    Returns:
+        A spec with `kernel` `[*window, in_channels, out_channels]` and, if `bias`, `bias` `[out_channels]`.
+
+    Raises:
+        TypeError: if `window` is an int.
+        ValueError: if `window` does not hold one to three positive ints.
+
+    Example:
+        >>> conv_spec((3, 3), 16, 32)["kernel"].shape
+        (3, 3, 16, 32)
+    """
+    window = check_window("conv_spec", window)
+    axes = (*(None for _ in window), "in", "out")
+    return kernel_and_bias_spec(
+        (*window, in_channels, out_channels),
+        axes,
+        out_channels,
+        bias=bias,
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        torch_fan_in=window_size(window) * in_channels,
+    )
+
+
+@layer
+def conv(params: Params, x: Array, *, stride: PerAxis = 1, padding: Padding = "SAME", dilation: PerAxis = 1) -> Array:
+    """Convolve: y[i, o] = sum over window w and channel c of x[stride i + dilation w - padding, c] kernel[w, c, o] + b.
+
+    The kernel is not flipped (mathematics calls this correlation), as in all deep-learning libraries.
+
+    Args:
+        params: `kernel` `[*window, in_channels, out_channels]` and, if there is one, `bias` `[out_channels]`.
+        x: `[..., *spatial, in_channels]`, floating point, with one spatial axis for each axis of the window and any
+            number of leading axes. Its dtype is the result's; parameters are cast to it.
+        stride: step of the window, an int or one for each spatial axis.
+        padding: zeros around `x`. `"SAME"`: as many as make ceil(size / stride) positions, the odd one after;
+            `"VALID"`: none; an int for all sides; or for each spatial axis an int or a pair (before, after).
+        dilation: step between the taps of the window, an int or one for each spatial axis.
+
+    Returns:
+        `[..., *positions, out_channels]`, with (size + padding - dilation (window - 1) - 1) // stride + 1 positions on
+        each spatial axis.
+
+    Raises:
+        ValueError: if `x` does not fit the kernel, the window does not fit into `x`, or a setting makes no sense.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
+        >>> difference = jnp.array([-1.0, 1.0]).reshape(2, 1, 1)
+        >>> conv({"kernel": difference}, x, padding="VALID").ravel()
+        Array([1., 1.], dtype=float32)
+
+    Reference:
+        LeCun et al.: Gradient-Based Learning Applied to Document Recognition, 1998.
+
+    Warning:
+        With stride 2, window 3 and an even size, `"SAME"` pads nothing before and 1 after (as TensorFlow and Flax do),
+        PyTorch's `padding=1` 1 on both sides: the results differ. Write `padding=1` for PyTorch's networks.
+        PyTorch's weights are `[out, in, *window]`.
+    """
+    return convolution_layer("conv", params, params["kernel"], x, 1, stride, padding, dilation)
+
+
+def grouped_conv_spec(
+    window: Sequence[int],
+    in_channels: int,
+    out_channels: int,
+    *,
+    groups: int,
+    bias: bool = True,
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(batch_axis=-3),
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Spec:
+    """Describe the parameters of `grouped_conv`.
+
+    Args:
+        window: the kernel's size on each spatial axis.
+        in_channels: size of the input's last axis, a multiple of `groups`.
+        out_channels: size of the result's last axis, a multiple of `groups`.
+        groups: the number of groups.
+        bias: whether there is a bias.
+        kernel_init: starts the kernel; by default normal, of variance 1/(window * in_channels / groups).
+        bias_init: starts the bias; by default zeros.
+
+    Returns:
+        A spec with `kernel` `[*window, groups, in_channels / groups, out_channels / groups]` and, if `bias`, `bias`
+        `[out_channels]`.
+
+    Raises:
+        TypeError: if `window` is an int.
+        ValueError: if `groups` does not divide both numbers of channels.
+
+    Example:
+        >>> grouped_conv_spec((3, 3), 16, 32, groups=4)["kernel"].shape
+        (3, 3, 4, 4, 8)
+    """
+    window = check_window("grouped_conv_spec", window)
+    check_groups("grouped_conv_spec", in_channels, out_channels, groups)
+    axes = (*(None for _ in window), "groups", "in", "out")
+    return kernel_and_bias_spec(
+        (*window, groups, in_channels // groups, out_channels // groups),
+        axes,
+        out_channels,
+        bias=bias,
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        torch_fan_in=window_size(window) * in_channels // groups,
+    )
+
+
+@layer
+def grouped_conv(
+    params: Params, x: Array, *, stride: PerAxis = 1, padding: Padding = "SAME", dilation: PerAxis = 1
+) -> Array:
+    """Convolve each group of channels with a kernel of its own.
+
+    Input and output channels are cut into groups of neighbours; group g of the result sees group g of the input alone.
+
+    Args:
+        params: `kernel` `[*window, groups, in_channels / groups, out_channels / groups]` and, if there is one, `bias`
+            `[out_channels]`.
+        x: `[..., *spatial, in_channels]`, floating point.
+        stride: as in `conv`.
+        padding: as in `conv`.
+        dilation: as in `conv`.
+
+    Returns:
+        `[..., *positions, out_channels]`.
+
+    Raises:
+        ValueError: if `x` does not fit the kernel, the window does not fit into `x`, or a setting makes no sense.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> kernel = jnp.array([10.0, 1.0]).reshape(1, 2, 1, 1)
+        >>> grouped_conv({"kernel": kernel}, jnp.ones((1, 1, 2))).ravel()
+        Array([10.,  1.], dtype=float32)
+
+    Reference:
+        Xie et al.: Aggregated Residual Transformations for Deep Neural Networks, 2017.
+
+    Warning:
+        Channels are ordered as in PyTorch, whose weight is `[out, in / groups, *window]`: the group is there a part of
+        the first axis.
+    """
+    kernel = params["kernel"]
+    if kernel.ndim < 4:
+        raise ValueError(f"grouped_conv: kernel must be [*window, groups, in, out], got {list(kernel.shape)}")
+    groups = kernel.shape[-3]
+    return convolution_layer("grouped_conv", params, merge_groups(kernel), x, groups, stride, padding, dilation)
+
+
+def depthwise_conv_spec(
+    window: Sequence[int],
+    channels: int,
+    *,
+    multiplier: int = 1,
+    bias: bool = True,
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(in_axis=(), batch_axis=-2),
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Spec:
+    """Describe the parameters of `depthwise_conv`.
+
+    Args:
+        window: the kernel's size on each spatial axis.
+        channels: size of the input's last axis.
+        multiplier: how many output channels each input channel has.
+        bias: whether there is a bias.
+        kernel_init: starts the kernel; by default normal, of variance 1/window.
+        bias_init: starts the bias; by default zeros.
+
+    Returns:
+        A spec with `kernel` `[*window, channels, multiplier]` and, if `bias`, `bias` `[channels * multiplier]`.
+
+    Raises:
+        TypeError: if `window` is an int.
+
+    Example:
+        >>> depthwise_conv_spec((3, 3), 16)["kernel"].shape
+        (3, 3, 16, 1)
+    """
+    window = check_window("depthwise_conv_spec", window)
+    axes = (*(None for _ in window), "out", None)
+    return kernel_and_bias_spec(
+        (*window, channels, multiplier),
+        axes,
+        channels * multiplier,
+        bias=bias,
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        torch_fan_in=window_size(window),
+    )
+
+
+@layer
+def depthwise_conv(
+    params: Params, x: Array, *, stride: PerAxis = 1, padding: Padding = "SAME", dilation: PerAxis = 1
+) -> Array:
+    """Convolve each channel by itself: output channel c * multiplier + m is channel c convolved with kernel[..., c, m].
+
+    Args:
+        params: `kernel` `[*window, channels, multiplier]` and, if there is one, `bias` `[channels * multiplier]`.
+        x: `[..., *spatial, channels]`, floating point.
+        stride: as in `conv`.
+        padding: as in `conv`.
+        dilation: as in `conv`.
+
+    Returns:
+        `[..., *positions, channels * multiplier]`.
+
+    Raises:
+        ValueError: if `x` does not fit the kernel, the window does not fit into `x`, or a setting makes no sense.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> kernel = jnp.array([[10.0, 20.0]]).reshape(1, 1, 2)
+        >>> depthwise_conv({"kernel": kernel}, jnp.ones((1, 1, 1))).ravel()
+        Array([10., 20.], dtype=float32)
+
+    Reference:
+        Chollet: Xception: Deep Learning with Depthwise Separable Convolutions, 2017.
+
+    Warning:
+        It is PyTorch's convolution with `groups=channels`, whose weight is `[channels * multiplier, 1, *window]`.
+    """
+    kernel = params["kernel"]
+    *window, channels, multiplier = kernel.shape
+    merged = jnp.reshape(kernel, (*window, 1, channels * multiplier))
+    return convolution_layer("depthwise_conv", params, merged, x, channels, stride, padding, dilation)
+
+
+def convolution_layer(
+    layer_name: str,
+    params: Params,
+    kernel: Array,
+    x: Array,
+    groups: int,
+    stride: PerAxis,
+    padding: Padding,
+    dilation: PerAxis,
+) -> Array:
+    """Check the arguments of a convolution with the kernel `[*window, in / groups, out]`, convolve and add the bias."""
+    window = kernel.shape[:-2]
+    if not 1 <= len(window) <= 3:
+        raise ValueError(
+            f"{layer_name}: kernel must have one to three window axes before its channels, got "
+            f"{list(params['kernel'].shape)}"
+        )
+    check_floating(layer_name, x)
+    check_spatial(layer_name, x, len(window), f"the kernel {list(params['kernel'].shape)}")
+    check_features(layer_name, x, groups * kernel.shape[-2], params["kernel"])
+    sizes = x.shape[-len(window) - 1 : -1]
+    steps = per_axis(layer_name, "stride", stride, len(window), minimum=1)
+    gaps = per_axis(layer_name, "dilation", dilation, len(window), minimum=1)
+    sides = resolve_padding(layer_name, padding, sizes, window, steps, gaps)
+    output_sizes(layer_name, sizes, window, steps, sides, gaps)
+    kernel, bias = match_dtype(x, kernel, params.get("bias"))
+    rows, leading = flatten_leading(x, len(window) + 1)
+    y = add_bias(convolve(rows, kernel, Geometry(sizes, window, steps, sides, gaps, groups)), bias)
+    return y.reshape((*leading, *y.shape[1:]))
+
+
+def add_bias(y: Array, bias: Array | None) -> Array:
+    """Add `[channels]` to `[..., channels]`, over one leading axis, which has the fastest backward pass."""
+    return y if bias is None else (y.reshape(-1, y.shape[-1]) + bias[None]).reshape(y.shape)
+
+
+def kernel_and_bias_spec(
+    shape: tuple[int, ...],
+    axes: tuple[str | None, ...],
+    out_channels: int,
+    *,
+    bias: bool,
+    kernel_init: Initializer,
+    bias_init: Initializer,
+    torch_fan_in: int,
+) -> Spec:
+    """Describe `kernel` and, if `bias`, `bias` `[out_channels]`, with PyTorch's starting values for that fan-in."""
+    torch_init = torch_uniform(torch_fan_in)
+    kernel = ArraySpec(shape, kernel_init, axes=axes, torch_initializer=torch_init)
+    if not bias:
+        return {"kernel": kernel}
+    return {
+        "kernel": kernel,
+        "bias": ArraySpec((out_channels,), bias_init, axes=("out",), torch_initializer=torch_init),
+    }
+
+
+def check_groups(layer_name: str, in_channels: int, out_channels: int, groups: int) -> None:
+    """Raise ValueError unless `groups` is positive and divides both numbers of channels."""
+    if groups < 1 or in_channels % groups or out_channels % groups:
+        raise ValueError(
+            f"{layer_name}: groups must be positive and divide in_channels and out_channels, got groups {groups} for "
+            f"{in_channels} and {out_channels} channels"
+        )
+
+
+def merge_groups(kernel: Array) -> Array:
+    """Reshape `[*window, groups, in, out]` to `[*window, in, groups * out]`, the layout of `convolve`."""
+    *window, groups, fan_in, out = kernel.shape
+    return jnp.swapaxes(kernel, -3, -2).reshape(*window, fan_in, groups * out)

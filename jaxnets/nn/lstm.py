@@ -1,0 +1,230 @@
+"""Long short-term memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.layer import layer
+from jaxnets.nn.recurrence import Recurrence, recurrence_spec
+from jaxnets.nn.recurrence_layer import initial_carry, run_cell, run_sequence
+from jaxnets.spec import Spec
+from jaxnets.types import Array, DTypeLike, Initializer, Key, Params
+
+
+class LSTMCarry(NamedTuple):
+    """What an LSTM hands from step to step.
+
+    Attributes:
+        hidden: the hidden state h `[..., hidden]`, which is also the result of the step.
+        cell: the cell state c `[..., hidden]`.
+    """
+
+    hidden: Array
+    cell: Array
+
+
+def lstm_spec(
+    in_features: int,
+    hidden: int,
+    *,
+    bias: bool = True,
+    forget_bias: float = 1.0,
+    input_init: Initializer = jax.nn.initializers.lecun_normal(),
+    hidden_init: Initializer = jax.nn.initializers.orthogonal(),
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Spec:
+    """Describe the parameters of `lstm` and `lstm_cell`.
+
+    The columns of each array are the input gate i, the forget gate f, the candidate g and the output gate o, in this
+    order, `hidden` columns each.
+
+    Args:
+        in_features: size of the input's last axis.
+        hidden: size of the hidden and of the cell state, which is the result's last axis.
+        bias: whether there is a bias.
+        forget_bias: added to what `bias_init` gives for the forget gate. With 1 the cell begins by remembering.
+        input_init: starts the input kernel, each gate on its own; by default normal, of variance 1/in_features.
+        hidden_init: starts the hidden kernel, each gate on its own; by default orthogonal.
+        bias_init: starts the bias; by default zeros.
+
+    Returns:
+        A spec with `input_kernel` `[in_features, 4 * hidden]`, `hidden_kernel` `[hidden, 4 * hidden]` and, if `bias`,
+        `bias` `[4 * hidden]`.
+
+    Raises:
+        ValueError: if a size is not positive.
+
+    Example:
+        >>> {name: array.shape for name, array in lstm_spec(3, 5).items()}
+        {'input_kernel': (3, 20), 'hidden_kernel': (5, 20), 'bias': (20,)}
+
+    Reference:
+        Jozefowicz, Zaremba, Sutskever, An Empirical Exploration of Recurrent Network Architectures, 2015 (forget bias).
+
+    Warning:
+        PyTorch and Flax start without a forget bias of 1, Keras with it.
+    """
+
+    def with_forget_bias(key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        return bias_init(key, shape, dtype).at[hidden : 2 * hidden].add(forget_bias)
+
+    return recurrence_spec(
+        "lstm",
+        4,
+        in_features,
+        hidden,
+        bias=bias,
+        input_init=input_init,
+        hidden_init=hidden_init,
+        bias_init=with_forget_bias,
+    )
+
+
+def lstm_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike = jnp.float32) -> LSTMCarry:
+    """Return the carry before the first step: hidden and cell states of zeros.
+
+    Args:
+        params: the parameters of the layer.
+        batch: the number of sequences, or all leading axes, `()` for none.
+        dtype: dtype of the carry, float32 or float64.
+
+    Returns:
+        `LSTMCarry(hidden, cell)`, both `[*batch, hidden]`.
+
+    Example:
+        >>> lstm_carry({"hidden_kernel": jnp.ones((2, 8))}, batch=3).cell.shape
+        (3, 2)
+    """
+    carry: LSTMCarry = initial_carry(_RECURRENCE, params, batch, dtype)
+    return carry
+
+
+@layer
+def lstm_cell(params: Params, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Array]:
+    """Do one step: c' = f c + i g, h' = o tanh(c').
+
+    Each of i, f, o is the sigmoid, and g the tanh, of its columns of x W_input + h W_hidden + b.
+
+    Args:
+        params: `input_kernel` `[in_features, 4 * hidden]`, `hidden_kernel` `[hidden, 4 * hidden]` and maybe `bias`
+            `[4 * hidden]`, columns in the order i, f, g, o.
+        carry: `LSTMCarry(hidden, cell)`, both `[..., hidden]`.
+        x: `[..., in_features]`, floating point.
+
+    Returns:
+        `(carry, y)`: `LSTMCarry(h', c')` in the dtype of the carry, and h' `[..., hidden]` in that of `x`.
+
+    Raises:
+        ValueError: if shapes do not fit.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        Generation, in which each result is the next input:
+
+        >>> from jaxnets import init, nn
+        >>> params, _ = init(nn.lstm_spec(4, 4), jax.random.key(0))
+        >>> def step(state, _):
+        ...     carry, x = state
+        ...     carry, y = nn.lstm_cell(params, carry, x)
+        ...     return (carry, y), y
+        >>> start = nn.lstm_carry(params, batch=2), jnp.ones((2, 4))
+        >>> _, generated = jax.lax.scan(step, start, length=10)
+        >>> generated.shape
+        (10, 2, 4)
+
+    Reference:
+        Hochreiter, Schmidhuber, Long Short-Term Memory, 1997; Gers, Schmidhuber, Cummins, Learning to Forget, 2000.
+    """
+    return run_cell(_RECURRENCE, params, carry, x)
+
+
+@layer
+def lstm(
+    params: Params, x: Array, *, carry: LSTMCarry | None = None, mask: Array | None = None, reverse: bool = False
+) -> tuple[Array, LSTMCarry]:
+    """Run `lstm_cell` over a sequence: c_t = f_t c_(t-1) + i_t g_t, h_t = o_t tanh(c_t).
+
+    Args:
+        params: `input_kernel` `[in_features, 4 * hidden]`, `hidden_kernel` `[hidden, 4 * hidden]` and maybe `bias`
+            `[4 * hidden]`, columns in the order i, f, g, o.
+        x: `[..., time, in_features]`, floating point. Its dtype is the result's; parameters are cast to it.
+        carry: the carry before the first step, both arrays `[..., hidden]`; None for zeros, float32 at least.
+        mask: boolean `[..., time]`, True at real steps; None if all are. Other steps leave the carry as it is, have
+            zeros as result, and may hold anything in `x`.
+        reverse: whether to run from the last step to the first. The results stay in the places of their inputs.
+
+    Returns:
+        `(y, carry)`: the hidden states `[..., time, hidden]`, and the carry after the last step.
+
+    Raises:
+        ValueError: if shapes do not fit.
+        TypeError: if `x` is not floating point, or the mask not boolean.
+
+    Example:
+        >>> from jaxnets import init, nn
+        >>> params, _ = init(nn.lstm_spec(3, 4), jax.random.key(0))
+        >>> x = jax.random.normal(jax.random.key(1), (2, 6, 3))
+        >>> y, carry = nn.lstm(params, x)
+        >>> y.shape, bool(jnp.all(carry.hidden == y[:, -1]))
+        ((2, 6, 4), True)
+        >>> lengths = jnp.array([6, 2])
+        >>> y, carry = nn.lstm(params, x, mask=jnp.arange(6)[None] < lengths[:, None])
+        >>> bool(jnp.all(y[1, 2:] == 0)), bool(jnp.all(carry.hidden[1] == y[1, 1]))
+        (True, True)
+
+    Reference:
+        Hochreiter, Schmidhuber, Long Short-Term Memory, 1997; Gers, Schmidhuber, Cummins, Learning to Forget, 2000.
+
+    Warning:
+        PyTorch has two biases, which it adds, and its weights are the transposes of the kernels here;
+        `jaxnets.weights` converts them. Its `batch_first` is False by default.
+    """
+    return run_sequence(_RECURRENCE, params, x, carry=carry, mask=mask, reverse=reverse)
+
+
+class _Coefficients(NamedTuple):
+    input: Array
+    forget: Array
+    candidate: Array
+    output: Array
+    cell_to_cell: Array
+    cell_to_hidden: Array
+
+
+def _step(projected: Array, recurrent: Array, carry: LSTMCarry) -> tuple[LSTMCarry, Array]:
+    i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
+    i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+    cell = f * carry.cell + i * g
+    return LSTMCarry(o * jnp.tanh(cell), cell), jnp.concatenate([i, f, g, o], axis=-1)
+
+
+def _coefficients(gates: Array, before: LSTMCarry, after: LSTMCarry) -> _Coefficients:
+    i, f, g, o = jnp.split(gates, 4, axis=-1)
+    tanh_cell = jnp.tanh(after.cell)
+    return _Coefficients(
+        input=g * i * (1 - i),
+        forget=before.cell * f * (1 - f),
+        candidate=i * (1 - g * g),
+        output=tanh_cell * o * (1 - o),
+        cell_to_cell=f,
+        cell_to_hidden=o * (1 - tanh_cell * tanh_cell),
+    )
+
+
+def _tangent(by: _Coefficients, projected: Array, recurrent: Array, carry: LSTMCarry) -> LSTMCarry:
+    i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
+    cell = by.cell_to_cell * carry.cell + by.input * i + by.forget * f + by.candidate * g
+    return LSTMCarry(by.cell_to_hidden * cell + by.output * o, cell)
+
+
+_RECURRENCE = Recurrence(
+    name="lstm",
+    gates=4,
+    initial=lambda zeros: LSTMCarry(zeros, zeros),
+    step=_step,
+    coefficients=_coefficients,
+    tangent=_tangent,
+)

@@ -1,0 +1,290 @@
+"""Transposed convolution: the map from outputs to inputs that belongs to a convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+
+from jaxnets.layer import layer
+from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
+from jaxnets.nn.convolution import add_bias, check_groups, kernel_and_bias_spec, merge_groups
+from jaxnets.nn.convolution_gradient import Geometry, convolve_transpose
+from jaxnets.nn.window import (
+    PerAxis,
+    check_spatial,
+    check_window,
+    per_axis,
+    resolve_padding,
+    span,
+    window_size,
+)
+from jaxnets.spec import Spec
+from jaxnets.types import Array, Initializer, Padding, Params
+
+
+def conv_transpose_spec(
+    window: Sequence[int],
+    in_channels: int,
+    out_channels: int,
+    *,
+    bias: bool = True,
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(in_axis=-1, out_axis=-2),
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Spec:
+    """Describe the parameters of `conv_transpose`.
+
+    Args:
+        window: the kernel's size on each spatial axis; its length says whether it is 1-D, 2-D or 3-D.
+        in_channels: size of the input's last axis.
+        out_channels: size of the result's last axis.
+        bias: whether there is a bias.
+        kernel_init: starts the kernel; by default normal, of variance 1/(window * in_channels).
+        bias_init: starts the bias; by default zeros.
+
+    Returns:
+        A spec with `kernel` `[*window, out_channels, in_channels]` (that of the convolution from the result's channels
+        to the input's) and, if `bias`, `bias` `[out_channels]`.
+
+    Raises:
+        TypeError: if `window` is an int.
+
+    Example:
+        >>> conv_transpose_spec((4, 4), 64, 32)["kernel"].shape
+        (4, 4, 32, 64)
+
+    Warning:
+        PyTorch's fan-in of a transposed convolution is window * out_channels; `torch_defaults` uses that.
+    """
+    window = check_window("conv_transpose_spec", window)
+    return kernel_and_bias_spec(
+        (*window, out_channels, in_channels),
+        (*(None for _ in window), "out", "in"),
+        out_channels,
+        bias=bias,
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        torch_fan_in=window_size(window) * out_channels,
+    )
+
+
+@layer
+def conv_transpose(
+    params: Params,
+    x: Array,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = "SAME",
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
+) -> Array:
+    """Convolve backwards: y[stride i + dilation w - padding, o] += x[i, c] kernel[w, o, c] over all i, w, c; + bias.
+
+    It is the gradient of `conv` with the same kernel, stride, padding and dilation with respect to its input, and so
+    enlarges where that shrinks.
+
+    Args:
+        params: `kernel` `[*window, out_channels, in_channels]` and, if there is one, `bias` `[out_channels]`.
+        x: `[..., *spatial, in_channels]`, floating point, with any number of leading axes.
+        stride: by how much it enlarges, an int or one for each spatial axis.
+        padding: what is cut off the full result, of (size - 1) stride + dilation (window - 1) + 1 entries. `"SAME"`:
+            so much that size * stride remain, the inverse of `conv` with `"SAME"` (where the window is smaller than the
+            stride, the rest is zeros); `"VALID"`: nothing; an int for all sides; or for each spatial axis an int or a
+            pair (before, after).
+        output_padding: entries more after the end, an int or one for each spatial axis; only with explicit padding or
+            `"VALID"`. With a stride, convolutions of several sizes give the same one; this chooses among them.
+        dilation: step between the taps of the window, an int or one for each spatial axis.
+
+    Returns:
+        `[..., *sizes, out_channels]`, on each spatial axis size * stride with `"SAME"`, else
+        (size - 1) stride - before - after + dilation (window - 1) + 1 + output_padding.
+
+    Raises:
+        ValueError: if `x` does not fit the kernel, nothing remains of the result, or a setting makes no sense.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x = jnp.array([1.0, 2.0]).reshape(1, 2, 1)
+        >>> conv_transpose({"kernel": jnp.ones((2, 1, 1))}, x, stride=2).ravel()
+        Array([1., 1., 2., 2.], dtype=float32)
+
+    Reference:
+        Dumoulin, Visin: A guide to convolution arithmetic for deep learning, 2016.
+
+    Warning:
+        Explicit `padding` and `output_padding` are PyTorch's, whose weight is `[in, out, *window]`, the transpose of
+        the kernel here. Flax and `jax.lax.conv_transpose` by default do not flip the window: `transpose_kernel=True`
+        is this function, up to explicit padding, which is there that of the dilated input, and up to `"VALID"`, which
+        there gives size * stride entries at least.
+    """
+    return _transposed_layer(
+        "conv_transpose", params, params["kernel"], x, 1, stride, padding, output_padding, dilation
+    )
+
+
+def grouped_conv_transpose_spec(
+    window: Sequence[int],
+    in_channels: int,
+    out_channels: int,
+    *,
+    groups: int,
+    bias: bool = True,
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(in_axis=-1, out_axis=-2, batch_axis=-3),
+    bias_init: Initializer = jax.nn.initializers.zeros,
+) -> Spec:
+    """Describe the parameters of `grouped_conv_transpose`.
+
+    Args:
+        window: the kernel's size on each spatial axis.
+        in_channels: size of the input's last axis, a multiple of `groups`.
+        out_channels: size of the result's last axis, a multiple of `groups`.
+        groups: the number of groups.
+        bias: whether there is a bias.
+        kernel_init: starts the kernel; by default normal, of variance 1/(window * in_channels / groups).
+        bias_init: starts the bias; by default zeros.
+
+    Returns:
+        A spec with `kernel` `[*window, groups, out_channels / groups, in_channels / groups]` and, if `bias`, `bias`
+        `[out_channels]`.
+
+    Raises:
+        TypeError: if `window` is an int.
+        ValueError: if `groups` does not divide both numbers of channels.
+
+    Example:
+        >>> grouped_conv_transpose_spec((4, 4), 64, 32, groups=4)["kernel"].shape
+        (4, 4, 4, 8, 16)
+    """
+    window = check_window("grouped_conv_transpose_spec", window)
+    check_groups("grouped_conv_transpose_spec", in_channels, out_channels, groups)
+    return kernel_and_bias_spec(
+        (*window, groups, out_channels // groups, in_channels // groups),
+        (*(None for _ in window), "groups", "out", "in"),
+        out_channels,
+        bias=bias,
+        kernel_init=kernel_init,
+        bias_init=bias_init,
+        torch_fan_in=window_size(window) * out_channels // groups,
+    )
+
+
+@layer
+def grouped_conv_transpose(
+    params: Params,
+    x: Array,
+    *,
+    stride: PerAxis = 1,
+    padding: Padding = "SAME",
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
+) -> Array:
+    """Convolve each group of channels backwards, with a kernel of its own.
+
+    Args:
+        params: `kernel` `[*window, groups, out_channels / groups, in_channels / groups]` and, if there is one, `bias`
+            `[out_channels]`.
+        x: `[..., *spatial, in_channels]`, floating point.
+        stride: as in `conv_transpose`.
+        padding: as in `conv_transpose`.
+        output_padding: as in `conv_transpose`.
+        dilation: as in `conv_transpose`.
+
+    Returns:
+        `[..., *sizes, out_channels]`, sizes as in `conv_transpose`.
+
+    Raises:
+        ValueError: if `x` does not fit the kernel, nothing remains of the result, or a setting makes no sense.
+        TypeError: if `x` is not floating point.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> kernel = jnp.array([10.0, 1.0]).reshape(1, 2, 1, 1)
+        >>> grouped_conv_transpose({"kernel": kernel}, jnp.ones((1, 1, 2))).ravel()
+        Array([10.,  1.], dtype=float32)
+
+    Warning:
+        Channels are ordered as in PyTorch, whose weight is `[in, out / groups, *window]`: the group is there a part of
+        the first axis.
+    """
+    kernel = params["kernel"]
+    if kernel.ndim < 4:
+        raise ValueError(f"grouped_conv_transpose: kernel must be [*window, groups, out, in], got {list(kernel.shape)}")
+    groups = kernel.shape[-3]
+    return _transposed_layer(
+        "grouped_conv_transpose", params, merge_groups(kernel), x, groups, stride, padding, output_padding, dilation
+    )
+
+
+def _transposed_layer(
+    layer_name: str,
+    params: Params,
+    kernel: Array,
+    x: Array,
+    groups: int,
+    stride: PerAxis,
+    padding: Padding,
+    output_padding: PerAxis,
+    dilation: PerAxis,
+) -> Array:
+    """Check the arguments, convolve with the kernel `[*window, out / groups, in]` backwards and add the bias."""
+    window = kernel.shape[:-2]
+    if not 1 <= len(window) <= 3:
+        raise ValueError(
+            f"{layer_name}: kernel must have one to three window axes before its channels, got "
+            f"{list(params['kernel'].shape)}"
+        )
+    check_floating(layer_name, x)
+    check_spatial(layer_name, x, len(window), f"the kernel {list(params['kernel'].shape)}")
+    check_features(layer_name, x, kernel.shape[-1], params["kernel"])
+    sizes = x.shape[-len(window) - 1 : -1]
+    steps = per_axis(layer_name, "stride", stride, len(window), minimum=1)
+    gaps = per_axis(layer_name, "dilation", dilation, len(window), minimum=1)
+    extra = per_axis(layer_name, "output_padding", output_padding, len(window), minimum=0)
+    geometry = _geometry(layer_name, sizes, window, steps, padding, extra, gaps, groups)
+    kernel, bias = match_dtype(x, kernel, params.get("bias"))
+    rows, leading = flatten_leading(x, len(window) + 1)
+    y = add_bias(convolve_transpose(rows, kernel, geometry), bias)
+    return y.reshape((*leading, *y.shape[1:]))
+
+
+def _geometry(
+    layer_name: str,
+    sizes: tuple[int, ...],
+    window: tuple[int, ...],
+    steps: tuple[int, ...],
+    padding: Padding,
+    extra: tuple[int, ...],
+    gaps: tuple[int, ...],
+    groups: int,
+) -> Geometry:
+    """The geometry of the convolution of which this is the transpose; `sizes` are those of its output."""
+    if 0 in sizes:
+        raise ValueError(f"{layer_name}: x has an empty spatial axis, spatial sizes are {list(sizes)}")
+    if any(more >= max(step, gap) for more, step, gap in zip(extra, steps, gaps, strict=True) if more):
+        raise ValueError(
+            f"{layer_name}: output_padding must be smaller than stride or dilation, got output_padding {extra} with "
+            f"stride {steps} and dilation {gaps}"
+        )
+    if padding == "SAME":
+        if any(extra):
+            raise ValueError(
+                f'{layer_name}: "SAME" fixes the size of the result, output_padding must be 0, got {extra}; '
+                "give the padding explicitly"
+            )
+        enlarged = tuple(size * step for size, step in zip(sizes, steps, strict=True))
+        sides = resolve_padding(layer_name, "SAME", enlarged, window, steps, gaps)
+        return Geometry(enlarged, window, steps, sides, gaps, groups)
+    sides = resolve_padding(layer_name, padding, sizes, window, steps, gaps)
+    settings = zip(sizes, window, steps, sides, extra, gaps, strict=True)
+    enlarged = tuple(
+        (size - 1) * step - sum(side) + span(width, gap) + more for size, width, step, side, more, gap in settings
+    )
+    if min(enlarged) < 1:
+        raise ValueError(
+            f"{layer_name}: padding {sides} leaves nothing of the result, whose spatial sizes would be {enlarged}; "
+            "use less padding"
+        )
+    # cropping the extra entries makes the convolution's output exactly as large as x
+    cropped = tuple((before, after - more) for (before, after), more in zip(sides, extra, strict=True))
+    return Geometry(enlarged, window, steps, cropped, gaps, groups)

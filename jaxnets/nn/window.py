@@ -1,0 +1,157 @@
+"""Windows that slide over spatial axes: the settings that convolution and pooling share, and their checks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnets.types import Array, ArrayLike, Padding
+
+PerAxis = int | Sequence[int]
+"""One number for all spatial axes or one for each."""
+
+
+def check_window(layer_name: str, window: PerAxis, name: str = "window") -> tuple[int, ...]:
+    """Return `window` as a tuple of one to three positive ints, or raise TypeError or ValueError."""
+    if not isinstance(window, Sequence):
+        raise TypeError(
+            f"{layer_name}: {name} must hold one size for each spatial axis, got {window!r}; "
+            "write (3,), (3, 3) or (3, 3, 3)"
+        )
+    if not 1 <= len(window) <= 3:
+        raise ValueError(f"{layer_name}: {name} must have one to three axes, got {tuple(window)}")
+    return per_axis(layer_name, name, window, len(window), minimum=1)
+
+
+def per_axis(layer_name: str, name: str, value: PerAxis, rank: int, *, minimum: int) -> tuple[int, ...]:
+    """Return `value` as one int for each of `rank` axes, or raise ValueError."""
+    values = (value,) * rank if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
+    if len(values) != rank or not all(isinstance(v, int | np.integer) and v >= minimum for v in values):
+        raise ValueError(
+            f"{layer_name}: {name} must be an int of at least {minimum}, or {rank} of them (one for each spatial "
+            f"axis), got {value!r}"
+        )
+    return tuple(int(v) for v in values)
+
+
+def resolve_padding(
+    layer_name: str,
+    padding: Padding,
+    input_sizes: Sequence[int],
+    window: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[tuple[int, int], ...]:
+    """Return the padding as a pair (before, after) for each spatial axis, or raise ValueError.
+
+    `"SAME"` pads so that there are ceil(size / stride) positions, the odd one after.
+
+    Example:
+        >>> resolve_padding("conv", "SAME", (8,), (3,), (2,), (1,))
+        ((0, 1),)
+        >>> resolve_padding("conv", 1, (8,), (3,), (2,), (1,))
+        ((1, 1),)
+    """
+    rank = len(input_sizes)
+    if padding == "VALID":
+        return ((0, 0),) * rank
+    if padding == "SAME":
+        pairs = []
+        for size, width, step, gap in zip(input_sizes, window, stride, dilation, strict=True):
+            total = max((-(-size // step) - 1) * step + span(width, gap) - size, 0)
+            pairs.append((total // 2, total - total // 2))
+        return tuple(pairs)
+    sides = (padding,) * rank if isinstance(padding, int) else padding
+    if not isinstance(sides, str) and len(sides) == rank:
+        pairs = [(side, side) if isinstance(side, int) else side for side in sides]
+        if all(len(pair) == 2 and min(pair) >= 0 for pair in pairs):
+            return tuple((int(before), int(after)) for before, after in pairs)
+    raise ValueError(
+        f'{layer_name}: padding must be "SAME", "VALID", a non-negative int, or for each of the {rank} spatial axes '
+        f"an int or a pair (before, after), got {padding!r}"
+    )
+
+
+def span(width: int, dilation: int) -> int:
+    """Return how many entries a window of `width` taps spreads over."""
+    return (width - 1) * dilation + 1
+
+
+def output_sizes(
+    layer_name: str,
+    input_sizes: Sequence[int],
+    window: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+) -> tuple[int, ...]:
+    """Return how many positions the window has on each axis; ValueError if it does not fit.
+
+    Example:
+        >>> output_sizes("conv", (8,), (3,), (2,), ((0, 1),), (1,))
+        (4,)
+    """
+    sizes = []
+    settings = zip(input_sizes, window, stride, padding, dilation, strict=True)
+    for axis, (size, width, step, (before, after), gap) in enumerate(settings):
+        if size == 0:
+            raise ValueError(f"{layer_name}: spatial axis {axis} of x is empty, spatial sizes are {list(input_sizes)}")
+        room = size + before + after - span(width, gap)
+        if room < 0:
+            raise ValueError(
+                f"{layer_name}: the window spans {span(width, gap)} entries (window {width}, dilation {gap}) but "
+                f"spatial axis {axis} has {size}, with padding {size + before + after}; "
+                'use a smaller window, larger inputs or padding="SAME"'
+            )
+        sizes.append(room // step + 1)
+    return tuple(sizes)
+
+
+def check_spatial(layer_name: str, x: Array, rank: int, source: str) -> None:
+    """Raise ValueError unless `x` has `rank` spatial axes and a channel axis; `source` says where `rank` comes from."""
+    if x.ndim < rank + 1:
+        raise ValueError(
+            f"{layer_name}: x must have {rank} spatial axes and one of channels, [..., *spatial, channels], for "
+            f"{source}, got x {list(x.shape)}"
+        )
+
+
+def pad_spatial(x: Array, padding: Sequence[tuple[int, int]], value: ArrayLike) -> Array:
+    """Pad the spatial axes of `[batch, *spatial, channels]`."""
+    if not any(before or after for before, after in padding):
+        return x
+    config = [(0, 0, 0), *((before, after, 0) for before, after in padding), (0, 0, 0)]
+    return jax.lax.pad(x, jnp.asarray(value, x.dtype), config)
+
+
+def window_slices(x: Array, window: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Iterator[Array]:
+    """Yield for each offset in the window, in row-major order, what all positions of the window see there.
+
+    Args:
+        x: `[batch, *spatial, channels]`, padded.
+        window: taps on each spatial axis.
+        stride: on each spatial axis.
+        dilation: on each spatial axis.
+
+    Yields:
+        `[batch, *positions, channels]`.
+
+    Example:
+        >>> x = jnp.arange(4.0).reshape(1, 4, 1)
+        >>> [part.ravel().tolist() for part in window_slices(x, (2,), (1,), (1,))]
+        [[0.0, 1.0, 2.0], [1.0, 2.0, 3.0]]
+    """
+    sizes = output_sizes("window_slices", x.shape[1:-1], window, stride, [(0, 0)] * len(window), dilation)
+    for offset in np.ndindex(*window):
+        first = [tap * gap for tap, gap in zip(offset, dilation, strict=True)]
+        limit = [f + (size - 1) * step + 1 for f, size, step in zip(first, sizes, stride, strict=True)]
+        yield jax.lax.slice(x, [0, *first, 0], [x.shape[0], *limit, x.shape[-1]], [1, *stride, 1])
+
+
+def window_size(window: Sequence[int]) -> int:
+    """Return the number of taps of a window."""
+    return math.prod(window)
