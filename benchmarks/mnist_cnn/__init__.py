@@ -13,7 +13,7 @@ BATCHES = 20
 
 
 def weights() -> dict[str, np.ndarray]:
-    """Kernels `[window, window, in, out]` and `[in, out]`; fc1 reads the features in the order height, width, channel."""
+    """Kernels `[window, window, in, out]` and `[in, out]`; fc1 reads features in the order height, width, channel."""
     shapes = {
         "conv1/kernel": (3, 3, 1, 32),
         "conv1/bias": (32,),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from benchmarks.peer import random_weights
@@ -16,7 +18,7 @@ SIZES = (8, 12, 8, 1)
 def weights() -> dict[str, np.ndarray]:
     """Kernels `[in, out]` and biases of fc1, fc2, fc3."""
     shapes: dict[str, tuple[int, ...]] = {}
-    for i, (features_in, features_out) in enumerate(zip(SIZES[:-1], SIZES[1:], strict=True), start=1):
+    for i, (features_in, features_out) in enumerate(itertools.pairwise(SIZES), start=1):
         shapes |= {f"fc{i}/kernel": (features_in, features_out), f"fc{i}/bias": (features_out,)}
     return random_weights(shapes)
 
