@@ -13,7 +13,7 @@ are given to `jax.custom_jvp`: the tangent of y with respect to x is the transpo
 mode transposes once more, back to `input_gradient` itself. Every transformation is possible; reverse mode, the one
 that trains networks, is the fast one.
 
-On CPU some convolutions are faster in another form, see `_convolve_on_cpu`. Elsewhere `lax` is used as it is.
+On CPU some convolutions are faster in another form, see `_convolve_on_cpu`. On other backends `lax` is used as it is.
 """
 
 from __future__ import annotations
@@ -81,9 +81,8 @@ def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
         >>> convolve(x, kernel, Geometry((4,), (2,), (1,), ((0, 0),), (1,))).ravel()
         Array([1., 3., 5.], dtype=float32)
     """
-    if not fast_path("convolution", "cpu"):
-        return correlate(x, kernel, geometry)
-    return _convolve_on_cpu(x, kernel, geometry)
+    form = _convolve_on_cpu if fast_path("convolution", "cpu") else correlate
+    return form(x, kernel, geometry)
 
 
 def convolve_transpose(y: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -102,13 +101,8 @@ def convolve_transpose(y: Array, kernel: Array, geometry: Geometry) -> Array:
         >>> convolve_transpose(y, kernel, Geometry((4,), (2,), (1,), ((0, 0),), (1,))).ravel()
         Array([0., 1., 3., 2.], dtype=float32)
     """
-    if not fast_path("convolution", "cpu"):
-        return input_gradient(y, kernel, geometry)
-    if len(geometry.window) == 3:
-        return _transpose_over_depth(y, kernel, geometry)
-    if 1 < geometry.groups <= _SEPARATE_GROUPS:
-        return _group_by_group(_transpose_with_gradients, y, kernel, geometry)
-    return _transpose_with_gradients(y, kernel, geometry)
+    form = _transpose_on_cpu if fast_path("convolution", "cpu") else input_gradient
+    return form(y, kernel, geometry)
 
 
 def correlate(x: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -199,6 +193,7 @@ _with_gradients = _bilinear(correlate, input_gradient, lambda dy, x, geometry: k
 _transpose_with_gradients = _bilinear(input_gradient, correlate, kernel_gradient)
 
 
+@functools.partial(jax.jit, static_argnums=2)  # one call when run eagerly; layers of equal shape are traced once
 def _convolve_on_cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
     """Choose the form that was fastest in measurements, in one step and inside a scan."""
     taps, groups = window_size(geometry.window), geometry.groups
@@ -212,6 +207,15 @@ def _convolve_on_cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
     if 1 < groups <= _SEPARATE_GROUPS:
         return _group_by_group(_convolve_on_cpu, x, kernel, geometry)
     return _with_gradients(x, kernel, geometry)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _transpose_on_cpu(y: Array, kernel: Array, geometry: Geometry) -> Array:
+    if len(geometry.window) == 3:
+        return _transpose_over_depth(y, kernel, geometry)
+    if 1 < geometry.groups <= _SEPARATE_GROUPS:
+        return _group_by_group(_transpose_with_gradients, y, kernel, geometry)
+    return _transpose_with_gradients(y, kernel, geometry)
 
 
 def _sum_of_slices(x: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -266,7 +270,7 @@ def _transpose_over_depth(y: Array, kernel: Array, geometry: Geometry) -> Array:
     step, gap, size, before = geometry.stride[0], geometry.dilation[0], geometry.input_sizes[0], geometry.padding[0][0]
     total = jnp.zeros((), compute_dtype(y))
     for tap in range(geometry.window[0]):
-        part = convolve_transpose(y.reshape(-1, *y.shape[2:]), kernel[tap], _planes(geometry)).astype(total.dtype)
+        part = _transpose_on_cpu(y.reshape(-1, *y.shape[2:]), kernel[tap], _planes(geometry)).astype(total.dtype)
         placed = part.reshape(*y.shape[:2], *part.shape[1:])
         first = tap * gap - before
         last = size - 1 - first - (y.shape[1] - 1) * step

@@ -75,10 +75,13 @@ def gru_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike 
     Args:
         params: the parameters of the layer.
         batch: the number of sequences, or all leading axes, `()` for none.
-        dtype: dtype of the carry, float32 or float64.
+        dtype: dtype of the carry.
 
     Returns:
         `[*batch, hidden]`.
+
+    Raises:
+        ValueError: if `params` are not those of one layer.
 
     Example:
         >>> gru_carry({"hidden_kernel": jnp.ones((2, 6))}, batch=3).shape

@@ -89,10 +89,13 @@ def lstm_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike
     Args:
         params: the parameters of the layer.
         batch: the number of sequences, or all leading axes, `()` for none.
-        dtype: dtype of the carry, float32 or float64.
+        dtype: dtype of the carry.
 
     Returns:
         `LSTMCarry(hidden, cell)`, both `[*batch, hidden]`.
+
+    Raises:
+        ValueError: if `params` are not those of one layer.
 
     Example:
         >>> lstm_carry({"hidden_kernel": jnp.ones((2, 8))}, batch=3).cell.shape

@@ -65,7 +65,7 @@ def max_pool(x: Array, window: Sequence[int], *, stride: PerAxis | None = None, 
     floating = jnp.issubdtype(x.dtype, jnp.floating)
     lowest = np.asarray(-np.inf if floating else np.iinfo(x.dtype).min, x.dtype)
     if fast_path("pooling", "cpu"):
-        y = _reduce_slices(_later_if_larger, pad_spatial(rows, sides, lowest), sizes, steps)
+        y: Array = _reduce_slices(_later_if_larger, pad_spatial(rows, sides, lowest), sizes, steps)
     else:
         y = jax.lax.reduce_window(rows, lowest, jax.lax.max, *_reduce_window_settings(sizes, steps, sides))
     return y.reshape((*leading, *y.shape[1:]))
@@ -110,7 +110,7 @@ def avg_pool(
     rows, leading, sizes, steps, sides = _prepare("avg_pool", x, window, stride, padding)
     wide = rows.astype(compute_dtype(x))
     if fast_path("pooling", "cpu"):
-        total = _reduce_slices(jnp.add, pad_spatial(wide, sides, 0), sizes, steps)
+        total: Array = _reduce_slices(jnp.add, pad_spatial(wide, sides, 0), sizes, steps)
     else:
         zero = np.zeros((), wide.dtype)
         total = jax.lax.reduce_window(wide, zero, jax.lax.add, *_reduce_window_settings(sizes, steps, sides))
@@ -263,6 +263,7 @@ def _prepare(
     return *flatten_leading(x, rank + 1), sizes, steps, sides
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2, 3))  # one call when run eagerly
 def _reduce_slices(
     combine: Callable[[Array, Array], Array], x: Array, window: tuple[int, ...], stride: tuple[int, ...]
 ) -> Array:

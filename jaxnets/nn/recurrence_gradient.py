@@ -29,15 +29,27 @@ _CACHE_BYTES = 2**21
 """An input kernel of at most this size is used in the loop, where it stays in the cache, a larger one outside."""
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def run_steps(
-    recurrence: Recurrence, reverse: bool, weights: Weights, x: Array, carry: Carry, mask: Array | None
+def project_at_once(input_kernel: Array) -> bool:
+    """Say whether x W_input is faster for all steps at once, before the loop, than step by step in it."""
+    return input_kernel.size * input_kernel.dtype.itemsize > _CACHE_BYTES
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _run_steps(
+    recurrence: Recurrence,
+    reverse: bool,
+    at_once: bool,
+    weights: Weights,
+    x: Array,
+    carry: Carry,
+    mask: Array | None,
 ) -> tuple[Array, Carry]:
     """Run all steps.
 
     Args:
         recurrence: the kind of layer.
         reverse: whether to run from the last step to the first.
+        at_once: what `project_at_once` says.
         weights: its arrays.
         x: `[time, batch, in]`.
         carry: a tree of `[batch, hidden]` in the dtype of the computation.
@@ -46,15 +58,17 @@ def run_steps(
     Returns:
         The hidden states `[time, batch, hidden]` after each step and the carry after the last one.
     """
-    carry, hidden = _forward(recurrence, reverse, weights, x, carry, mask, lambda new, saved: hidden_of(new))
+    carry, hidden = _forward(recurrence, reverse, at_once, weights, x, carry, mask, lambda new, saved: hidden_of(new))
     return hidden, carry
 
 
-@functools.partial(run_steps.defjvp, symbolic_zeros=True)
-def _run_steps_jvp(recurrence: Recurrence, reverse: bool, primals: Any, tangents: Any) -> Any:
+@functools.partial(_run_steps.defjvp, symbolic_zeros=True)
+def _run_steps_jvp(recurrence: Recurrence, reverse: bool, at_once: bool, primals: Any, tangents: Any) -> Any:
     weights, x, carry, mask = primals
     d_weights, d_x, d_carry, _ = tangents
-    final, (after, saved) = _forward(recurrence, reverse, weights, x, carry, mask, lambda new, saved: (new, saved))
+    final, (after, saved) = _forward(
+        recurrence, reverse, at_once, weights, x, carry, mask, lambda new, saved: (new, saved)
+    )
     before = jax.tree.map(functools.partial(_shift, reverse=reverse), carry, after)
     coefficients = recurrence.coefficients(saved, before, after)
     drive = recurrence.tangent(
@@ -78,9 +92,13 @@ def _run_steps_jvp(recurrence: Recurrence, reverse: bool, primals: Any, tangents
     return (hidden_of(after), final), (d_hidden, d_final)
 
 
+run_steps = jax.jit(_run_steps, static_argnums=(0, 1, 2))  # so that calls outside jit do not compile the loop again
+
+
 def _forward(
     recurrence: Recurrence,
     reverse: bool,
+    at_once: bool,
     weights: Weights,
     x: Array,
     carry: Carry,
@@ -88,7 +106,6 @@ def _forward(
     keep: Callable[[Carry, Array], Any],
 ) -> tuple[Carry, Any]:
     """Return the last carry, and of each step `keep(carry, saved)`."""
-    at_once = weights.input_kernel.size * weights.input_kernel.dtype.itemsize > _CACHE_BYTES
     inputs = affine(x, weights.input_kernel, weights.bias) if at_once else x
 
     def step(carry: Carry, items: Any) -> tuple[Carry, Any]:

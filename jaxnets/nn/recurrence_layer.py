@@ -12,13 +12,18 @@ import jax.numpy as jnp
 from jaxnets.backend import fast_path
 from jaxnets.nn.check import check_features, check_floating, compute_dtype, match_dtype
 from jaxnets.nn.recurrence import Carry, Recurrence, Weights, affine, hidden_of
-from jaxnets.nn.recurrence_gradient import run_steps
+from jaxnets.nn.recurrence_gradient import project_at_once, run_steps
 from jaxnets.nn.recurrent import check_mask, recurrent, zero_where_masked
 from jaxnets.types import Array, DTypeLike, Params
 
 
 def initial_carry(recurrence: Recurrence, params: Params, batch: int | tuple[int, ...], dtype: DTypeLike) -> Carry:
     """Return zeros in the form of the carry."""
+    if not isinstance(params, dict) or "hidden_kernel" not in params:
+        came = sorted(params) if isinstance(params, dict) else type(params).__name__
+        raise ValueError(
+            f"{recurrence.name}_carry: params must be those of one {recurrence.name}, with 'hidden_kernel', got {came}"
+        )
     batch = (batch,) if isinstance(batch, int) else tuple(batch)
     return recurrence.initial(jnp.zeros((*batch, params["hidden_kernel"].shape[0]), dtype))
 
@@ -28,7 +33,7 @@ def run_cell(recurrence: Recurrence, params: Params, carry: Carry, x: Array) -> 
     name = f"{recurrence.name}_cell"
     _check(name, recurrence, params, x)
     _check_carry(name, recurrence, params, carry, x, x.shape[:-1])
-    weights, dtype = _weights(recurrence, params, x), compute_dtype(x)
+    weights, dtype = _weights(params, x), compute_dtype(x)
     wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), carry)
     new, _ = recurrence.step(
         affine(x, weights.input_kernel, weights.bias),
@@ -57,11 +62,12 @@ def run_sequence(
         cell = functools.partial(run_cell, recurrence)
         y, end = recurrent(cell, params, x, carry=start, mask=mask, reverse=reverse)
         return y, _as_carry(end, carry)
-    batch = math.prod(leading)
+    batch, weights = math.prod(leading), _weights(params, x)
     hidden, end = run_steps(
         recurrence,
         reverse,
-        _weights(recurrence, params, x),
+        project_at_once(weights.input_kernel),
+        weights,
         zero_where_masked(x, mask).reshape((batch, time, in_features)).swapaxes(0, 1),
         jax.tree.map(lambda leaf: leaf.reshape((batch, leaf.shape[-1])), start),
         None if mask is None else mask.reshape((batch, time)).T,
@@ -75,7 +81,7 @@ def _as_carry(carry: Carry, like: Carry) -> Carry:
     return jax.tree.map(lambda new, old: new.reshape(old.shape).astype(old.dtype), carry, like)
 
 
-def _weights(recurrence: Recurrence, params: Params, x: Array) -> Weights:
+def _weights(params: Params, x: Array) -> Weights:
     input_kernel, hidden_kernel = match_dtype(x, params["input_kernel"], params["hidden_kernel"])
     bias, hidden_bias = (
         None if params.get(name) is None else jnp.asarray(params[name], compute_dtype(x))

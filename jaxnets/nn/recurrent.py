@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.layer import locate_errors
-from jaxnets.nn.check import check_floating
+from jaxnets.nn.check import check_floating, check_rate
 from jaxnets.nn.dropout import dropout
 from jaxnets.nn.recurrence import Carry, select
 from jaxnets.random import subkey
@@ -220,8 +220,8 @@ def stacked(
         `(y, carry)`: the last layer's y `[..., time, hidden]`, and a list with the final carry of each layer.
 
     Raises:
-        ValueError: if params and carry are not lists of the same length, if `rate` comes without `train` or without a
-            needed `key`; and what `sequence` raises.
+        ValueError: if params and carry are not lists of the same length, if `rate` is not in [0, 1] or comes without
+            `train` or without a needed `key`; and what `sequence` raises.
 
     Example:
         >>> from jaxnets import init, nn
@@ -241,6 +241,7 @@ def stacked(
     if carry is not None and (not isinstance(carry, list) or len(carry) != len(params)):
         came = f"{len(carry)}" if isinstance(carry, list) else type(carry).__name__
         raise ValueError(f"stacked: carry must be a list of {len(params)}, one a layer, got {came}")
+    check_rate("stacked", rate)
     never_drops = not isinstance(rate, jax.core.Tracer) and rate == 0
     if train is None and not never_drops:
         raise ValueError("stacked: rate is not 0; pass train=True to drop entries, or train=False")

@@ -63,10 +63,13 @@ def simple_rnn_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTy
     Args:
         params: the parameters of the layer.
         batch: the number of sequences, or all leading axes, `()` for none.
-        dtype: dtype of the carry, float32 or float64.
+        dtype: dtype of the carry.
 
     Returns:
         `[*batch, hidden]`.
+
+    Raises:
+        ValueError: if `params` are not those of one layer.
 
     Example:
         >>> simple_rnn_carry({"hidden_kernel": jnp.ones((2, 2))}, batch=3).shape
@@ -150,6 +153,7 @@ def simple_rnn(
     return run_sequence(_recurrence(activation), params, x, carry=carry, mask=mask, reverse=reverse)
 
 
+@functools.lru_cache(maxsize=64)  # the same object for the same activation, which compiled functions are found by
 def _recurrence(activation: Callable[[Array], Array]) -> Recurrence:
     return Recurrence(
         name="simple_rnn",

@@ -372,6 +372,8 @@ def lstm_params():
          lambda: nn.stacked(nn.lstm, [lstm_params()], normal(5, 4), rate=0.5)),
         (ValueError, r"dropout: .* needs a random key",
          lambda: nn.stacked(nn.lstm, [lstm_params()] * 2, normal(5, 4), rate=0.5, train=True)),
+        (ValueError, r"lstm_carry: params must be those of one lstm, with 'hidden_kernel', got list",
+         lambda: nn.lstm_carry([lstm_params()], batch=2)),
         (ValueError, r"stacked_spec: count must be at least 1, got 0",
          lambda: nn.stacked_spec(nn.gru_spec, 2, 2, count=0)),
         (ValueError, r"gru_spec: in_features and hidden must be at least 1, got 0 and 2", lambda: nn.gru_spec(0, 2)),

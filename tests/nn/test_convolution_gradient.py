@@ -1,0 +1,217 @@
+"""The fast convolution equals plain `lax` under every transformation, and keeps XLA's fast layout inside loops."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxnets.nn.convolution_gradient import Geometry, convolve, convolve_transpose
+from tests.oracles import assert_close, normal
+
+
+def lax_convolve(x, kernel, geometry):
+    axes = "DHW"[-len(geometry.window) :]
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        geometry.stride,
+        geometry.padding,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
+        feature_group_count=geometry.groups,
+    )
+
+
+def lax_convolve_transpose(y, kernel, geometry):
+    inputs = jax.ShapeDtypeStruct((y.shape[0], *geometry.input_sizes, kernel.shape[-2] * geometry.groups), y.dtype)
+    return jax.linear_transpose(lambda x: lax_convolve(x, kernel, geometry), inputs)(y)[0]
+
+
+def geometry_and_arrays(sizes, window, stride, padding, dilation, groups, fan_in, out, batch=2):
+    geometry = Geometry(sizes, window, stride, padding, dilation, groups)
+    x = normal(batch, *sizes, groups * fan_in)
+    kernel = normal(*window, fan_in, groups * out, seed=1)
+    y = normal(batch, *geometry.output_sizes, groups * out, seed=2)
+    return geometry, x, kernel, y
+
+
+SETTINGS = {
+    "dense": ((5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, 2, 3),
+    "untouched-rows": ((6, 7), (3, 2), (2, 3), ((0, 0), (0, 0)), (1, 1), 1, 2, 3),
+    "dilated": ((7, 6), (3, 2), (1, 2), ((2, 1), (0, 1)), (2, 3), 1, 2, 3),
+    "more-padding-than-window": ((4, 3), (2, 2), (2, 1), ((3, 2), (0, 4)), (1, 1), 1, 3, 2),
+    "few-channels": ((4, 5), (2, 2), (1, 2), ((0, 1), (1, 0)), (1, 1), 1, 1, 5),
+    "1x1": ((4, 5), (1, 1), (2, 1), ((1, 0), (0, 0)), (1, 1), 1, 3, 2),
+    "two-groups": ((5, 4), (3, 2), (2, 1), ((1, 1), (0, 0)), (1, 2), 2, 2, 2),
+    "nine-groups": ((4, 4), (2, 2), (2, 1), ((0, 0), (1, 0)), (1, 1), 9, 2, 1),
+    "depthwise": ((5, 6), (3, 2), (2, 1), ((1, 0), (0, 1)), (1, 2), 3, 1, 1),
+    "depthwise-multiplied": ((4, 5), (2, 2), (1, 1), ((0, 0), (1, 0)), (1, 1), 3, 1, 2),
+    "depthwise-large-window": ((9, 9), (9, 8), (1, 1), ((4, 4), (4, 3)), (1, 1), 2, 1, 1),
+    "1-d": ((9,), (3,), (2,), ((0, 1),), (2,), 1, 3, 2),
+    "3-d": ((4, 3, 5), (2, 2, 3), (2, 1, 2), ((1, 0), (0, 1), (1, 1)), (1, 2, 1), 1, 2, 2),
+    "3-d-two-groups": ((3, 4, 3), (2, 2, 2), (1, 2, 1), ((0, 0),) * 3, (1, 1, 1), 2, 2, 1),
+}
+
+
+def transformed(function, geometry, a, b, da, db, weights):
+    """The results of every transformation of `function(a, b, geometry)`, with tangents `da` and `db`."""
+
+    def f(a, b):
+        return function(a, b, geometry)
+
+    def loss(a, b):
+        return jnp.vdot(weights, jnp.sin(f(a, b)))
+
+    def hessian_vector(a, b):
+        return jax.jvp(jax.grad(loss, (0, 1)), (a, b), (da, db))[1]
+
+    def slope(a, b):
+        gradients = jax.grad(loss, (0, 1))(a, b)
+        return jnp.vdot(gradients[0], da) + jnp.vdot(gradients[1], db)
+
+    def turn(carry, _):
+        gradients = jax.grad(loss, (0, 1))(*carry)
+        return jax.tree.map(lambda v, g: v - 0.1 * g, carry, gradients), loss(*carry)
+
+    two_a, two_b = jnp.stack([a, da]), jnp.stack([b, db])
+    gradient = jax.grad(loss, (0, 1))
+    return {
+        "value": f(a, b),
+        "gradient": gradient(a, b),
+        "gradient, second constant": jax.grad(loss)(a, b),
+        "gradient, first constant": jax.grad(loss, 1)(a, b),
+        "jvp": jax.jvp(f, (a, b), (da, db)),
+        "jvp, second constant": jax.jvp(lambda a: f(a, b), (a,), (da,)),
+        "jvp, first constant": jax.jvp(lambda b: f(a, b), (b,), (db,)),
+        "vmap over both": jax.vmap(gradient)(two_a, two_b),
+        "vmap over the first": jax.vmap(gradient, (0, None))(two_a, b),
+        "vmap over the second": jax.vmap(gradient, (None, 0))(a, two_b),
+        "forward over reverse": hessian_vector(a, b),
+        "reverse over reverse": jax.grad(slope, (0, 1))(a, b),
+        "checkpoint": jax.grad(jax.checkpoint(loss), (0, 1))(a, b),
+        "scan": jax.lax.scan(turn, (a, b), length=3),
+    }
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_transformation_of_convolve_equals_lax(name):
+    geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
+    arrays = (x, kernel, normal(*x.shape, seed=3), normal(*kernel.shape, seed=4), y)
+    actual = jax.jit(lambda *arrays: transformed(convolve, geometry, *arrays))(*arrays)
+    expected = jax.jit(lambda *arrays: transformed(lax_convolve, geometry, *arrays))(*arrays)
+    assert_close(actual, expected, rtol=1e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", ["dense", "untouched-rows", "dilated", "two-groups", "nine-groups", "1-d", "3-d"])
+def test_every_transformation_of_convolve_transpose_equals_lax(name):
+    geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
+    arrays = (y, kernel, normal(*y.shape, seed=3), normal(*kernel.shape, seed=4), x)
+    actual = jax.jit(lambda *arrays: transformed(convolve_transpose, geometry, *arrays))(*arrays)
+    expected = jax.jit(lambda *arrays: transformed(lax_convolve_transpose, geometry, *arrays))(*arrays)
+    assert_close(actual, expected, rtol=1e-4, atol=2e-4)
+
+
+@st.composite
+def arguments(draw):
+    rank = draw(st.integers(1, 3))
+    axis = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(0, 2), st.integers(0, 2))
+    window, stride, dilation, before, after = zip(*draw(st.lists(axis, min_size=rank, max_size=rank)), strict=True)
+    sizes = tuple(
+        max(1, (w - 1) * d + 1 - b - a) + draw(st.integers(0, 3))
+        for w, d, b, a in zip(window, dilation, before, after, strict=True)
+    )
+    padding = tuple(zip(before, after, strict=True))
+    return sizes, window, stride, padding, dilation, draw(st.integers(1, 3)), draw(st.integers(1, 3)), 2
+
+
+@settings(deadline=None, max_examples=10, derandomize=True)
+@given(arguments())
+def test_value_and_gradients_equal_lax_for_any_geometry(arguments):
+    geometry, x, kernel, y = geometry_and_arrays(*arguments)
+
+    def value_and_gradients(function, a, b, weights):
+        return jax.value_and_grad(lambda a, b: jnp.vdot(weights, function(a, b, geometry)), (0, 1))(a, b)
+
+    pairs = [(convolve, lax_convolve, x, y), (convolve_transpose, lax_convolve_transpose, y, x)]
+    for ours, theirs, first, weights in pairs:
+        actual = jax.jit(lambda a, b, w, f=ours: value_and_gradients(f, a, b, w))(first, kernel, weights)
+        expected = jax.jit(lambda a, b, w, f=theirs: value_and_gradients(f, a, b, w))(first, kernel, weights)
+        assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+
+
+def inner_jaxprs(settings):
+    for value in settings.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            if hasattr(getattr(item, "jaxpr", item), "eqns"):
+                yield getattr(item, "jaxpr", item)
+
+
+def convolutions_of(jaxpr):
+    """The settings of all convolutions in a jaxpr."""
+    found = []
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            found.append(equation.params)
+        else:
+            found += [inner for sub in inner_jaxprs(equation.params) for inner in convolutions_of(sub)]
+    return found
+
+
+def is_canonical(convolution):
+    """Whether it is laid out [batch, *spatial, channels] and [*window, in, out]: what XLA's fast CPU routine takes."""
+    numbers = convolution["dimension_numbers"]
+    rank = len(convolution["window_strides"])
+    image = (0, rank + 1, *range(1, rank + 1))
+    kernel = (rank + 1, rank, *range(rank))
+    return (*numbers,) == (image, kernel, image) and convolution["batch_group_count"] == 1
+
+
+@pytest.mark.parametrize("function", [convolve, convolve_transpose])
+@pytest.mark.parametrize("name", ["dense", "untouched-rows", "dilated", "two-groups", "nine-groups", "1-d", "3-d"])
+def test_all_convolutions_of_a_training_step_have_the_fast_layout_unless_switched_off(monkeypatch, function, name):
+    geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
+    a, weights = (x, y) if function is convolve else (y, x)
+
+    def all_canonical():
+        def loss(a, kernel):
+            return jnp.vdot(weights, function(a, kernel, geometry))
+
+        found = convolutions_of(jax.make_jaxpr(jax.grad(loss, (0, 1)))(a, kernel).jaxpr)
+        assert found
+        return all(is_canonical(convolution) for convolution in found)
+
+    assert all_canonical()
+    monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+    assert not all_canonical()
+
+
+def test_no_input_gradient_is_computed_for_a_constant_input():
+    geometry, x, kernel, y = geometry_and_arrays(*SETTINGS["dense"])
+    gradient = jax.grad(lambda kernel: jnp.vdot(y, convolve(x, kernel, geometry)))
+    assert len(convolutions_of(jax.make_jaxpr(gradient)(kernel).jaxpr)) == 2  # the value and the kernel's gradient
+
+
+@pytest.mark.parametrize("name", ["dense", "few-channels", "depthwise", "two-groups", "3-d"])
+def test_bfloat16_gradients_are_accumulated_in_float32(name):
+    sizes = tuple(4 * size for size in SETTINGS[name][0]) if len(SETTINGS[name][0]) < 3 else (8, 8, 8)
+    geometry, x, kernel, y = geometry_and_arrays(sizes, *SETTINGS[name][1:], batch=8)
+    x, y = abs(x), abs(y)  # so that the sums grow and bf16 could not add to them
+
+    def gradients(dtype):
+        arrays = [jnp.asarray(array, jnp.bfloat16).astype(dtype) for array in (x, kernel, y)]
+        return jax.vjp(lambda x, kernel: convolve(x, kernel, geometry), *arrays[:2])[1](arrays[2])
+
+    for low, full in zip(gradients(jnp.bfloat16), gradients(jnp.float32), strict=True):
+        assert low.dtype == jnp.bfloat16
+        scale = float(jnp.max(jnp.abs(full)))
+        np.testing.assert_allclose(np.asarray(low, np.float32) / scale, full / scale, atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["dense", "few-channels", "depthwise", "two-groups", "3-d"])
+def test_an_empty_batch_gives_an_empty_result_and_no_gradient(name):
+    geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name], batch=0)
+    result, pull_back = jax.vjp(lambda kernel: convolve(x, kernel, geometry), kernel)
+    assert result.shape == y.shape
+    np.testing.assert_array_equal(pull_back(result)[0], np.zeros_like(kernel))
