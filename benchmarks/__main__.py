@@ -11,9 +11,6 @@ from benchmarks import machine, mnist_cnn, tiny_mlp
 from benchmarks.compare import Timing, compare
 from benchmarks.imports import import_table
 
-# Plain JAX in a scan takes seconds a step on CPU; two rounds show that.
-SLOW = ("plain_jax_scan",)
-
 
 def table(timings: list[Timing], unit: float, unit_name: str) -> str:
     """Medians, spread and the ratio jaxnets / peer as a Markdown table."""
@@ -35,7 +32,7 @@ def cpu(rounds: int) -> str:
     """Run every case on the CPU."""
     shipped = [(peer, "shipped") for peer in mnist_cnn.PEERS]
     same = [("pytorch", "same"), ("plain_jax", "same")]
-    cnn = compare("mnist_cnn", rounds, shipped + same, SLOW)
+    cnn = compare("mnist_cnn", rounds, shipped + same)
     mlp = compare("tiny_mlp", rounds, [(peer, "shipped") for peer in tiny_mlp.PEERS])
     return "\n\n".join(
         [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import statistics
 import subprocess
@@ -40,11 +39,13 @@ class Worker:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        self.loss: float = self._answer()["loss"]
+        ready = self._answer()
+        self.loss: float = ready["loss"]
+        self.steps: int = ready["steps"]
 
-    def run(self, steps: int) -> dict[str, float]:
-        """Time some steps."""
-        self._process.stdin.write(f"{steps}\n")  # type: ignore[union-attr]
+    def run(self) -> dict[str, float]:
+        """Time one round."""
+        self._process.stdin.write(f"{self.steps}\n")  # type: ignore[union-attr]
         self._process.stdin.flush()  # type: ignore[union-attr]
         return self._answer()
 
@@ -61,14 +62,13 @@ class Worker:
         return answer
 
 
-def compare(case_name: str, rounds: int, peers: list[tuple[str, str]], slow: tuple[str, ...] = ()) -> list[Timing]:
+def compare(case_name: str, rounds: int, peers: list[tuple[str, str]]) -> list[Timing]:
     """Time the peers of a case, one after the other within each round.
 
     Args:
         case_name: a folder of `benchmarks`.
         rounds: how often each peer is timed.
         peers: pairs (peer, environment).
-        slow: peers that are so slow that a round of them is a single dispatch.
 
     Returns:
         One timing a peer.
@@ -76,7 +76,6 @@ def compare(case_name: str, rounds: int, peers: list[tuple[str, str]], slow: tup
     Raises:
         RuntimeError: if the peers' losses differ by more than a part in 10,000, or one of them fails.
     """
-    case = importlib.import_module(f"benchmarks.{case_name}")
     workers: list[Worker] = []
     try:
         for peer, environment in peers:
@@ -90,8 +89,7 @@ def compare(case_name: str, rounds: int, peers: list[tuple[str, str]], slow: tup
         for turn in range(rounds):
             print(f"  round {turn + 1} of {rounds}", file=sys.stderr)
             for worker, collected in zip(workers, answers, strict=True):
-                if worker.peer not in slow or turn < 2:
-                    collected.append(worker.run(case.STEPS))
+                collected.append(worker.run())
     finally:
         for worker in workers:
             worker.close()
@@ -99,7 +97,7 @@ def compare(case_name: str, rounds: int, peers: list[tuple[str, str]], slow: tup
         Timing(
             worker.peer,
             worker.environment,
-            [1000 * answer["seconds"] / case.STEPS for answer in collected],
+            [1000 * answer["seconds"] / worker.steps for answer in collected],
             max(answer["peak_kilobytes"] for answer in collected) / 1024,
         )
         for worker, collected in zip(workers, answers, strict=True)

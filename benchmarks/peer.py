@@ -14,10 +14,12 @@ class Peer(NamedTuple):
     Attributes:
         loss: the loss in evaluation mode of the given weights on the first batch, before any training.
         run: `run(steps)` trains that many steps and returns when they are done.
+        steps: how many steps a round times; None for as many as the case says.
     """
 
     loss: float
     run: Callable[[int], None]
+    steps: int | None = None
 
 
 def random_weights(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
