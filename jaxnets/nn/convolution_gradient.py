@@ -13,7 +13,8 @@ are given to `jax.custom_jvp`: the tangent of y with respect to x is the transpo
 mode transposes once more, back to `input_gradient` itself. Every transformation is possible; reverse mode, the one
 that trains networks, is the fast one.
 
-On CPU some convolutions are faster in another form, see `_convolve_on_cpu`. On other backends `lax` is used as it is.
+On CPU some convolutions are faster in another form, see `_convolve_on_cpu`. On other backends, and in
+`jax.shard_map`, `lax` is used as it is.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
         >>> convolve(x, kernel, Geometry((4,), (2,), (1,), ((0, 0),), (1,))).ravel()
         Array([1., 3., 5.], dtype=float32)
     """
-    form = _convolve_on_cpu if fast_path("convolution", "cpu") else correlate
+    form = _convolve_on_cpu if _use_fast_form(x, kernel) else correlate
     return form(x, kernel, geometry)
 
 
@@ -101,8 +102,15 @@ def convolve_transpose(y: Array, kernel: Array, geometry: Geometry) -> Array:
         >>> convolve_transpose(y, kernel, Geometry((4,), (2,), (1,), ((0, 0),), (1,))).ravel()
         Array([0., 1., 3., 2.], dtype=float32)
     """
-    form = _transpose_on_cpu if fast_path("convolution", "cpu") else input_gradient
+    form = _transpose_on_cpu if _use_fast_form(y, kernel) else input_gradient
     return form(y, kernel, geometry)
+
+
+def _use_fast_form(*arrays: Array) -> bool:
+    """Not where types carry shardings (`jax.shard_map`, explicit meshes): `jax.linear_transpose` knows only shapes."""
+    meshes = [jax.sharding.get_abstract_mesh(), *(jax.typeof(array).sharding.mesh for array in arrays)]
+    typed = any(kind != jax.sharding.AxisType.Auto for mesh in meshes for kind in mesh.axis_types)
+    return fast_path("convolution", "cpu") and not typed
 
 
 def correlate(x: Array, kernel: Array, geometry: Geometry) -> Array:

@@ -60,7 +60,7 @@ def max_pool(x: Array, window: Sequence[int], *, stride: PerAxis | None = None, 
     Warning:
         PyTorch's `ceil_mode=True` is a `padding` with more entries after.
     """
-    check_number("max_pool", x)
+    _check_number("max_pool", x)
     rows, leading, sizes, steps, sides = _prepare("max_pool", x, window, stride, padding)
     floating = jnp.issubdtype(x.dtype, jnp.floating)
     lowest = np.asarray(-np.inf if floating else np.iinfo(x.dtype).min, x.dtype)
@@ -141,7 +141,7 @@ def global_max_pool(x: Array, *, rank: int | None = None) -> Array:
     Warning:
         At ties, `jnp.max` and PyTorch's `amax` divide the gradient among all maxima.
     """
-    check_number("global_max_pool", x)
+    _check_number("global_max_pool", x)
     flat = _flatten_spatial("global_max_pool", x, rank)
     return _first_maximum(flat, axis=flat.ndim - 2)
 
@@ -230,7 +230,7 @@ def adaptive_max_pool(x: Array, output_size: Sequence[int]) -> Array:
     Reference:
         He et al.: Spatial Pyramid Pooling in Deep Convolutional Networks for Visual Recognition, 2014.
     """
-    check_number("adaptive_max_pool", x)
+    _check_number("adaptive_max_pool", x)
     sizes = _check_bins("adaptive_max_pool", x, output_size)
     for axis, count in reversed(list(enumerate(sizes, start=x.ndim - len(sizes) - 1))):
         bins = [
@@ -241,7 +241,7 @@ def adaptive_max_pool(x: Array, output_size: Sequence[int]) -> Array:
     return x
 
 
-def check_number(layer_name: str, x: Array) -> None:
+def _check_number(layer_name: str, x: Array) -> None:
     """Raise TypeError unless `x` is an array of floating-point numbers or integers."""
     if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.integer):
         check_floating(layer_name, x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,10 +28,14 @@ def check_window(layer_name: str, window: PerAxis, name: str = "window") -> tupl
     return per_axis(layer_name, name, window, len(window), minimum=1)
 
 
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int | np.integer)
+
+
 def per_axis(layer_name: str, name: str, value: PerAxis, rank: int, *, minimum: int) -> tuple[int, ...]:
     """Return `value` as one int for each of `rank` axes, or raise ValueError."""
-    values = (value,) * rank if isinstance(value, int) else tuple(value) if isinstance(value, Sequence) else ()
-    if len(values) != rank or not all(isinstance(v, int | np.integer) and v >= minimum for v in values):
+    values: Any = (value,) * rank if _is_int(value) else value
+    if not isinstance(values, Sequence) or len(values) != rank or not all(_is_int(v) and v >= minimum for v in values):
         raise ValueError(
             f"{layer_name}: {name} must be an int of at least {minimum}, or {rank} of them (one for each spatial "
             f"axis), got {value!r}"
@@ -65,10 +70,11 @@ def resolve_padding(
             total = max((-(-size // step) - 1) * step + span(width, gap) - size, 0)
             pairs.append((total // 2, total - total // 2))
         return tuple(pairs)
-    sides = (padding,) * rank if isinstance(padding, int) else padding
-    if not isinstance(sides, str) and len(sides) == rank:
-        pairs = [(side, side) if isinstance(side, int) else side for side in sides]
-        if all(len(pair) == 2 and min(pair) >= 0 for pair in pairs):
+    sides: Any = (padding,) * rank if _is_int(padding) else padding
+    if isinstance(sides, Sequence) and not isinstance(sides, str) and len(sides) == rank:
+        pairs = [(side, side) if _is_int(side) else side for side in sides]
+        in_pairs = all(isinstance(pair, Sequence) and len(pair) == 2 for pair in pairs)
+        if in_pairs and all(_is_int(side) and side >= 0 for pair in pairs for side in pair):
             return tuple((int(before), int(after)) for before, after in pairs)
     raise ValueError(
         f'{layer_name}: padding must be "SAME", "VALID", a non-negative int, or for each of the {rank} spatial axes '

@@ -274,6 +274,15 @@ def test_starting_values(spec, fan_in, torch_layer):
     np.testing.assert_allclose(np.max(np.abs(params["bias"])), np.max(np.abs(weight)), rtol=0.15)
 
 
+def test_settings_may_be_numpy_integers():
+    kernel, x = normal(3, 2, 4, seed=1), normal(2, 5, 2)
+    two, one = np.int64(2), np.int32(1)
+    assert_close(
+        nn.conv({"kernel": kernel}, x, stride=two, padding=[(one, one)], dilation=(one,)),
+        nn.conv({"kernel": kernel}, x, stride=2, padding=1),
+    )
+
+
 def test_parameters_without_bias():
     assert set(nn.conv_spec((3,), 2, 4, bias=False)) == {"kernel"}
     kernel, x = normal(3, 2, 4, seed=1), normal(2, 5, 2)
@@ -296,6 +305,8 @@ PARAMS = {"kernel": jnp.ones((3, 3, 4, 2)), "bias": jnp.ones(2)}
         ((1, 5, 5, 4), {"padding": -1}, r"padding must be .*got -1"),
         ((1, 5, 5, 4), {"padding": (1, 1, 1)}, r"for each of the 2 spatial axes.*got \(1, 1, 1\)"),
         ((1, 5, 5, 4), {"padding": ((1, 1, 1), 1)}, r"a pair \(before, after\), got \(\(1, 1, 1\), 1\)"),
+        ((1, 5, 5, 4), {"padding": (0.5, 1)}, r"conv: padding must be .*got \(0.5, 1\)"),
+        ((1, 5, 5, 4), {"padding": None}, r"conv: padding must be .*got None"),
         ((1, 5, 5, 4), {"stride": 0}, r"conv: stride must be an int of at least 1, or 2 of them .*got 0"),
         ((1, 5, 5, 4), {"stride": (2,)}, r"conv: stride must be .*got \(2,\)"),
         ((1, 5, 5, 4), {"dilation": 1.5}, r"conv: dilation must be .*got 1.5"),

@@ -193,6 +193,38 @@ def test_no_input_gradient_is_computed_for_a_constant_input():
     assert len(convolutions_of(jax.make_jaxpr(gradient)(kernel).jaxpr)) == 2  # the value and the kernel's gradient
 
 
+@pytest.mark.parametrize("kind", ["explicit mesh", "shard_map", "shard_map unchecked", "pmap", "jit"])
+@pytest.mark.parametrize("name", ["dense", "depthwise", "1x1", "3-d"])
+def test_gradients_of_a_sharded_batch_equal_those_of_the_whole(name, kind):
+    geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name], batch=4)
+    devices = jax.devices()[:2]
+    axis_type = jax.sharding.AxisType.Explicit if kind == "explicit mesh" else jax.sharding.AxisType.Auto
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(axis_type,), devices=devices)
+    split, whole = jax.sharding.PartitionSpec("batch"), jax.sharding.PartitionSpec()
+
+    def loss(kernel, x, y):
+        return jnp.sum(y * jnp.sin(convolve(x, kernel, geometry)))
+
+    def summed(kernel, x, y):
+        if kind == "shard_map":  # with checked types, a gradient is summed unless it is of something that varies
+            kernel = jax.lax.pcast(kernel, "batch", to="varying")
+        return jax.lax.psum(jax.grad(loss)(kernel, x, y), "batch")
+
+    if kind == "pmap":
+        halves = (array.reshape(2, 2, *array.shape[1:]) for array in (x, y))
+        actual = jax.pmap(summed, axis_name="batch", in_axes=(None, 0, 0), devices=devices)(kernel, *halves)[0]
+    elif kind.startswith("shard_map"):
+        checked = kind == "shard_map"
+        in_specs = (whole, split, split)
+        actual = jax.shard_map(summed, mesh=mesh, in_specs=in_specs, out_specs=whole, check_vma=checked)(kernel, x, y)
+    else:
+        with jax.set_mesh(mesh):
+            sharded = [jax.device_put(array, jax.sharding.NamedSharding(mesh, split)) for array in (x, y)]
+            replicated = jax.device_put(kernel, jax.sharding.NamedSharding(mesh, whole))
+            actual = jax.jit(jax.grad(loss))(replicated, *sharded)
+    assert_close(actual, jax.grad(loss)(kernel, x, y), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ["dense", "few-channels", "depthwise", "two-groups", "3-d"])
 def test_bfloat16_gradients_are_accumulated_in_float32(name):
     sizes = tuple(4 * size for size in SETTINGS[name][0]) if len(SETTINGS[name][0]) < 3 else (8, 8, 8)
