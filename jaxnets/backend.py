@@ -9,9 +9,13 @@ which has no forward mode and no second derivatives). Environment variables:
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import jax
+
+from jaxnets.types import Array
 
 FAST_PATHS = ("attention", "convolution", "embedding", "gru", "lstm", "pooling", "simple_rnn")
 """The names that `JAXNETS_PLAIN` accepts."""
@@ -57,3 +61,37 @@ def fast_path(name: str, *platforms: str) -> bool:
     if unknown:
         raise ValueError(f"JAXNETS_PLAIN may hold {', '.join(FAST_PATHS)} or all, got {sorted(unknown)}")
     return platform() in platforms and not plain & {name, "all"}
+
+
+def types_carry_sharding(*arrays: Array) -> bool:
+    """Say whether array types carry shardings here, as inside `jax.shard_map` and with explicit meshes.
+
+    Fast forms with derivatives of their own are left out there: `jax.linear_transpose` knows only shapes.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> types_carry_sharding(jnp.ones(3))
+        False
+    """
+    meshes = [jax.sharding.get_abstract_mesh(), *(jax.typeof(array).sharding.mesh for array in arrays)]
+    return any(kind != jax.sharding.AxisType.Auto for mesh in meshes for kind in mesh.axis_types)
+
+
+@contextlib.contextmanager
+def plain_forms() -> Iterator[None]:
+    """Trace plain forms inside, as with `JAXNETS_PLAIN=all`: they are what the maths says, and what to count.
+
+    Example:
+        >>> with plain_forms():
+        ...     fast_path("convolution", platform())
+        False
+    """
+    before = os.environ.get("JAXNETS_PLAIN")
+    os.environ["JAXNETS_PLAIN"] = "all"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["JAXNETS_PLAIN"]
+        else:
+            os.environ["JAXNETS_PLAIN"] = before

@@ -56,3 +56,9 @@ def match_dtype(x: Array, *arrays: Any) -> tuple[Any, ...]:
 def compute_dtype(x: Array) -> DTypeLike:
     """Return the dtype in which to compute statistics and scales of `x`: that of `x`, but float32 at least."""
     return jnp.float32 if x.dtype.itemsize < 4 else x.dtype
+
+
+def vary_like(x: Array, *trees: Any) -> Array:
+    """Let `x` vary over the device axes over which `trees` do inside `jax.shard_map`, so that a scan can carry it."""
+    axes = frozenset().union(*(jax.typeof(leaf).vma for leaf in jax.tree.leaves(trees))) - jax.typeof(x).vma
+    return jax.lax.pcast(x, tuple(axes), to="varying") if axes else x

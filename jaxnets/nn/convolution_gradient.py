@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
-from jaxnets.backend import fast_path
+from jaxnets.backend import fast_path, types_carry_sharding
 from jaxnets.nn.check import compute_dtype
 from jaxnets.nn.window import output_sizes, pad_spatial, span, window_size, window_slices
 from jaxnets.types import Array
@@ -107,10 +107,7 @@ def convolve_transpose(y: Array, kernel: Array, geometry: Geometry) -> Array:
 
 
 def _use_fast_form(*arrays: Array) -> bool:
-    """Not where types carry shardings (`jax.shard_map`, explicit meshes): `jax.linear_transpose` knows only shapes."""
-    meshes = [jax.sharding.get_abstract_mesh(), *(jax.typeof(array).sharding.mesh for array in arrays)]
-    typed = any(kind != jax.sharding.AxisType.Auto for mesh in meshes for kind in mesh.axis_types)
-    return fast_path("convolution", "cpu") and not typed
+    return fast_path("convolution", "cpu") and not types_carry_sharding(*arrays)
 
 
 def correlate(x: Array, kernel: Array, geometry: Geometry) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnets.backend import fast_path
+from jaxnets.backend import fast_path, types_carry_sharding
 from jaxnets.nn.check import check_features, check_floating, compute_dtype, match_dtype
 from jaxnets.nn.recurrence import Carry, Recurrence, Weights, affine, hidden_of
 from jaxnets.nn.recurrence_gradient import project_at_once, run_steps
@@ -58,7 +58,7 @@ def run_sequence(
     else:
         _check_carry(recurrence.name, recurrence, params, carry, x, tuple(leading))
     start = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), carry)
-    if not fast_path(recurrence.name, "cpu"):
+    if not fast_path(recurrence.name, "cpu") or types_carry_sharding(x, params["hidden_kernel"]):
         cell = functools.partial(run_cell, recurrence)
         y, end = recurrent(cell, params, x, carry=start, mask=mask, reverse=reverse)
         return y, _as_carry(end, carry)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.layer import locate_errors
-from jaxnets.nn.check import check_floating, check_rate
+from jaxnets.nn.check import check_floating, check_rate, vary_like
 from jaxnets.nn.dropout import dropout
 from jaxnets.nn.recurrence import Carry, select
 from jaxnets.random import subkey
@@ -67,6 +67,7 @@ def recurrent(
             new, y = cell(params, carry, inputs)
         return select(real, new, carry), y
 
+    carry = jax.tree.map(lambda leaf: vary_like(leaf, x, params), carry)
     first = jnp.moveaxis(zero_where_masked(x, mask), -2, 0)
     carry, y = jax.lax.scan(step, carry, (first, None if mask is None else jnp.moveaxis(mask, -1, 0)), reverse=reverse)
     return zero_where_masked(jnp.moveaxis(y, 0, x.ndim - 2), mask), carry

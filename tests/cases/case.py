@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxnets import init
 
@@ -37,15 +39,23 @@ class Case:
     differentiable: bool = True
     bf16_tolerance: float = 0.04
 
-    def init(self, dtype=None):
-        """Parameters that are not at their starting values, so that zeros and ones hide nothing."""
-        params, state = init(self.spec, jax.random.key(1), **({} if dtype is None else {"dtype": dtype}))
-        leaves, structure = jax.tree.flatten(params)
-        noisy = [
-            leaf + 0.1 * jax.random.normal(jax.random.fold_in(jax.random.key(2), i), leaf.shape, leaf.dtype)
-            for i, leaf in enumerate(leaves)
-        ]
-        return jax.tree.unflatten(structure, noisy), state
+    def init(self, dtype=jnp.float32):
+        """Parameters that are not at their starting values, so that zeros and ones hide nothing, and the state."""
+        generator = np.random.default_rng(1)
+        leaves, structure = jax.tree.flatten(self.spec)
+        return init(jax.tree.unflatten(structure, [_noisy(leaf, generator) for leaf in leaves]), KEY, dtype=dtype)
+
+
+KEY = jax.random.key(1)
+
+
+def _noisy(leaf, generator):
+    """The same array started by numpy, which compiles nothing; state starts as it does."""
+    if leaf.is_state:
+        return leaf
+    around = 1.0 if leaf.initializer is jax.nn.initializers.ones else 0.0
+    values = around + generator.normal(size=leaf.shape) * 0.4
+    return dataclasses.replace(leaf, initializer=lambda key, shape, dtype: jnp.asarray(values, dtype))
 
 
 def stateless(function, **settings):

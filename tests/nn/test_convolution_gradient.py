@@ -95,7 +95,12 @@ def transformed(function, geometry, a, b, da, db, weights):
     }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+def quick(name):
+    """The others compile for long; `make test-slow` runs them."""
+    return name if name in ("dense", "untouched-rows", "depthwise") else pytest.param(name, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("name", map(quick, SETTINGS))
 def test_every_transformation_of_convolve_equals_lax(name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     arrays = (x, kernel, normal(*x.shape, seed=3), normal(*kernel.shape, seed=4), y)
@@ -104,7 +109,9 @@ def test_every_transformation_of_convolve_equals_lax(name):
     assert_close(actual, expected, rtol=1e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", ["dense", "untouched-rows", "dilated", "two-groups", "nine-groups", "1-d", "3-d"])
+@pytest.mark.parametrize(
+    "name", map(quick, ["untouched-rows", "dense", "dilated", "two-groups", "nine-groups", "1-d", "3-d"])
+)
 def test_every_transformation_of_convolve_transpose_equals_lax(name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     arrays = (y, kernel, normal(*y.shape, seed=3), normal(*kernel.shape, seed=4), x)
@@ -169,7 +176,9 @@ def is_canonical(convolution):
 
 
 @pytest.mark.parametrize("function", [convolve, convolve_transpose])
-@pytest.mark.parametrize("name", ["dense", "untouched-rows", "dilated", "two-groups", "nine-groups", "1-d", "3-d"])
+@pytest.mark.parametrize(
+    "name", map(quick, ["untouched-rows", "dense", "dilated", "two-groups", "nine-groups", "1-d", "3-d"])
+)
 def test_all_convolutions_of_a_training_step_have_the_fast_layout_unless_switched_off(monkeypatch, function, name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     a, weights = (x, y) if function is convolve else (y, x)
