@@ -60,5 +60,11 @@ def compute_dtype(x: Array) -> DTypeLike:
 
 def vary_like(x: Array, *trees: Any) -> Array:
     """Let `x` vary over the device axes over which `trees` do inside `jax.shard_map`, so that a scan can carry it."""
-    axes = frozenset().union(*(jax.typeof(leaf).vma for leaf in jax.tree.leaves(trees))) - jax.typeof(x).vma
+    axes = frozenset().union(*map(_varying_axes, jax.tree.leaves(trees))) - _varying_axes(x)
     return jax.lax.pcast(x, tuple(axes), to="varying") if axes else x
+
+
+def _varying_axes(x: Array) -> frozenset[Any]:
+    """The device axes over which `x` varies; where its type says so depends on the version of JAX."""
+    kind: Any = jax.typeof(x)
+    return frozenset(kind.vma if hasattr(kind, "vma") else kind.mat.varying if hasattr(kind, "mat") else ())

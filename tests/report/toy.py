@@ -1,6 +1,5 @@
 """The smallest run of `fit` that has every event."""
 
-import jax
 import jax.numpy as jnp
 import optax
 
@@ -17,7 +16,7 @@ def train(callbacks, epochs=2) -> FitResult:
     """5 steps an epoch."""
     optimizer = optax.sgd(0.1)
     params = jnp.zeros(())
-    start = TrainState(jnp.array(0), params, {}, optimizer.init(params), jax.random.key(0))
+    start = TrainState(jnp.array(0), params, {}, optimizer.init(params), jnp.uint32(0))
     evaluate = make_evaluate(loss, batch_size=10)
     data, validation = jnp.linspace(0, 1, 50), jnp.ones(10)
     return fit(
