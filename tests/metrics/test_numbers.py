@@ -22,7 +22,7 @@ def test_counts_are_exact_beyond_2_to_the_24():
     assert exact(many.total) == 2**25
     assert exact(many.weight) == 2**25 + 1
     assert exact(matrix.counts)[1, 1] == 2**25 + 1
-    ones = metrics.Mean(*(metrics.Sum.of(jnp.full(9, 2.0**24 - 1), jnp.zeros(9)) for _ in range(2)))
+    ones = metrics.Mean.of(*(metrics.Sum.of(jnp.full(9, 2.0**24 - 1), jnp.zeros(9)) for _ in range(2)))
     assert exact(metrics.reduce(ones).weight) == 9 * (2**24 - 1)
 
 
