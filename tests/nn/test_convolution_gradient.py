@@ -100,7 +100,7 @@ def quick(name):
     return name if name in ("dense", "untouched-rows", "depthwise") else pytest.param(name, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", map(quick, SETTINGS))
+@pytest.mark.parametrize("name", [quick(name) for name in SETTINGS])
 def test_every_transformation_of_convolve_equals_lax(name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     arrays = (x, kernel, normal(*x.shape, seed=3), normal(*kernel.shape, seed=4), y)
@@ -109,9 +109,10 @@ def test_every_transformation_of_convolve_equals_lax(name):
     assert_close(actual, expected, rtol=1e-4, atol=2e-4)
 
 
-@pytest.mark.parametrize(
-    "name", map(quick, ["untouched-rows", "dense", "dilated", "two-groups", "nine-groups", "1-d", "3-d"])
-)
+TRANSPOSED = ["untouched-rows", "dense", "dilated", "two-groups", "nine-groups", "1-d", "3-d"]
+
+
+@pytest.mark.parametrize("name", [quick(name) for name in TRANSPOSED])
 def test_every_transformation_of_convolve_transpose_equals_lax(name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     arrays = (y, kernel, normal(*y.shape, seed=3), normal(*kernel.shape, seed=4), x)
@@ -176,9 +177,10 @@ def is_canonical(convolution):
 
 
 @pytest.mark.parametrize("function", [convolve, convolve_transpose])
-@pytest.mark.parametrize(
-    "name", map(quick, ["untouched-rows", "dense", "dilated", "two-groups", "nine-groups", "1-d", "3-d"])
-)
+TRANSPOSED = ["untouched-rows", "dense", "dilated", "two-groups", "nine-groups", "1-d", "3-d"]
+
+
+@pytest.mark.parametrize("name", [quick(name) for name in TRANSPOSED])
 def test_all_convolutions_of_a_training_step_have_the_fast_layout_unless_switched_off(monkeypatch, function, name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     a, weights = (x, y) if function is convolve else (y, x)
