@@ -109,10 +109,10 @@ def test_every_transformation_of_convolve_equals_lax(name):
     assert_close(actual, expected, rtol=1e-4, atol=2e-4)
 
 
-TRANSPOSED = ["untouched-rows", "dense", "dilated", "two-groups", "nine-groups", "1-d", "3-d"]
+SOME = ["untouched-rows", "dense", "dilated", "two-groups", "nine-groups", "1-d", "3-d"]
 
 
-@pytest.mark.parametrize("name", [quick(name) for name in TRANSPOSED])
+@pytest.mark.parametrize("name", [quick(name) for name in SOME])
 def test_every_transformation_of_convolve_transpose_equals_lax(name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     arrays = (y, kernel, normal(*y.shape, seed=3), normal(*kernel.shape, seed=4), x)
@@ -177,10 +177,7 @@ def is_canonical(convolution):
 
 
 @pytest.mark.parametrize("function", [convolve, convolve_transpose])
-TRANSPOSED = ["untouched-rows", "dense", "dilated", "two-groups", "nine-groups", "1-d", "3-d"]
-
-
-@pytest.mark.parametrize("name", [quick(name) for name in TRANSPOSED])
+@pytest.mark.parametrize("name", SOME)
 def test_all_convolutions_of_a_training_step_have_the_fast_layout_unless_switched_off(monkeypatch, function, name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     a, weights = (x, y) if function is convolve else (y, x)
