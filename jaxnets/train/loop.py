@@ -161,7 +161,7 @@ class _Programs:
 
     def evaluate(self, train_state: TrainState, data: Any) -> PyTree:
         if "evaluate" not in self._compiled:
-            jitted = jax.jit(self._evaluate or (lambda *_: {}), compiler_options=compiler_options())
+            jitted: Any = jax.jit(self._evaluate, compiler_options=compiler_options())  # type: ignore[arg-type]
             self._compiled["evaluate"] = self._compile(jitted, train_state, data)
         return self._compiled["evaluate"](train_state, data)
 
