@@ -6,6 +6,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 
@@ -31,21 +32,21 @@ class Timing(NamedTuple):
 
 
 class Worker:
-    """A peer's process."""
+    """A process with one peer or several."""
 
-    def __init__(self, case: str, peer: str, environment: str):
-        self.peer, self.environment = peer, environment
-        command = [sys.executable, "-m", "benchmarks.worker", case, peer, environment]
+    def __init__(self, case: str, environment: str, peers: Sequence[str]):
+        self.environment = environment
+        command = [sys.executable, "-m", "benchmarks.worker", case, environment, *peers]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         ready = self._answer()
-        self.loss: float = ready["loss"]
-        self.steps: int = ready["steps"]
+        self.losses: dict[str, float] = ready["losses"]
+        self.steps: dict[str, int] = ready["steps"]
 
-    def run(self) -> dict[str, float]:
-        """Time one round."""
-        self._process.stdin.write(f"{self.steps}\n")  # type: ignore[union-attr]
+    def run(self, peer: str) -> dict[str, float]:
+        """Time one round of a peer."""
+        self._process.stdin.write(f"{peer} {self.steps[peer]}\n")  # type: ignore[union-attr]
         self._process.stdin.flush()  # type: ignore[union-attr]
         return self._answer()
 
@@ -57,48 +58,55 @@ class Worker:
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline()  # type: ignore[union-attr]
         if not line:
-            raise RuntimeError(f"the peer {self.peer} ended:\n{self._process.communicate()[1]}")
+            raise RuntimeError(f"a process of peers ended:\n{self._process.communicate()[1]}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
-def compare(case_name: str, rounds: int, peers: list[tuple[str, str]]) -> list[Timing]:
-    """Time the peers of a case, one after the other within each round.
+def compare(
+    case_name: str, rounds: int, processes: Sequence[tuple[str, Sequence[str]]], *, launches: int = 1
+) -> list[Timing]:
+    """Time the peers of a case, one after the other within each round, in an order that rotates.
 
     Args:
         case_name: a folder of `benchmarks`.
-        rounds: how often each peer is timed.
-        peers: pairs (peer, environment).
+        rounds: how often each peer is timed in a launch.
+        processes: pairs (environment, peers): which peers share a process.
+        launches: how often the processes are started anew.
 
     Returns:
-        One timing a peer.
+        One timing a peer and environment.
 
     Raises:
         RuntimeError: if the peers' losses differ by more than a part in 10,000, or one of them fails.
     """
-    workers: list[Worker] = []
-    try:
-        for peer, environment in peers:
-            print(f"  preparing {peer} ({environment})", file=sys.stderr)
-            workers.append(Worker(case_name, peer, environment))
-        reference = workers[0].loss
-        for worker in workers:
-            if abs(worker.loss - reference) > 1e-4 * abs(reference):
-                raise RuntimeError(f"{worker.peer} computes another loss: {worker.loss}, expected {reference}")
-        answers: list[list[dict[str, float]]] = [[] for _ in workers]
-        for turn in range(rounds):
-            print(f"  round {turn + 1} of {rounds}", file=sys.stderr)
-            for worker, collected in zip(workers, answers, strict=True):
-                collected.append(worker.run())
-    finally:
-        for worker in workers:
-            worker.close()
-    return [
-        Timing(
-            worker.peer,
-            worker.environment,
-            [1000 * answer["seconds"] / worker.steps for answer in collected],
-            max(answer["peak_kilobytes"] for answer in collected) / 1024,
-        )
-        for worker, collected in zip(workers, answers, strict=True)
-    ]
+    answers: dict[tuple[str, str], list[float]] = {}
+    peaks: dict[tuple[str, str], float] = {}
+    for launch in range(launches):
+        workers: list[Worker] = []
+        try:
+            for environment, peers in processes:
+                print(f"  preparing {', '.join(peers)} ({environment})", file=sys.stderr)
+                workers.append(Worker(case_name, environment, peers))
+            _check_losses(workers)
+            turns = [(worker, peer) for worker in workers for peer in worker.steps]
+            for turn in range(rounds):
+                print(f"  launch {launch + 1} of {launches}, round {turn + 1} of {rounds}", file=sys.stderr)
+                first = turn % len(turns)
+                for worker, peer in turns[first:] + turns[:first]:
+                    answer, name = worker.run(peer), (peer, worker.environment)
+                    answers.setdefault(name, []).append(1000 * answer["seconds"] / worker.steps[peer])
+                    peaks[name] = max(peaks.get(name, 0.0), answer["peak_kilobytes"] / 1024)
+        finally:
+            for worker in workers:
+                worker.close()
+    order = [(peer, environment) for environment, peers in processes for peer in peers]
+    return [Timing(*name, answers[name], peaks[name]) for name in order]
+
+
+def _check_losses(workers: Sequence[Worker]) -> None:
+    losses = {peer: loss for worker in workers for peer, loss in worker.losses.items()}
+    reference = losses["jaxnets"]
+    for peer, loss in losses.items():
+        if abs(loss - reference) > 1e-4 * abs(reference):
+            raise RuntimeError(f"{peer} computes another loss: {loss}, expected {reference}")

@@ -1,4 +1,4 @@
-"""One peer in a process of its own: it answers each line "steps" on standard input with the seconds they took."""
+"""Peers in a process of their own: it answers each line "peer steps" on standard input with the seconds they took."""
 
 from __future__ import annotations
 
@@ -20,20 +20,25 @@ def keep_freed_memory() -> None:
 
 
 def main() -> None:
-    """Prepare the peer named on the command line, report its loss, and run steps on request."""
-    case_name, peer_name, environment = sys.argv[1:]
+    """Prepare the peers named on the command line, report their losses, and run steps on request."""
+    case_name, environment, *names = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is not an answer
     if environment == "same":
         keep_freed_memory()
     case = importlib.import_module(f"benchmarks.{case_name}")
-    peer = importlib.import_module(f"benchmarks.{case_name}.{peer_name}").prepare(case.weights(), *case.data())
-    steps = peer.steps or case.STEPS
-    peer.run(steps)  # compiles
-    print(json.dumps({"loss": peer.loss, "steps": steps}), file=answers, flush=True)
+    peers = {}
+    for name in names:
+        peers[name] = importlib.import_module(f"benchmarks.{case_name}.{name}").prepare(case.weights(), *case.data())
+    steps = {name: peer.steps or case.STEPS for name, peer in peers.items()}
+    for name, peer in peers.items():
+        peer.run(steps[name])  # compiles
+    losses = {name: peer.loss for name, peer in peers.items()}
+    print(json.dumps({"losses": losses, "steps": steps}), file=answers, flush=True)
     for line in sys.stdin:
+        name, count = line.split()
         started = time.perf_counter()
-        peer.run(int(line))
+        peers[name].run(int(count))
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(json.dumps({"seconds": seconds, "peak_kilobytes": peak}), file=answers, flush=True)

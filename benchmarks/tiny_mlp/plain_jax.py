@@ -1,4 +1,8 @@
-"""JAX alone, as one writes it by hand: jax.jit of one step with donated parameters and optimizer state."""
+"""JAX alone, as one writes it by hand: jax.jit of one step with donated parameters and optimizer state.
+
+The parameters are nested dicts with a kernel and a bias a layer, like those of all peers: in one flat dict the call
+takes about a microsecond less.
+"""
 
 import functools
 
@@ -13,9 +17,9 @@ OPTIMIZER = optax.adam(1e-3)
 
 
 def loss_fn(w, x, y):
-    x = jax.nn.relu(x @ w["fc1/kernel"] + w["fc1/bias"])
-    x = jax.nn.relu(x @ w["fc2/kernel"] + w["fc2/bias"])
-    logits = (x @ w["fc3/kernel"] + w["fc3/bias"])[:, 0]
+    x = jax.nn.relu(x @ w["fc1"]["kernel"] + w["fc1"]["bias"])
+    x = jax.nn.relu(x @ w["fc2"]["kernel"] + w["fc2"]["bias"])
+    logits = (x @ w["fc3"]["kernel"] + w["fc3"]["bias"])[:, 0]
     return optax.sigmoid_binary_cross_entropy(logits, y).mean()
 
 
@@ -27,7 +31,7 @@ def train_step(w, opt_state, x, y):
 
 
 def prepare(weights, x, y):
-    w = jax.tree.map(jnp.asarray, weights)
+    w = {n: {p: jnp.asarray(weights[f"{n}/{p}"]) for p in ("kernel", "bias")} for n in ("fc1", "fc2", "fc3")}
     batches = jax.device_put(case.batches(x, y))
     loss = float(loss_fn(w, *batches[0]))
     opt_state = OPTIMIZER.init(w)

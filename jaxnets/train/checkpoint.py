@@ -26,7 +26,7 @@ def save_checkpoint(path: str | os.PathLike[str], train_state: TrainState) -> No
 
     Example:
         >>> import tempfile, jax.numpy as jnp
-        >>> state = TrainState(jnp.array(3), {"w": jnp.ones(2)}, {}, (), jnp.uint32(0))
+        >>> state = TrainState.create({"w": jnp.ones(2)}, (), seed=0, step=3)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save_checkpoint(folder + "/last", state)
         ...     int(load_checkpoint(folder + "/last", like=state).step)

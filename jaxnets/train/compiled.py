@@ -35,8 +35,8 @@ def compile_step(step: TrainFunction) -> Any:
     Example:
         >>> import jax.numpy as jnp, optax
         >>> def count(train_state, batch):
-        ...     return train_state._replace(step=train_state.step + 1), {}
-        >>> state = TrainState(jnp.array(0), {}, {}, (), jnp.uint32(0))
+        ...     return train_state.with_step(train_state.step + 1), {}
+        >>> state = TrainState.create({}, (), seed=0)
         >>> int(compile_step(count)(state, None)[0].step)
         1
     """
@@ -57,7 +57,7 @@ def scan_steps(step: Step) -> TrainFunction:
         >>> import jax.numpy as jnp
         >>> def add(train_state, batch):
         ...     return train_state._replace(params=train_state.params + jnp.sum(batch)), {"sum": jnp.sum(batch)}
-        >>> state = TrainState(jnp.array(0), jnp.array(0.0), {}, (), jnp.uint32(0))
+        >>> state = TrainState.create(jnp.array(0.0), (), seed=0)
         >>> after, metrics = scan_steps(add)(state, jnp.array([[1.0, 2.0], [3.0, 4.0]]))
         >>> after.params, metrics["sum"]
         (Array(10., dtype=float32), Array([3., 7.], dtype=float32))
@@ -89,9 +89,9 @@ def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) 
     Example:
         >>> import jax.numpy as jnp
         >>> def first(train_state, batch):
-        ...     return train_state._replace(step=train_state.step + 1), batch
+        ...     return train_state.with_step(train_state.step + 1), batch
         >>> run = scan_data(first, steps=3, batch_size=2, shuffle=False)
-        >>> state = TrainState(jnp.array(0), {}, {}, (), jnp.uint32(0))
+        >>> state = TrainState.create({}, (), seed=0)
         >>> run(state, jnp.array([10, 11, 12, 13]))[1]
         Array([[10, 11],
                [12, 13],

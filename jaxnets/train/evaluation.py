@@ -37,7 +37,7 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[[TrainState,
         >>> import jax.numpy as jnp
         >>> def loss(params, state, batch, *, key, train):
         ...     return jnp.mean(batch), (state, {"loss": metric.mean(batch)})
-        >>> state = TrainState(jnp.array(0), {}, {}, (), jnp.uint32(0))
+        >>> state = TrainState.create({}, (), seed=0)
         >>> evaluate = make_evaluate(loss, batch_size=2)
         >>> float(metric.compute(evaluate(state, jnp.array([1.0, 2.0, 6.0])))["loss"])
         3.0

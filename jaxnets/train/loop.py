@@ -79,7 +79,7 @@ def fit(
         ...     value = jnp.mean((params - batch) ** 2)
         ...     return value, (state, {"loss": metric.mean(value[None])})
         >>> optimizer = optax.sgd(0.1)
-        >>> start = TrainState(jnp.array(0), jnp.zeros(()), {}, optimizer.init(jnp.zeros(())), jnp.uint32(0))
+        >>> start = TrainState.create(jnp.zeros(()), optimizer.init(jnp.zeros(())), seed=0)
         >>> result = fit(start, make_step(loss, optimizer), jnp.ones(32), epochs=20, batch_size=8)
         >>> round(float(result.train_state.params), 3), int(result.train_state.step)
         (1.0, 80)

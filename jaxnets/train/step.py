@@ -84,7 +84,7 @@ def make_step(loss: Loss, optimizer: optax.GradientTransformation) -> Step:
         ...     return jnp.sum((params - batch) ** 2), (state, {})
         >>> step = make_step(loss, optax.sgd(0.25))
         >>> params = jnp.array([4.0])
-        >>> start = TrainState(jnp.array(0), params, {}, optax.sgd(0.25).init(params), jnp.uint32(0))
+        >>> start = TrainState.create(params, optax.sgd(0.25).init(params), seed=0)
         >>> after, _ = jax.jit(step)(start, jnp.array([2.0]))
         >>> after.params, int(after.step)
         (Array([3.], dtype=float32), 1)
@@ -96,7 +96,8 @@ def make_step(loss: Loss, optimizer: optax.GradientTransformation) -> Step:
         gradients, (state, metrics) = gradient(train_state.params, train_state.state, batch, key=key, train=True)
         updates, opt_state = optimizer.update(gradients, train_state.opt_state, train_state.params)
         params = optax.apply_updates(train_state.params, updates)
-        return TrainState(train_state.step + 1, params, state, opt_state, train_state.seed), as_metrics(metrics)
+        step_and_seed = train_state.step_and_seed + jnp.array([1, 0], jnp.uint32)
+        return TrainState(params, state, opt_state, step_and_seed), as_metrics(metrics)
 
     return step
 

@@ -16,7 +16,7 @@ def train(callbacks, epochs=2) -> FitResult:
     """5 steps an epoch."""
     optimizer = optax.sgd(0.1)
     params = jnp.zeros(())
-    start = TrainState(jnp.array(0), params, {}, optimizer.init(params), jnp.uint32(0))
+    start = TrainState.create(params, optimizer.init(params), seed=0)
     evaluate = make_evaluate(loss, batch_size=10)
     data, validation = jnp.linspace(0, 1, 50), jnp.ones(10)
     return fit(
