@@ -10,8 +10,8 @@ import jax
 from jaxnets import metrics as metric
 from jaxnets.random import subkey
 from jaxnets.train.batches import data_size
+from jaxnets.train.gradient import Loss, as_metrics
 from jaxnets.train.state import TrainState
-from jaxnets.train.step import Loss, as_metrics
 from jaxnets.types import PyTree
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from jaxnets.train.history import History
 from jaxnets.train.state import TrainState
 
 
@@ -22,6 +23,7 @@ class Event(NamedTuple):
         metrics: numbers by name; of the new steps (`"steps"`), of the epoch (`"epoch"`), or of the evaluated split.
         train_state: the state after `step` steps. Its buffers are given to the next step: copy what outlives the
             callback.
+        history: the scalar metrics of all epochs and evaluations of the run so far, also of before it was resumed.
     """
 
     kind: Literal["start", "steps", "epoch", "evaluate", "end"]
@@ -32,7 +34,8 @@ class Event(NamedTuple):
     split: Literal["train", "validation", "test"]
     metrics: Mapping[str, Any]
     train_state: TrainState
+    history: History
 
 
-Callback: TypeAlias = Callable[[Event], None]
-"""A plain function that `fit` calls with every event."""
+Callback: TypeAlias = Callable[[Event], bool | None]
+"""A plain function that `fit` calls with every event; the run ends early if it returns True."""

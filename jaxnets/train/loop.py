@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnets import metrics as metric
 from jaxnets.train.batches import data_size, steps_per_epoch
-from jaxnets.train.compiled import compile_step, scan_data
+from jaxnets.train.checkpoints import Checkpoints, Progress
 from jaxnets.train.event import Callback, Event
+from jaxnets.train.history import Record
+from jaxnets.train.interrupt import Interrupted, StopRequest, stop_on_signals
+from jaxnets.train.programs import Programs
 from jaxnets.train.state import TrainState
 from jaxnets.train.step import Step
-from jaxnets.train.tune import compiler_options
 from jaxnets.types import PyTree
 
 
@@ -27,12 +32,14 @@ class FitResult(NamedTuple):
         metrics: the numbers of the last epoch by split: `{"train": {...}, "validation": {...}}`.
         compile_seconds: wall time spent compiling.
         run_seconds: wall time of everything else, callbacks included.
+        history: the scalar metrics of every epoch and evaluation: `step`, `epoch`, `split`, and the metrics by name.
     """
 
     train_state: TrainState
     metrics: dict[str, dict[str, Any]]
     compile_seconds: float
     run_seconds: float
+    history: list[Record]
 
 
 def fit(
@@ -46,15 +53,19 @@ def fit(
     steps_per_call: int = 50,
     evaluate: Callable[[TrainState, Any], PyTree] | None = None,
     validation: Any = None,
+    evaluate_every: int = 1,
     callbacks: Sequence[Callback] = (),
+    checkpoints: Checkpoints | None = None,
 ) -> FitResult:
     """Train until `epochs` epochs are done, many steps in one dispatch, with the data on the device.
 
-    Training goes on from `train_state.step`, and which examples a step sees follows from the run's key and the
-    step's number: fitting 2 epochs and then up to 5 gives the same as fitting 5.
+    Training goes on from the last of the `checkpoints` if there is one, else from `train_state.step`. Which examples a
+    step sees follows from the run's seed and the step's number: fitting 2 epochs and then up to 5 gives the same bits
+    as fitting 5, and so does a process that was killed and started again.
 
     Args:
-        train_state: where to start; see `init_train_state`. Its buffers are donated.
+        train_state: where to start; see `init_train_state`. Its buffers are donated. If it lies on a mesh of devices
+            (see `data_parallel`), so do the data.
         step: `step(train_state, batch) -> (train_state, metrics)`; see `make_step`.
         data: a tree of arrays `[examples, ...]`, such as the pair (inputs, labels).
         epochs: epochs at the end of the run, those before `train_state.step` included.
@@ -62,15 +73,20 @@ def fit(
         shuffle: draw a new order every epoch.
         steps_per_call: how many steps at most are run in one dispatch, and so between two `"steps"` events.
         evaluate: what `make_evaluate` returns; needed with `validation`.
-        validation: a tree of arrays like `data`, evaluated after every epoch.
-        callbacks: functions that are called with every `Event`.
+        validation: a tree of arrays like `data`, evaluated after every `evaluate_every` epochs and after the last.
+        evaluate_every: epochs between two evaluations.
+        callbacks: functions that are called with every `Event`; the run ends early if one returns True.
+        checkpoints: where to save, and to go on from. With it, SIGINT (Ctrl-C) and SIGTERM save before they end the
+            run. It is closed at the end.
 
     Returns:
         A `FitResult`.
 
     Raises:
         ValueError: if the sizes of data, batch and epochs do not fit.
-        FloatingPointError: if a metric of a step is not finite; it names the step and the metric.
+        NonFiniteError: if a metric, a parameter or state is not finite after a step; a FloatingPointError that names
+            the step and the path, and holds the train state before it. Checkpoints are of good states only.
+        Interrupted: a KeyboardInterrupt, after a signal; the checkpoint is saved.
 
     Example:
         >>> import jax.numpy as jnp, optax
@@ -86,40 +102,138 @@ def fit(
     """
     if (validation is None) != (evaluate is None):
         raise ValueError("fit: validation data and evaluate go together; evaluate=make_evaluate(loss) measures it")
+    if steps_per_call < 1 or evaluate_every < 1:
+        raise ValueError(f"fit: {steps_per_call=} and {evaluate_every=} must be at least 1")
     started = time.perf_counter()
     per_epoch = steps_per_epoch(data_size(data), batch_size)
-    total = epochs * per_epoch
-    programs = _Programs(step, batch_size, shuffle, evaluate)
-    data, validation = jax.device_put((data, validation))
-    done = int(train_state.step)
-    metrics: dict[str, dict[str, Any]] = {}
-
-    def tell(kind: Any, split: Literal["train", "validation"], numbers: dict[str, Any], examples: int = 0) -> None:
-        event = Event(kind, done, done / per_epoch, total, examples, split, numbers, train_state)
-        for callback in callbacks:
-            callback(event)
-
-    try:
-        tell("start", "train", {})
-        epoch_metrics = None
-        for count in _dispatches(done, total, per_epoch, steps_per_call):
-            train_state, stacked = programs.train(count, train_state, data)
-            measured = metric.reduce(stacked)
-            _check_finite(stacked, measured, done)
-            done += count
-            tell("steps", "train", _numbers(measured), count * batch_size)
-            epoch_metrics = measured if epoch_metrics is None else metric.merge(epoch_metrics, measured)
-            if done % per_epoch == 0:
-                metrics["train"] = _numbers(epoch_metrics)
-                epoch_metrics = None
-                tell("epoch", "train", metrics["train"])
-                if validation is not None:
-                    metrics["validation"] = _numbers(programs.evaluate(train_state, validation))
-                    tell("evaluate", "validation", metrics["validation"])
-    finally:
-        tell("end", "train", {})
+    programs = Programs(step, batch_size, shuffle, evaluate)
+    data, validation = jax.device_put((data, validation), _placement(train_state))
+    with contextlib.ExitStack() as stack:
+        request = stack.enter_context(stop_on_signals(enabled=checkpoints is not None))
+        run = _Run(train_state, per_epoch, epochs * per_epoch, callbacks, checkpoints, request)
+        if checkpoints is not None:
+            stack.callback(checkpoints.close)
+            run.resume(checkpoints.restore_last(train_state, programs.metrics_like(train_state, data)))
+        try:
+            run.tell("start", "train", {})
+            for count in _dispatches(run.done, run.total, per_epoch, steps_per_call):
+                if run.stopped:
+                    break
+                run.train(programs, count, data, count * batch_size)
+                if run.done % per_epoch == 0:
+                    run.end_epoch()
+                    epoch = run.done // per_epoch
+                    if validation is not None and (epoch % evaluate_every == 0 or epoch == epochs or run.stopped):
+                        run.evaluated(programs.evaluate(run.train_state, validation))
+                run.save()
+        finally:
+            run.tell("end", "train", {})
     seconds = time.perf_counter() - started
-    return FitResult(train_state, metrics, programs.compile_seconds, seconds - programs.compile_seconds)
+    compiling = programs.compile_seconds
+    return FitResult(run.train_state, run.metrics, compiling, seconds - compiling, list(run.history))
+
+
+class _Run:
+    """What changes while a run goes on."""
+
+    def __init__(
+        self,
+        train_state: TrainState,
+        per_epoch: int,
+        total: int,
+        callbacks: Sequence[Callback],
+        checkpoints: Checkpoints | None,
+        request: StopRequest,
+    ):
+        self.train_state, self.per_epoch, self.total = train_state, per_epoch, total
+        self.callbacks, self.checkpoints, self.request = callbacks, checkpoints, request
+        self.done, self.skipped, self.saved = int(train_state.step), int(train_state.skipped), int(train_state.step)
+        self.stopped = False
+        self.epoch_metrics: PyTree | None = None
+        self.history: tuple[Record, ...] = ()
+        self.metrics: dict[str, dict[str, Any]] = {}
+
+    def resume(self, progress: Progress | None) -> None:
+        """Go on from a checkpoint."""
+        if progress is None:
+            return
+        self.train_state, self.epoch_metrics = progress.train_state, progress.epoch_metrics
+        self.history = tuple(progress.history)
+        self.done = self.saved = int(self.train_state.step)
+        self.skipped = int(self.train_state.skipped)
+        for record in self.history:
+            self.metrics[record["split"]] = {
+                name: value for name, value in record.items() if name not in ("step", "epoch", "split")
+            }
+
+    def tell(
+        self, kind: Any, split: Literal["train", "validation"], numbers: dict[str, Any], examples: int = 0
+    ) -> None:
+        """Call the callbacks."""
+        epoch = self.done / self.per_epoch
+        if kind in ("epoch", "evaluate"):
+            self.metrics[split] = numbers
+            scalars = {name: value for name, value in numbers.items() if np.ndim(value) == 0}
+            self.history += ({"step": self.done, "epoch": epoch, "split": split, **scalars},)
+        event = Event(kind, self.done, epoch, self.total, examples, split, numbers, self.train_state, self.history)
+        for callback in self.callbacks:
+            self.stopped |= callback(event) is True
+
+    def train(self, programs: Programs, count: int, data: Any, examples: int) -> None:
+        """Run the steps of one dispatch."""
+        self.train_state, measured = programs.train(count, self.train_state, data)
+        self.done += count
+        skipped = int(self.train_state.skipped)
+        if skipped > self.skipped:
+            warnings.warn(
+                f"{skipped - self.skipped} of the steps up to {self.done} were skipped, because their loss or "
+                f"gradient was not finite; {skipped} in all",
+                stacklevel=3,
+            )
+            self.skipped = skipped
+        merged = measured if self.epoch_metrics is None else metric.merge(self.epoch_metrics, measured)
+        self.epoch_metrics = merged
+        self.tell("steps", "train", _numbers(measured), examples)
+
+    def end_epoch(self) -> None:
+        """Tell the metrics of the epoch."""
+        numbers = _numbers(self.epoch_metrics)
+        self.epoch_metrics = None
+        self.tell("epoch", "train", numbers)
+
+    def evaluated(self, measured: PyTree) -> None:
+        """Tell the metrics of the validation data, and keep the best parameters."""
+        self.tell("evaluate", "validation", _numbers(measured))
+        if self.checkpoints is not None:
+            self.checkpoints.save_best(self._progress())
+
+    def save(self) -> None:
+        """Save if it is time to, and leave if a signal asked to."""
+        if self.checkpoints is None:
+            return
+        asked = self.request.signal_number
+        every = self.checkpoints.every_steps
+        due = self.done % self.per_epoch == 0 or (every is not None and self.done - self.saved >= every)
+        if due or asked is not None:
+            self.checkpoints.save_last(self._progress())
+            self.saved = self.done
+        if asked is not None and self.done < self.total and not self.stopped:
+            self.checkpoints.close()
+            raise Interrupted(
+                f"stopped after {self.done:,} of {self.total:,} steps; the checkpoint is in {self.checkpoints.folder}, "
+                "and the same call goes on from it",
+                asked,
+                self.done,
+            )
+
+    def _progress(self) -> Progress:
+        return Progress(self.train_state, self.epoch_metrics, self.history)
+
+
+def _placement(train_state: TrainState) -> Any:
+    """Where the data go: to every device that the train state lies on."""
+    sharding = getattr(train_state.counters, "sharding", None)
+    return NamedSharding(sharding.mesh, PartitionSpec()) if isinstance(sharding, NamedSharding) else None
 
 
 def _numbers(metrics: PyTree) -> dict[str, Any]:
@@ -132,8 +246,6 @@ def _numbers(metrics: PyTree) -> dict[str, Any]:
 
 def _dispatches(done: int, total: int, per_epoch: int, steps_per_call: int) -> Iterator[int]:
     """The number of steps of each dispatch: at most two different ones, none across the end of an epoch."""
-    if steps_per_call < 1:
-        raise ValueError(f"fit: steps_per_call must be at least 1, got {steps_per_call}")
     calls = -(-per_epoch // steps_per_call)
     ends = [per_epoch * (i + 1) // calls for i in range(calls)]
     while done < total:
@@ -141,45 +253,3 @@ def _dispatches(done: int, total: int, per_epoch: int, steps_per_call: int) -> I
         count = next(end for end in ends if end > position) - position
         yield count
         done += count
-
-
-class _Programs:
-    """The compiled programs of one run, made when first needed, and the time that took."""
-
-    def __init__(self, step: Step, batch_size: int, shuffle: bool, evaluate: Callable[..., PyTree] | None):
-        self.compile_seconds = 0.0
-        self._step, self._batch_size, self._shuffle = step, batch_size, shuffle
-        self._evaluate = evaluate
-        self._compiled: dict[Any, Any] = {}
-
-    def train(self, count: int, train_state: TrainState, data: Any) -> tuple[TrainState, PyTree]:
-        if count not in self._compiled:
-            run = scan_data(self._step, steps=count, batch_size=self._batch_size, shuffle=self._shuffle)
-            self._compiled[count] = self._compile(compile_step(run), train_state, data)
-        result: tuple[TrainState, PyTree] = self._compiled[count](train_state, data)
-        return result
-
-    def evaluate(self, train_state: TrainState, data: Any) -> PyTree:
-        if "evaluate" not in self._compiled:
-            jitted: Any = jax.jit(self._evaluate, compiler_options=compiler_options())  # type: ignore[arg-type]
-            self._compiled["evaluate"] = self._compile(jitted, train_state, data)
-        return self._compiled["evaluate"](train_state, data)
-
-    def _compile(self, jitted: Any, *args: Any) -> Any:
-        started = time.perf_counter()
-        compiled = jitted.lower(*args).compile()
-        self.compile_seconds += time.perf_counter() - started
-        return compiled
-
-
-def _check_finite(stacked: PyTree, measured: PyTree, first_step: int) -> None:
-    """Raise FloatingPointError that names the first step and metric that is not finite."""
-    if all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(measured)):
-        return
-    for path, leaf in jax.tree_util.tree_leaves_with_path(stacked):
-        bad = ~np.isfinite(np.asarray(leaf)).reshape(len(leaf), -1).all(axis=1)
-        if bad.any():
-            raise FloatingPointError(
-                f"the metric {jax.tree_util.keystr(path[:1])} is not finite at step {first_step + int(bad.argmax())}; "
-                "lower the learning rate, clip gradients (optax.clip_by_global_norm), or check the data for NaN"
-            )

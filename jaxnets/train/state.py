@@ -20,8 +20,9 @@ class TrainState(NamedTuple):
         params: the parameters.
         state: what the model updates itself, such as batch statistics.
         opt_state: the optimizer's state.
-        step_and_seed: uint32 `[2]`: the optimizer steps done, and the seed of the run, which never changes; read them
-            as `.step`, `.seed` and `.key`. One array, because each array costs a compiled step about a microsecond.
+        counters: uint32 `[3]`: the optimizer steps done, the seed of the run, which never changes, and the bad steps
+            that were skipped; read them as `.step`, `.seed`, `.key` and `.skipped`. One array, because each array
+            costs a compiled step about a microsecond.
 
     Example:
         >>> start = TrainState.create({"w": jnp.ones(2)}, optax.sgd(0.1).init({"w": jnp.ones(2)}), seed=7)
@@ -32,7 +33,7 @@ class TrainState(NamedTuple):
     params: Params
     state: State
     opt_state: PyTree
-    step_and_seed: Array
+    counters: Array
 
     @classmethod
     def create(
@@ -52,27 +53,32 @@ class TrainState(NamedTuple):
         """
         if isinstance(seed, int) and not 0 <= seed < 2**32:
             raise ValueError(f"TrainState: seed must be from 0 to 2**32 - 1, got {seed}")
-        numbers = [jnp.asarray(number, jnp.uint32) for number in (step, seed)]
+        numbers = [jnp.asarray(number, jnp.uint32) for number in (step, seed, 0)]
         return cls(params, {} if state is None else state, opt_state, jnp.stack(numbers))
 
     @property
     def step(self) -> Array:
         """Optimizer steps done, int32."""
-        return self.step_and_seed[..., 0].astype(jnp.int32)
+        return self.counters[..., 0].astype(jnp.int32)
 
     @property
     def seed(self) -> Array:
         """The seed of the run, uint32: the randomness of step n is folded from it by name and by n."""
-        return self.step_and_seed[..., 1]
+        return self.counters[..., 1]
 
     @property
     def key(self) -> Key:
         """The key of the run, made of the seed."""
         return jax.random.key(self.seed)
 
+    @property
+    def skipped(self) -> Array:
+        """Steps that were skipped because a gradient was not finite, int32; see `make_step`."""
+        return self.counters[..., 2].astype(jnp.int32)
+
     def with_step(self, step: int | Array) -> TrainState:
         """Return the same with another number of steps done."""
-        return self._replace(step_and_seed=self.step_and_seed.at[..., 0].set(jnp.asarray(step, jnp.uint32)))
+        return self._replace(counters=self.counters.at[..., 0].set(jnp.asarray(step, jnp.uint32)))
 
 
 def init_train_state(

@@ -12,11 +12,11 @@ import optax
 from jaxnets import metrics as metric
 from jaxnets.model import Model
 from jaxnets.random import subkey
+from jaxnets.train.gradient import Loss, accumulated_gradient, loss_gradient
+from jaxnets.train.nonfinite import skip_bad_step
 from jaxnets.train.state import TrainState
 from jaxnets.types import Array, Key, Params, PyTree, State
 
-Loss: TypeAlias = Callable[..., tuple[Array, tuple[State, PyTree]]]
-"""`loss(params, state, batch, *, key, train) -> (scalar, (new_state, metrics))`, a pure function."""
 Step: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, PyTree]]
 """`step(train_state, batch) -> (train_state, metrics)`, a pure function."""
 
@@ -65,18 +65,36 @@ def supervised(
     return loss_function
 
 
-def make_step(loss: Loss, optimizer: optax.GradientTransformation) -> Step:
+def make_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    accumulate: int = 1,
+    skip_nonfinite: int = 0,
+    axis_name: str | None = None,
+) -> Step:
     """Make the training step of a loss and an optimizer: theta <- theta + update(gradient).
 
     The step is pure and traceable: pass it to `jax.jit`, `jax.lax.scan`, `jax.vmap` over stacked train states, or to
-    the helpers of `jaxnets.train`. The randomness of a step depends on the run's key and the step's number alone.
+    the helpers of `jaxnets.train`. The randomness of a step depends on the run's seed and the step's number alone.
 
     Args:
         loss: `loss(params, state, batch, *, key, train) -> (scalar, (new_state, metrics))`; see `supervised`.
-        optimizer: an optax optimizer.
+        optimizer: an optax optimizer. Clipping, schedules and the like are optax's; see also `freeze` and `with_ema`.
+        accumulate: the number of equal parts into which each batch is cut; their gradients are averaged one after
+            the other, so that a batch needs the memory of one part. With a loss that is a mean over examples the
+            result is that of the whole batch, up to rounding; batch norm sees one part at a time.
+        skip_nonfinite: how many steps with a loss or a gradient that is not finite may be left out in the run. Such
+            a step changes nothing but `.step` and `.skipped`, and its metrics count no examples. Further ones are
+            taken as they are. 0 looks at nothing and costs nothing.
+        axis_name: of the mapped axis, when the step runs under `jax.pmap` (see `pmap_step`): gradients are averaged
+            over the devices and metrics added up.
 
     Returns:
         `step(train_state, batch) -> (train_state, metrics)`. Numbers among the loss's metrics become streamable means.
+
+    Raises:
+        ValueError: if `accumulate` or `skip_nonfinite` are out of range, or a batch cannot be cut into equal parts.
 
     Example:
         >>> import optax
@@ -89,28 +107,35 @@ def make_step(loss: Loss, optimizer: optax.GradientTransformation) -> Step:
         >>> after.params, int(after.step)
         (Array([3.], dtype=float32), 1)
     """
+    if accumulate < 1 or skip_nonfinite < 0:
+        raise ValueError(
+            f"make_step: need accumulate >= 1 and skip_nonfinite >= 0, got {accumulate=}, {skip_nonfinite=}"
+        )
+    gradient = accumulated_gradient(loss, accumulate) if accumulate > 1 else loss_gradient(loss)
 
     def step(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
         key = subkey(subkey(train_state.key, "step"), train_state.step)
-        gradient = jax.grad(loss, has_aux=True)
-        gradients, (state, metrics) = gradient(train_state.params, train_state.state, batch, key=key, train=True)
+        if axis_name is not None:
+            key = subkey(key, jax.lax.axis_index(axis_name))
+        value, gradients, state, metrics = gradient(train_state.params, train_state.state, batch, key=key)
+        if axis_name is not None:
+            value, gradients, state = _average((value, gradients, state), axis_name)
+            metrics = metric.all_reduce(metrics, axis_name)
         updates, opt_state = optimizer.update(gradients, train_state.opt_state, train_state.params)
         params = optax.apply_updates(train_state.params, updates)
-        step_and_seed = train_state.step_and_seed + jnp.array([1, 0], jnp.uint32)
-        return TrainState(params, state, opt_state, step_and_seed), as_metrics(metrics)
+        counters = train_state.counters + jnp.array([1, 0, 0], jnp.uint32)
+        after = TrainState(params, state, opt_state, counters)
+        if skip_nonfinite:
+            return skip_bad_step(train_state, after, value, gradients, metrics, limit=skip_nonfinite)
+        return after, metrics
 
     return step
 
 
-def as_metrics(tree: PyTree) -> PyTree:
-    """Turn the plain arrays among a loss's metrics into means, so that all can be added up over batches.
+def _average(tree: PyTree, axis_name: str) -> PyTree:
+    """Average over devices what has fractions; counts are the same on all of them."""
 
-    Example:
-        >>> metric.compute(as_metrics({"norm": jnp.array(3.0)}))
-        {'norm': Array(3., dtype=float32)}
-    """
+    def average(leaf: Array) -> Array:
+        return jax.lax.pmean(leaf, axis_name) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
 
-    def is_metric(node: Any) -> bool:
-        return isinstance(node, metric.Metric)
-
-    return jax.tree.map(lambda leaf: leaf if is_metric(leaf) else metric.mean(leaf), tree, is_leaf=is_metric)
+    return jax.tree.map(average, tree)

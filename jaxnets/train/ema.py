@@ -1,0 +1,116 @@
+"""The moving average of the parameters."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnets.train.state import TrainState
+from jaxnets.types import Array, Params, PyTree
+
+
+class EmaState(NamedTuple):
+    """The optimizer state of `with_ema`.
+
+    Attributes:
+        inner: the state of the optimizer inside.
+        average: the averaged parameters.
+        updates: how many there were, an int32 scalar.
+    """
+
+    inner: PyTree
+    average: Params
+    updates: Array
+
+
+def with_ema(
+    optimizer: optax.GradientTransformation, decay: float, *, warmup: bool = True
+) -> optax.GradientTransformation:
+    """Keep an exponential moving average of the parameters: a <- d a + (1 - d) theta after every update.
+
+    It begins with the initial parameters and is part of the optimizer's state, so that every way to compile, save
+    and resume a step covers it. `use_ema` returns the train state that evaluates with it.
+
+    Args:
+        optimizer: an optax optimizer; put `with_ema` outermost, around clipping, `freeze` and the rest.
+        decay: d, from 0 to 1, such as 0.999.
+        warmup: use d = min(decay, (1 + n) / (10 + n)) after n earlier updates, which forgets the initial values soon.
+
+    Returns:
+        An optax optimizer.
+
+    Raises:
+        ValueError: if the decay is not between 0 and 1; by `update`, if it is called without the parameters.
+
+    Example:
+        >>> optimizer = with_ema(optax.sgd(1.0), 0.5, warmup=False)
+        >>> params = jnp.array([4.0])
+        >>> _, state = optimizer.update(jnp.array([2.0]), optimizer.init(params), params)
+        >>> state.average
+        Array([3.], dtype=float32)
+
+    Warning:
+        TensorFlow's `ExponentialMovingAverage` warms up like this if it is given `num_updates`; PyTorch's
+        `get_ema_multi_avg_fn` never does, and begins with the parameters after the first update.
+
+    Reference:
+        Polyak and Juditsky, Acceleration of stochastic approximation by averaging, 1992.
+    """
+    if not 0 <= decay <= 1:
+        raise ValueError(f"with_ema: decay must be from 0 to 1, got {decay}")
+
+    def init(params: Params) -> EmaState:
+        # Copies, because the buffers of a train state are donated and can be so only once.
+        return EmaState(optimizer.init(params), jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32))
+
+    def update(updates: PyTree, state: EmaState, params: Params | None = None, **extra: Any) -> tuple[PyTree, EmaState]:
+        if params is None:
+            raise ValueError("with_ema: update needs the parameters; write optimizer.update(gradients, state, params)")
+        updates, inner = optax.with_extra_args_support(optimizer).update(updates, state.inner, params, **extra)
+        count = state.updates.astype(jnp.float32)
+        weight = jnp.minimum(jnp.float32(decay), (1 + count) / (10 + count)) if warmup else jnp.float32(decay)
+
+        def average(old: Array, new: Array) -> Array:
+            # In float32 at least: in bfloat16 a small step would be rounded away.
+            wide = jnp.promote_types(old.dtype, jnp.float32)
+            d = weight.astype(wide)
+            return (d * old.astype(wide) + (1 - d) * new.astype(wide)).astype(old.dtype)
+
+        new = optax.apply_updates(params, updates)
+        return updates, EmaState(inner, jax.tree.map(average, state.average, new), state.updates + 1)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def use_ema(train_state: TrainState) -> TrainState:
+    """Return the train state with the averaged parameters in the place of the trained ones.
+
+    Args:
+        train_state: of a run whose optimizer is `with_ema`.
+
+    Returns:
+        A train state for evaluation, such as `evaluate(use_ema(train_state), data)`.
+
+    Raises:
+        ValueError: if the optimizer keeps no average.
+
+    Example:
+        >>> optimizer = with_ema(optax.sgd(1.0), 0.9)
+        >>> params = jnp.array([4.0])
+        >>> use_ema(TrainState.create(params, optimizer.init(params), seed=0)).params
+        Array([4.], dtype=float32)
+    """
+
+    def is_ema(node: Any) -> bool:
+        return isinstance(node, EmaState)
+
+    found = [node for node in jax.tree.leaves(train_state.opt_state, is_leaf=is_ema) if is_ema(node)]
+    if len(found) != 1:
+        raise ValueError(
+            f"use_ema: expected one with_ema in the optimizer, found {len(found)}; "
+            "write optimizer = with_ema(optax.adam(1e-3), 0.999)"
+        )
+    return train_state._replace(params=found[0].average)

@@ -1,0 +1,70 @@
+"""Ctrl-C and SIGTERM: finish what is running, save, and leave."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+
+class Interrupted(KeyboardInterrupt):
+    """`fit` was asked to stop; its checkpoint is saved.
+
+    Attributes:
+        signal_number: of the signal that asked, SIGINT or SIGTERM.
+        step: optimizer steps done and saved.
+    """
+
+    def __init__(self, message: str, signal_number: int, step: int):
+        super().__init__(message)
+        self.signal_number, self.step = signal_number, step
+
+
+class StopRequest:
+    """Whether a signal has asked to stop.
+
+    Attributes:
+        signal_number: of the first such signal; None as long as there was none.
+    """
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+
+
+@contextlib.contextmanager
+def stop_on_signals(*, enabled: bool = True) -> Iterator[StopRequest]:
+    """Note SIGINT and SIGTERM instead of being ended by them; a second one acts as it did before.
+
+    Outside of the main thread, where Python allows no handlers, nothing is changed.
+
+    Args:
+        enabled: False changes nothing.
+
+    Example:
+        >>> with stop_on_signals() as request:
+        ...     signal.raise_signal(signal.SIGTERM)
+        >>> request.signal_number == signal.SIGTERM
+        True
+    """
+    request = StopRequest()
+    if not enabled or threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        request.signal_number = number
+        restore()
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield request
+    finally:
+        restore()
