@@ -121,7 +121,7 @@ class Checkpoints:
             "train_state": ocp.args.StandardSave(train_state),
             "history": ocp.args.JsonSave(list(progress.history)),
         }
-        if epoch_metrics is not None:
+        if jax.tree.leaves(epoch_metrics):
             items["epoch_metrics"] = ocp.args.StandardSave(epoch_metrics)
         manager.save(step, args=ocp.args.Composite(**items))
 
