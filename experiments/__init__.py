@@ -1,1 +1,1 @@
-"""Experiments: one readable script a result, run as `python -m experiments.NAME`."""
+"""One script a result; `python -m experiments` lists them."""

@@ -62,7 +62,7 @@ def test_repeated_blocks_have_keys_of_their_own():
     spec = {"fc": array(4, 3)}
     stacked, _ = init(repeat_spec(spec, 3), KEY)
     array_key = subkey(subkey(KEY, "fc"), 2)
-    np.testing.assert_array_equal(stacked["fc"][2], jax.random.normal(array_key, (4, 3)))
+    np.testing.assert_allclose(stacked["fc"][2], jax.random.normal(array_key, (4, 3)), rtol=1e-6)
     assert repeat_spec(array(4, 3, axes=("in", "out")), 3).axes == ("layers", "in", "out")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jaxnets.report.strict_json import NON_FINITE, dumps
+from jaxnets.report.strict_json import NON_FINITE, dumps, write_atomically
 
 SPLITS = ("train", "validation", "test")
 _POSITION = ("step", "epoch", "split")
@@ -83,6 +83,32 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             raise ValueError(f"{path}: line {number} must be a JSON object, got {type(row).__name__}")
         rows.append({name: value if name == "split" else _number(value) for name, value in row.items()})
     return rows
+
+
+def drop_metrics_after(path: str | os.PathLike[str], step: int) -> None:
+    """Remove the rows of later steps, of the test split, and a torn one, so that a resumed run writes them again.
+
+    The file is replaced in one go. Nothing happens if it is not there.
+
+    Args:
+        path: the file.
+        step: the step from which the run goes on.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for step in (10, 20):
+        ...         append_metrics(folder + "/m.jsonl", step=step, epoch=1, split="train", metrics={})
+        ...     drop_metrics_after(folder + "/m.jsonl", 10)
+        ...     read_metrics(folder + "/m.jsonl")
+        [{'step': 10, 'epoch': 1, 'split': 'train'}]
+    """
+    if not Path(path).exists():
+        return
+    *lines, _ = Path(path).read_text(encoding="utf-8").split("\n")
+    rows = [(line, json.loads(line)) for line in lines]
+    kept = [line + "\n" for line, row in rows if row["step"] <= step and row["split"] != "test"]
+    write_atomically(Path(path), "".join(kept))
 
 
 def _number(value: Any) -> Any:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnets.report import provenance
-from jaxnets.report.metrics_file import append_metrics, read_metrics
+from jaxnets.report.metrics_file import append_metrics, drop_metrics_after, read_metrics
 from jaxnets.report.strict_json import dumps, write_atomically
 from jaxnets.train.event import Callback, Event
 from jaxnets.tree import fingerprint
@@ -23,7 +23,7 @@ from jaxnets.types import Params
 class RunFolder:
     """The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, and whatever else the run puts there.
 
-    Make one with `RunFolder.create`, or go on in an existing one with `RunFolder.reopen`.
+    `RunFolder.open` makes one or goes on in that of the same run; `create` and `reopen` do one of the two.
 
     Attributes:
         path: the folder.
@@ -89,6 +89,51 @@ class RunFolder:
         return cls._of(folder, experiment, config)
 
     @classmethod
+    def open(cls, experiment: str, config: Any, *, path: str | os.PathLike[str] | None = None) -> RunFolder:
+        """Go on in the folder of a run with the same settings that was stopped, or make a new one.
+
+        Args:
+            experiment: a name, such as "digits_cnn".
+            config: the settings, a frozen dataclass with an integer `seed`.
+            path: the folder. None takes the newest of `runs/<experiment>/` with the same settings and no result.
+
+        Raises:
+            ValueError: if the folder at `path` holds something else than a run with these settings.
+
+        Example:
+            >>> import tempfile
+            >>> @dataclasses.dataclass(frozen=True)
+            ... class Config:
+            ...     seed: int = 3
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     first = RunFolder.open("example", Config(), path=folder)
+            ...     RunFolder.open("example", Config(), path=folder) == first
+            True
+        """
+        if path is not None:
+            there = (Path(path) / "config.json").exists()
+            return cls.reopen(experiment, config, path) if there else cls.create(experiment, config, path=path)
+        text = _config_text(config)
+        for settings in sorted((Path("runs") / experiment).glob("*/config.json"), reverse=True):
+            if settings.read_text(encoding="utf-8") == text and not (settings.parent / "result.json").exists():
+                return cls.reopen(experiment, config, settings.parent)
+        return cls.create(experiment, config)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder for `jaxnets.train.Checkpoints`."""
+        return self.path / "checkpoints"
+
+    def read_result(self) -> dict[str, Any] | None:
+        """Return what is in `result.json`, None if the run has not ended."""
+        file = self.path / "result.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+    def drop_metrics_after(self, step: int) -> None:
+        """Remove later rows of `metrics.jsonl`; see `jaxnets.report.metrics_file.drop_metrics_after`."""
+        drop_metrics_after(self.path / "metrics.jsonl", step)
+
+    @classmethod
     def _of(cls, folder: Path, experiment: str, config: Any) -> RunFolder:
         source = getattr(sys.modules.get(type(config).__module__), "__file__", None)
         commit = None if source is None else provenance.commit(source)
@@ -109,6 +154,7 @@ class RunFolder:
         *,
         compile_seconds: float,
         run_seconds: float,
+        first_step: int = 0,
     ) -> dict[str, Any]:
         """Write `result.json`, which is there completely or not at all.
 
@@ -117,10 +163,12 @@ class RunFolder:
             params: the final parameters, of which the fingerprint is written.
             compile_seconds: wall time spent compiling.
             run_seconds: wall time of everything else.
+            first_step: the step from which the process went on, if the run had been stopped; the seconds are those
+                of this process.
 
         Returns:
-            What was written: `experiment`, `seed`, `metrics`, `fingerprint`, `seconds`, `command`, `commit`,
-            `versions` and `device`.
+            What was written: `experiment`, `seed`, `metrics`, `fingerprint`, `seconds`, `first_step`, `command`,
+            `commit`, `versions` and `device`.
         """
         result = {
             "experiment": self.experiment,
@@ -128,6 +176,7 @@ class RunFolder:
             "metrics": metrics,
             "fingerprint": fingerprint(params),
             "seconds": {"compile": round(compile_seconds, 3), "run": round(run_seconds, 3)},
+            "first_step": first_step,
             "command": self.command,
             "commit": self.commit,
             "versions": provenance.versions(),
@@ -142,11 +191,15 @@ class RunFolder:
 def record_metrics(run_folder: RunFolder) -> Callback:
     """Make the callback of `fit` that writes each epoch's training metrics and each evaluation to `metrics.jsonl`.
 
+    When a run goes on from a checkpoint, rows of later steps are removed first: they are written again.
+
     Example:
         `fit(..., callbacks=[progress(), record_metrics(run_folder)])`
     """
 
     def record(event: Event) -> None:
+        if event.kind == "start":
+            run_folder.drop_metrics_after(event.step)
         if event.kind in ("epoch", "evaluate"):
             run_folder.append_metrics(step=event.step, epoch=event.epoch, split=event.split, metrics=event.metrics)
 

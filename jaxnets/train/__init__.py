@@ -10,6 +10,7 @@ from jaxnets.train.evaluation import make_evaluate
 from jaxnets.train.event import Callback, Event
 from jaxnets.train.freeze import freeze, path_mask
 from jaxnets.train.gradient import Loss
+from jaxnets.train.gradient_report import GradientRow, gradient_table, make_gradient_report
 from jaxnets.train.history import History, Record
 from jaxnets.train.interrupt import Interrupted
 from jaxnets.train.loop import FitResult, fit
@@ -25,6 +26,7 @@ __all__ = [
     "Checkpoints",
     "Event",
     "FitResult",
+    "GradientRow",
     "History",
     "Interrupted",
     "Loss",
@@ -42,12 +44,14 @@ __all__ = [
     "early_stopping",
     "fit",
     "freeze",
+    "gradient_table",
     "init_train_state",
     "keep_freed_memory",
     "load_best",
     "load_checkpoint",
     "load_last",
     "make_evaluate",
+    "make_gradient_report",
     "make_step",
     "path_mask",
     "pmap_step",

@@ -34,7 +34,7 @@ class Event(NamedTuple):
     split: Literal["train", "validation", "test"]
     metrics: Mapping[str, Any]
     train_state: TrainState
-    history: History
+    history: History = ()
 
 
 Callback: TypeAlias = Callable[[Event], bool | None]

@@ -32,6 +32,7 @@ class FitResult(NamedTuple):
         metrics: the numbers of the last epoch by split: `{"train": {...}, "validation": {...}}`.
         compile_seconds: wall time spent compiling.
         run_seconds: wall time of everything else, callbacks included.
+        first_step: where this call began: above 0 if it went on from a checkpoint.
         history: the scalar metrics of every epoch and evaluation: `step`, `epoch`, `split`, and the metrics by name.
     """
 
@@ -39,6 +40,7 @@ class FitResult(NamedTuple):
     metrics: dict[str, dict[str, Any]]
     compile_seconds: float
     run_seconds: float
+    first_step: int
     history: list[Record]
 
 
@@ -114,6 +116,7 @@ def fit(
         if checkpoints is not None:
             stack.callback(checkpoints.close)
             run.resume(checkpoints.restore_last(train_state, programs.metrics_like(train_state, data)))
+        first_step = run.done
         try:
             run.tell("start", "train", {})
             for count in _dispatches(run.done, run.total, per_epoch, steps_per_call):
@@ -130,7 +133,7 @@ def fit(
             run.tell("end", "train", {})
     seconds = time.perf_counter() - started
     compiling = programs.compile_seconds
-    return FitResult(run.train_state, run.metrics, compiling, seconds - compiling, list(run.history))
+    return FitResult(run.train_state, run.metrics, compiling, seconds - compiling, first_step, list(run.history))
 
 
 class _Run:

@@ -1,0 +1,28 @@
+"""`python -m experiments`: list the experiments, one line each."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+SHARED = ("__init__", "__main__", "command_line", "classifier")
+
+
+def experiments() -> dict[str, str]:
+    """The first line of what each experiment says about itself, by name."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    documents = {file.stem: ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
+    return {name: (text or "").splitlines()[0] for name, text in documents.items() if name not in SHARED}
+
+
+def main() -> None:
+    """Print the list."""
+    found = experiments()
+    width = max(map(len, found))
+    for name, line in found.items():
+        print(f"{name:{width}}  {line}")
+    print("\nRun one with `python -m experiments.NAME`; `--help` shows its options, `--smoke` takes a few steps only.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The course's worked example of backpropagation, by hand and by jax.grad side by side.
+
+Two inputs, two hidden units, one output, no biases, no activations: h1 = x1 w1 + x2 w2, h2 = x1 w3 + x2 w4, prediction
+y = h1 w5 + h2 w6, error (y - target)^2 / 2.
+
+expected:  prediction 0.191, error 0.327, delta -0.809, then prediction 0.26
+time:      2 s
+hardware:  any
+command:   python -m experiments.backprop_by_hand
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import command_line
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """The numbers of the example."""
+
+    inputs: tuple[float, float] = (2.0, 3.0)
+    """x1 and x2."""
+    target: float = 1.0
+    """What the prediction should be."""
+    weights: tuple[float, float, float, float, float, float] = (0.11, 0.21, 0.12, 0.08, 0.14, 0.15)
+    """w1 to w6."""
+    learning_rate: float = 0.05
+    """By which the gradient is multiplied before it is subtracted."""
+    smoke: bool = False
+    """Accepted like by every experiment; there is only one step."""
+
+
+def predict(weights: Any, inputs: Any) -> Any:
+    """h1 w5 + h2 w6."""
+    (w1, w2, w3, w4, w5, w6), (x1, x2) = weights, inputs
+    return (x1 * w1 + x2 * w2) * w5 + (x1 * w3 + x2 * w4) * w6
+
+
+def error(weights: Any, inputs: Any, target: float) -> Any:
+    """Half the squared difference."""
+    return (predict(weights, inputs) - target) ** 2 / 2
+
+
+def gradient_by_hand(weights: Any, inputs: Any, target: float) -> np.ndarray:
+    """The chain rule, factor by factor: delta times what the weight was multiplied by."""
+    (w1, w2, w3, w4, w5, w6), (x1, x2) = weights, inputs
+    h1, h2 = x1 * w1 + x2 * w2, x1 * w3 + x2 * w4
+    delta = h1 * w5 + h2 * w6 - target
+    return np.array([delta * w5 * x1, delta * w5 * x2, delta * w6 * x1, delta * w6 * x2, delta * h1, delta * h2])
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Print the example, and return its numbers."""
+    weights, inputs = np.array(config.weights), np.array(config.inputs)
+    prediction = float(predict(weights, inputs))
+    print(f"prediction {prediction:.3f}")
+    print(f"error      {error(weights, inputs, config.target):.3f}")
+    print(f"delta      {prediction - config.target:.3f}")
+
+    by_hand = gradient_by_hand(weights, inputs, config.target)
+    by_jax = np.asarray(jax.grad(error)(jnp.asarray(weights), jnp.asarray(inputs), config.target))
+    new = weights - config.learning_rate * by_hand
+    new_by_jax = weights - config.learning_rate * by_jax
+    print("\n        weight   gradient   jax.grad   new weight   with jax.grad")
+    for i in range(6):
+        numbers = f"{weights[i]:>8.2f} {by_hand[i]:>10.5f} {by_jax[i]:>10.5f} {new[i]:>12.5f} {new_by_jax[i]:>15.5f}"
+        print(f"    w{i + 1} {numbers}")
+    second = float(predict(new, inputs))
+    print(f"\nnext prediction {second:.2f}")
+    return {
+        "prediction": prediction,
+        "error": float(error(weights, inputs, config.target)),
+        "delta": prediction - config.target,
+        "gradient": by_hand.tolist(),
+        "gradient_by_jax": by_jax.tolist(),
+        "weights": new.tolist(),
+        "next_prediction": second,
+    }
+
+
+if __name__ == "__main__":
+    command_line.main(Config, run, __doc__)
