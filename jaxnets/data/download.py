@@ -1,0 +1,200 @@
+"""Downloads that resume where they were cut, and whose file appears complete and verified or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import re
+import ssl
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+CHUNK_BYTES = 1 << 18
+Report = Callable[[int], None]
+
+
+def download(urls: Sequence[str], path: Path, *, size: int, sha256: str, timeout: float = 30.0) -> None:
+    """Download a file from the first of several mirrors that has it.
+
+    The bytes go to `path` + `.part`. A cut connection is resumed there, now or by a later call; only a file of the right
+    size and SHA-256 is moved to `path`, in one step. Of several processes one downloads and the others wait for it.
+
+    Args:
+        urls: the same file at its mirrors, in the order to try them.
+        path: where to put it; folders are made.
+        size: its bytes. A mirror that sends another number is given up at once.
+        sha256: of the file, in hexadecimal.
+        timeout: seconds to wait for the connection and for each piece of data.
+
+    Raises:
+        ConnectionError: if no mirror had it, with the reason for each.
+        OSError: if the folder cannot be written.
+
+    Example:
+        `download([url], Path("names.txt"), size=228_145, sha256="0a30...")`
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path.parent):
+        if path.exists():  # another process has downloaded it meanwhile
+            return
+        part = path.with_name(path.name + ".part")
+        reasons = []
+        with _progress(path.name, size, urls[0]) as report:
+            for url in urls:
+                try:
+                    _complete(url, part, size, sha256, timeout, report)
+                except (OSError, http.client.HTTPException, _WrongFileError) as error:
+                    if isinstance(error, OSError) and not _is_network_error(error):
+                        raise
+                    reasons.append(f"{url}: {error or type(error).__name__}")
+                else:
+                    part.replace(path)
+                    return
+    raise ConnectionError(f"could not download {path.name}:\n" + "\n".join(f"  {reason}" for reason in reasons))
+
+
+class _WrongFileError(Exception):
+    """What a mirror sent is not the file."""
+
+
+class _CutError(ConnectionError):
+    """The connection ended early; what has come is kept."""
+
+
+def _complete(url: str, part: Path, size: int, sha256: str, timeout: float, report: Report) -> None:
+    """Complete and verify `part`; if that fails because of what an earlier call left there, begin again."""
+    resumed = part.exists()
+    try:
+        _fetch(url, part, size, timeout, report)
+        _verify(part, sha256)
+    except _WrongFileError:
+        part.unlink(missing_ok=True)
+        if not resumed:
+            raise
+        _complete(url, part, size, sha256, timeout, report)
+
+
+def _fetch(url: str, part: Path, size: int, timeout: float, report: Report) -> None:
+    """Complete `part` from `url`, going on after each cut for as long as more comes."""
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        if before > size:
+            raise _WrongFileError(f"left {before:,} bytes where {size:,} were expected")
+        if before == size:
+            return
+        try:
+            _fetch_once(url, part, before, size, timeout, report)
+        except (_CutError, TimeoutError, ConnectionError, http.client.IncompleteRead):
+            if not part.exists() or part.stat().st_size <= before:
+                raise
+
+
+def _fetch_once(url: str, part: Path, before: int, size: int, timeout: float, report: Report) -> None:
+    headers = {"User-Agent": "jaxnets", "Accept-Encoding": "identity"}
+    if before:
+        headers["Range"] = f"bytes={before}-"
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and before:
+            raise _WrongFileError(f"has nothing after the first {before:,} bytes") from error
+        raise
+    with response:
+        start = _start(response, before, size)
+        length = response.headers.get("Content-Length")
+        if length is not None and length.strip() != str(size - start):
+            raise _WrongFileError(f"announces {length} bytes where {size - start} were expected")
+        with part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            report(start)
+            _copy(response, file, size - start, report)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _start(response: Any, before: int, size: int) -> int:
+    """The position in the file of the first byte of the response: 0 if the server does not resume."""
+    if response.status != http.client.PARTIAL_CONTENT:
+        return 0
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    if match is None or int(match[1]) != before or match[2] not in (str(size), "*"):
+        raise _WrongFileError(f"answers with the range {response.headers.get('Content-Range')!r}")
+    return before
+
+
+def _copy(response: Any, file: IO[bytes], count: int, report: Report) -> None:
+    """Copy `count` bytes, and raise if there are fewer or more."""
+    left = count
+    while left:
+        chunk = response.read1(min(CHUNK_BYTES, left))
+        if not chunk:
+            raise _CutError(f"sent {count - left} bytes where {count} were expected")
+        file.write(chunk)
+        left -= len(chunk)
+        report(file.tell())
+    if response.read1(1):
+        raise _WrongFileError(f"sends more than the expected {count} bytes")
+
+
+def _verify(part: Path, sha256: str) -> None:
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise _WrongFileError(f"sent a file with SHA-256 {found} where {sha256} was expected")
+
+
+def _is_network_error(error: OSError) -> bool:
+    """Whether the mirror is to blame, and not this machine's disk."""
+    return isinstance(error, urllib.error.URLError | ConnectionError | TimeoutError | ssl.SSLError)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from downloading into the folder; where there is no `fcntl` (Windows) nothing does."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # file systems without locks: the SHA-256 still tells
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _progress(name: str, size: int, url: str) -> Iterator[Report]:
+    """Show on standard error how far it is: a bar in a terminal that has rich, else one line."""
+    try:
+        from rich import progress
+        from rich.console import Console
+    except ImportError:
+        terminal = False
+    else:
+        console = Console(stderr=True)
+        terminal = console.is_terminal
+    if not terminal:
+        print(f"downloading {name} ({size:,} bytes) from {urllib.parse.urlsplit(url).netloc}", file=sys.stderr)
+        yield lambda done: None
+        return
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=console) as bar:
+        task = bar.add_task(name, total=size)
+        yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,134 @@
+"""Where the files of data sets are looked for, and how they are read: verified, within limits, never unpickled."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import sys
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxnets.data.download import download
+
+
+class DataFile(NamedTuple):
+    """A file of a data set: where it lies and how it is known to be the right one.
+
+    Attributes:
+        path: below the data folder, as the mirrors serve it, such as `mnist/train-labels-idx1-ubyte.gz`.
+        urls: its mirrors.
+        size: bytes of the download.
+        sha256: of the download.
+        content_size: bytes of what is in it: after decompression if it ends in `.gz` and is no archive.
+        content_sha256: of what is in it; None where nobody has published it.
+    """
+
+    path: str
+    urls: tuple[str, ...]
+    size: int
+    sha256: str
+    content_size: int
+    content_sha256: str | None
+
+
+def data_folder() -> Path:
+    """Return the folder of data files: `JAXNETS_DATA` in the environment, else `jaxnets` in the user's cache.
+
+    That cache is `~/.cache` (or `XDG_CACHE_HOME`) on Linux, `~/Library/Caches` on macOS and `LOCALAPPDATA` on Windows.
+    The folder need not exist.
+
+    Example:
+        After `export JAXNETS_DATA=/data` it is `Path("/data")`.
+    """
+    chosen = os.environ.get("JAXNETS_DATA")
+    if chosen:
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "jaxnets"
+    variable, default = ("LOCALAPPDATA", "AppData/Local") if os.name == "nt" else ("XDG_CACHE_HOME", ".cache")
+    cache = os.environ.get(variable)
+    return (Path(cache) if cache else Path.home() / default) / "jaxnets"
+
+
+def plain_file(path: str, *urls: str, size: int, sha256: str) -> DataFile:
+    """Describe a file that mirrors serve uncompressed."""
+    return DataFile(path, urls, size, sha256, size, sha256)
+
+
+def load_files(files: Sequence[DataFile]) -> list[bytes]:
+    """Return what is in the files, from the data folder or else from their mirrors.
+
+    In the data folder a file may lie with or without gzip compression: `name.gz` or `name`.
+
+    Raises:
+        FileNotFoundError: if files are missing and cannot be downloaded; it lists them and where to put them.
+        ValueError: if a file is not what it should be.
+    """
+    return [read_verified(path, file) for path, file in zip(locate(files), files, strict=True)]
+
+
+def locate(files: Sequence[DataFile]) -> list[Path]:
+    """Return the path of each file; those missing are downloaded first."""
+    for file in (file for file in files if find(file) is None):
+        try:
+            download(file.urls, data_folder() / file.path, size=file.size, sha256=file.sha256)
+        except OSError as error:
+            missing = [file for file in files if find(file) is None]
+            raise FileNotFoundError(_how_to_get(missing, error)) from error
+    return [find(file) or data_folder() / file.path for file in files]
+
+
+def find(file: DataFile) -> Path | None:
+    """Return where the file lies in the data folder, or None."""
+    path = data_folder() / file.path
+    plain = path.with_suffix("") if path.suffix == ".gz" and not path.stem.endswith(".tar") else path
+    zipped = path if path.suffix == ".gz" else path.with_name(path.name + ".gz")
+    return next((candidate for candidate in (plain, zipped) if candidate.is_file()), None)
+
+
+def read_verified(path: Path, file: DataFile) -> bytes:
+    """Return what is in the file at `path`; ValueError if it is not what `file` promises."""
+    content = read_content(path, file.content_size)
+    if len(content) != file.content_size:
+        raise ValueError(f"{path} holds {len(content):,} bytes where {file.content_size:,} were expected{_REPLACE}")
+    found = hashlib.sha256(content).hexdigest()
+    if file.content_sha256 not in (None, found):
+        raise ValueError(f"{path} has content of SHA-256 {found} where {file.content_sha256} was expected{_REPLACE}")
+    return content
+
+
+def read_content(path: Path, max_bytes: int) -> bytes:
+    """Return the bytes of a file, decompressed if its name ends in `.gz`, and never more than `max_bytes` of them.
+
+    Raises:
+        ValueError: if there are more, or the compressed data are damaged.
+    """
+    with path.open("rb") as file:
+        if path.suffix != ".gz":
+            content = file.read(max_bytes + 1)
+        else:
+            try:
+                with gzip.GzipFile(fileobj=file) as stream:
+                    content = stream.read(max_bytes + 1)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise ValueError(f"{path} is not a complete gzip file: {error}{_REPLACE}") from error
+    if len(content) > max_bytes:
+        raise ValueError(f"{path} holds more than the expected {max_bytes:,} bytes{_REPLACE}")
+    return content
+
+
+_REPLACE = "; it is cut, damaged or another file: remove it to have the right one downloaded"
+
+
+def _how_to_get(missing: Sequence[DataFile], error: OSError) -> str:
+    """Which files are missing, where they can be had and where to put them."""
+    lines = [f"{len(missing)} data file(s) are missing in {data_folder()} and could not be downloaded: {error}"]
+    lines.append("Put these files there by hand (or set JAXNETS_DATA to the folder that has them):")
+    for file in missing:
+        lines.append(f"  {data_folder() / file.path}")
+        lines.append(f"    {file.size:,} bytes, SHA-256 {file.sha256}")
+        lines.extend(f"    from {url}" for url in file.urls)
+    return "\n".join(lines)
