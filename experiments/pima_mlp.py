@@ -146,7 +146,8 @@ def run(config: Config) -> dict[str, Any]:
         x, labels = generator.normal(size=(40, 8)).astype(np.float32), np.arange(40) % 2
         config = dataclasses.replace(config, epochs=1, folds=2, seeds=2)
     else:
-        x, labels = pima()
+        table = pima()
+        x, labels = table.inputs, table.labels
     folder = RunFolder.open("pima_mlp", config, path=config.out)
     if (done := folder.read_result()) is not None:
         print(f"this run has ended: {folder.path / 'result.json'}")

@@ -1,5 +1,69 @@
-"""Data sets."""
+"""Data sets: bundled, generated, or from files that are found in a folder or else downloaded and verified.
 
-from jaxnets.data.digits import DataSet, digits
+Everything is numpy on the host; `jaxnets.train.fit` puts it on the device. Files are looked for below `data_folder()`,
+which `JAXNETS_DATA` in the environment chooses.
+"""
 
-__all__ = ["DataSet", "digits"]
+from jaxnets.data.bundled import breast_cancer, diabetes, iris, wine
+from jaxnets.data.cifar import cifar10, cifar100
+from jaxnets.data.csv_file import Table, parse_csv, read_csv
+from jaxnets.data.data_set import (
+    DataSet,
+    Split,
+    Standardization,
+    fit_standardization,
+    hold_out,
+    make_data_set,
+    standardize,
+)
+from jaxnets.data.digits import digits
+from jaxnets.data.files import data_folder
+from jaxnets.data.idx import parse_idx, read_idx
+from jaxnets.data.mnist import fashion_mnist, kmnist, mnist
+from jaxnets.data.pima import pima
+from jaxnets.data.playground import playground, playground_features
+from jaxnets.data.text import (
+    CharacterText,
+    Vocabulary,
+    characters,
+    names,
+    text_streams,
+    text_windows,
+    tiny_shakespeare,
+)
+
+__all__ = [
+    "CharacterText",
+    "DataSet",
+    "Split",
+    "Standardization",
+    "Table",
+    "Vocabulary",
+    "breast_cancer",
+    "characters",
+    "cifar10",
+    "cifar100",
+    "data_folder",
+    "diabetes",
+    "digits",
+    "fashion_mnist",
+    "fit_standardization",
+    "hold_out",
+    "iris",
+    "kmnist",
+    "make_data_set",
+    "mnist",
+    "names",
+    "parse_csv",
+    "parse_idx",
+    "pima",
+    "playground",
+    "playground_features",
+    "read_csv",
+    "read_idx",
+    "standardize",
+    "text_streams",
+    "text_windows",
+    "tiny_shakespeare",
+    "wine",
+]

@@ -1,0 +1,150 @@
+"""Every experiment runs, is listed, can be repeated and resumed; what the course computes by hand comes out."""
+
+import ast
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.__main__ import experiments
+from jaxnets.report import read_metrics
+
+ROOT = Path(__file__).parents[2]
+NAMES = sorted(experiments())
+WITH_FOLDER = [name for name in NAMES if name != "backprop_by_hand"]
+
+
+@pytest.fixture(autouse=True)
+def as_users_have_it():
+    """Users have neither strict promotion nor strict ranks, and optax's schedules need the former."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def smoke(name, folder, **settings):
+    module = importlib.import_module(f"experiments.{name}")
+    return module.run(module.Config(smoke=True, out=folder, **settings))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_header_says_what_to_expect_and_how_to_get_it(name):
+    document = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text()))
+    for part in ("expected:", "time:", "hardware:", f"command:   python -m experiments.{name}"):
+        assert part in document
+
+
+@pytest.mark.parametrize("name", WITH_FOLDER)
+def test_smoke_leaves_a_complete_run_folder_and_the_seed_decides(name, tmp_path):
+    first, again, other = (smoke(name, tmp_path / folder, seed=seed) for folder, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert first["fingerprint"] == again["fingerprint"] != other["fingerprint"]
+    assert {path.name for path in (tmp_path / "a").iterdir()} >= {
+        "config.json",
+        "metrics.jsonl",
+        "result.json",
+        "curves.png",
+    }
+    rows = read_metrics(tmp_path / "a" / "metrics.jsonl")
+    assert rows == read_metrics(tmp_path / "b" / "metrics.jsonl")
+    assert all(np.isfinite(row["loss"]) for row in rows)
+
+
+@pytest.mark.parametrize("name", WITH_FOLDER)
+def test_an_ended_run_is_shown_not_repeated(name, tmp_path, capsys):
+    first = smoke(name, tmp_path)
+    written = (tmp_path / "result.json").stat().st_mtime_ns
+    assert smoke(name, tmp_path) == first
+    assert "this run has ended" in capsys.readouterr().out
+    assert (tmp_path / "result.json").stat().st_mtime_ns == written
+    with pytest.raises(ValueError, match="made with other settings: seed"):
+        smoke(name, tmp_path, seed=7)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_the_other_cells_run(cell, tmp_path):
+    result = smoke("shakespeare_rnn", tmp_path, cell=cell)
+    assert result["metrics"]["validation"]["loss"] < np.log(65)
+    assert len((tmp_path / "sample.txt").read_text()) == 501
+
+
+def test_the_list_has_a_line_for_each():
+    command = [sys.executable, "-m", "experiments"]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split()[0] for line in lines[: len(NAMES)]] == NAMES
+
+
+def test_the_worked_example_of_the_course(capsys):
+    module = importlib.import_module("experiments.backprop_by_hand")
+    result = module.run(module.Config())
+    assert [round(result[name], 3) for name in ("prediction", "error", "delta")] == [0.191, 0.327, -0.809]
+    assert np.round(result["weights"], 2).tolist() == [0.12, 0.23, 0.13, 0.10, 0.17, 0.17]
+    assert round(result["next_prediction"], 2) == 0.26
+    np.testing.assert_allclose(result["gradient"], result["gradient_by_jax"], rtol=1e-6)
+    assert "next prediction 0.26" in capsys.readouterr().out
+
+
+def test_pima_is_what_pytorch_trains(tmp_path):
+    """The course's PyTorch loop from the same initial values, on numbers that need no file."""
+    import torch
+
+    from jaxnets.train import compile_step
+
+    module = importlib.import_module("experiments.pima_mlp")
+    config = module.Config(epochs=3, learning_rate=1e-3)
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(48, 8)).astype(np.float32)
+    labels = (x[:, 0] > 0).astype(np.int64)
+    params = module.start(config, 0).params
+    net = torch.nn.Sequential(
+        torch.nn.Linear(8, 12), torch.nn.ReLU(), torch.nn.Linear(12, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1),
+        torch.nn.Sigmoid(),
+    )  # fmt: skip
+    for name, layer in (("fc1", net[0]), ("fc2", net[2]), ("fc3", net[4])):
+        layer.weight.data = torch.tensor(np.array(params[name]["kernel"]).T.copy())
+        layer.bias.data = torch.tensor(np.array(params[name]["bias"]))
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    for _ in range(3):
+        for first in range(0, 48, 10):
+            inputs, targets = torch.tensor(x[first : first + 10]), torch.tensor(labels[first : first + 10]).float()
+            value = torch.nn.functional.binary_cross_entropy(net(inputs)[:, 0], targets)
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+    trained, rows, _ = module.course_program(config, x, labels)
+    assert len(rows) == 3
+    for name, layer in (("fc1", net[0]), ("fc2", net[2]), ("fc3", net[4])):
+        np.testing.assert_allclose(
+            trained.params[name]["kernel"], layer.weight.detach().numpy().T, rtol=1e-3, atol=1e-5
+        )
+    assert compile_step is not None
+
+
+def test_the_cross_validation_measures_each_network_on_its_own_fold():
+    """One network of the vmapped call, trained and measured alone."""
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.preprocessing import StandardScaler
+
+    module = importlib.import_module("experiments.pima_mlp")
+    config = module.Config(epochs=5, folds=3, seeds=4, seed=2)
+    generator = np.random.default_rng(1)
+    x = generator.normal(loc=5, scale=3, size=(62, 8)).astype(np.float32)
+    labels = (x[:, 1] + generator.normal(size=62) > 5).astype(np.int64)
+    together = module.cross_validate(config, x, labels)
+    assert together.shape == (3, 4)
+    for fold, (train, test) in enumerate(StratifiedKFold(3, shuffle=True, random_state=2).split(x, labels)):
+        scaler = StandardScaler().fit(x[train])
+        data = module.filled(scaler.transform(x[train]), labels[train], 50)
+        trained, _ = jax.jit(module.trainer(config, 50, shuffle=True))(module.start(config, 3), data)
+        logits, _ = module.MODEL.apply(trained.params, {}, scaler.transform(x[test]).astype(np.float32), train=False)
+        expected = np.mean((np.asarray(logits) > 0) == labels[test])
+        assert together[fold, 1] == pytest.approx(expected, abs=1e-6)
+
+
+def test_config_is_what_was_given(tmp_path):
+    smoke("mnist_cnn", tmp_path, seed=4, batch_size=8)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert (config["seed"], config["batch_size"], config["smoke"]) == (4, 8, True)
