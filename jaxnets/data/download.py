@@ -23,8 +23,8 @@ Report = Callable[[int], None]
 def download(urls: Sequence[str], path: Path, *, size: int, sha256: str, timeout: float = 30.0) -> None:
     """Download a file from the first of several mirrors that has it.
 
-    The bytes go to `path` + `.part`. A cut connection is resumed there, now or by a later call; only a file of the right
-    size and SHA-256 is moved to `path`, in one step. Of several processes one downloads and the others wait for it.
+    The bytes go to `path` + `.part`. A cut connection is resumed there, now or by a later call; only a file of the
+    right size and SHA-256 is moved to `path`, in one step. Of several processes one downloads, the others wait for it.
 
     Args:
         urls: the same file at its mirrors, in the order to try them.

@@ -96,7 +96,8 @@ def fashion_mnist(seed: int = 0, *, validation: float = 0.1, raw: bool = False) 
         `fashion_mnist().classes[9]` is `"ankle boot"`.
 
     Reference:
-        Xiao, Rasul and Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms, 2017.
+        Xiao, Rasul and Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms,
+        2017.
     """
     names = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
     files = _files("fashion-mnist", FASHION_MIRRORS, FASHION_DOWNLOADS)
