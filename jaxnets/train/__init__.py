@@ -3,6 +3,7 @@
 from jaxnets.train.batches import batch_indices, data_size, steps_per_epoch
 from jaxnets.train.checkpoint import load_checkpoint, save_checkpoint
 from jaxnets.train.checkpoints import Checkpoints, load_best, load_last
+from jaxnets.train.compilation_cache import keep_compiled_programs
 from jaxnets.train.compiled import compile_step, scan_data, scan_steps
 from jaxnets.train.early_stopping import early_stopping
 from jaxnets.train.ema import use_ema, with_ema
@@ -46,6 +47,7 @@ __all__ = [
     "freeze",
     "gradient_table",
     "init_train_state",
+    "keep_compiled_programs",
     "keep_freed_memory",
     "load_best",
     "load_checkpoint",

@@ -1,0 +1,31 @@
+"""A training step of an LSTM: batch 32, length 128, 256 inputs and units, squared error, SGD 0.01."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.peer import random_weights
+
+PEERS = ("jaxnets", "flax_linen", "flax_nnx", "pytorch")
+STEPS = 20
+BATCH, LENGTH, UNITS = 32, 128, 256
+BATCHES = 4
+RATE = 0.01
+
+
+def weights() -> dict[str, np.ndarray]:
+    """Kernels `[in, 4 * units]` and a bias, gates in the order i, f, g, o."""
+    shapes = {"input": (UNITS, 4 * UNITS), "hidden": (UNITS, 4 * UNITS), "bias": (4 * UNITS,)}
+    return random_weights(shapes)
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets `[examples, length, units]`."""
+    generator = np.random.default_rng(1)
+    shape = (BATCH * BATCHES, LENGTH, UNITS)
+    return generator.normal(size=shape).astype(np.float32), generator.uniform(-1, 1, shape).astype(np.float32)
+
+
+def batches(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The examples in order, 32 at a time."""
+    return [(x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, len(x), BATCH)]

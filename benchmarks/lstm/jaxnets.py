@@ -1,0 +1,35 @@
+"""jaxnets: make_step compiled alone."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from benchmarks import lstm as case
+from benchmarks.peer import Peer, cycle
+from jaxnets import nn
+from jaxnets.train import TrainState, compile_step, make_step
+
+
+def loss(params, state, batch, *, key, train):
+    x, y = batch
+    outputs, _ = nn.lstm(params, x)
+    return jnp.mean((outputs - y) ** 2), (state, {})
+
+
+def prepare(weights, x, y):
+    params = {
+        name: jnp.asarray(weights[name.removesuffix("_kernel")]) for name in ("input_kernel", "hidden_kernel", "bias")
+    }
+    batches = jax.device_put(case.batches(x, y))
+    value, _ = loss(params, {}, batches[0], key=None, train=False)
+    optimizer = optax.sgd(case.RATE)
+    state = TrainState.create(params, optimizer.init(params), seed=0)
+    step, advance = compile_step(make_step(loss, optimizer)), cycle(batches)
+
+    def run(steps):
+        nonlocal state
+        for _ in range(steps):
+            state, _ = step(state, advance())
+        jax.block_until_ready(state.params)
+
+    return Peer(float(value), run)

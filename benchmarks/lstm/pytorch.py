@@ -1,0 +1,30 @@
+"""PyTorch: nn.LSTM, eager."""
+
+import torch
+
+from benchmarks import lstm as case
+from benchmarks.peer import Peer, cycle
+
+
+def prepare(weights, x, y):
+    model = torch.nn.LSTM(case.UNITS, case.UNITS, batch_first=True)
+    with torch.no_grad():
+        model.weight_ih_l0.copy_(torch.tensor(weights["input"].T))
+        model.weight_hh_l0.copy_(torch.tensor(weights["hidden"].T))
+        model.bias_ih_l0.copy_(torch.tensor(weights["bias"]))
+        model.bias_hh_l0.zero_()
+    model.bias_hh_l0.requires_grad_(False)
+    batches = [(torch.tensor(a), torch.tensor(b)) for a, b in case.batches(x, y)]
+    with torch.no_grad():
+        loss = torch.nn.functional.mse_loss(model(batches[0][0])[0], batches[0][1]).item()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=case.RATE)
+    advance = cycle(batches)
+
+    def run(steps):
+        for _ in range(steps):
+            inputs, targets = advance()
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(model(inputs)[0], targets).backward()
+            optimizer.step()
+
+    return Peer(loss, run)

@@ -1,0 +1,23 @@
+"""The course's Pima program: 8-12-8-1, batch 10 in file order, Adam 0.001, 100 epochs of 77 steps.
+
+The examples are random numbers of the same shapes; speed does not depend on them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks import tiny_mlp
+
+PEERS = ("jaxnets", "pytorch")
+EPOCHS, BATCH, EXAMPLES = 100, 10, 768
+STEPS = EPOCHS * -(-EXAMPLES // BATCH)
+
+weights = tiny_mlp.weights
+
+
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Features `[examples, 8]` and labels 0.0 or 1.0 `[examples]`."""
+    generator = np.random.default_rng(1)
+    x = generator.normal(size=(EXAMPLES, 8)).astype(np.float32)
+    return x, generator.integers(0, 2, EXAMPLES).astype(np.float32)

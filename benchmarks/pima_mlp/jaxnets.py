@@ -1,0 +1,49 @@
+"""jaxnets: all epochs in one dispatch; the last batch of an epoch is filled up with examples of weight 0."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks import pima_mlp as case
+from benchmarks.peer import Peer
+from jaxnets import losses, make_model, metrics, nn
+from jaxnets.train import TrainState, compile_step, make_step, scan_data
+
+
+def apply(params, state, x, *, key=None, train):
+    x = jax.nn.relu(nn.linear(params["fc1"], x))
+    x = jax.nn.relu(nn.linear(params["fc2"], x))
+    return nn.linear(params["fc3"], x)[:, 0], state
+
+
+MODEL = make_model({"fc1": nn.linear_spec(8, 12), "fc2": nn.linear_spec(12, 8), "fc3": nn.linear_spec(8, 1)}, apply)
+
+
+def loss(params, state, batch, *, key, train):
+    x, labels, weights = batch
+    logits, state = MODEL.apply(params, state, x, train=train)
+    values = losses.binary_cross_entropy(logits, labels)
+    measured = {"loss": metrics.mean(values, weights=weights)}
+    return jnp.sum(weights * values) / jnp.sum(weights), (state, measured)
+
+
+def prepare(weights, x, y):
+    params = {n: {p: jnp.asarray(weights[f"{n}/{p}"]) for p in ("kernel", "bias")} for n in ("fc1", "fc2", "fc3")}
+    missing = -len(x) % case.BATCH
+    ones = np.ones(len(x), np.float32)
+    data = jax.device_put((np.pad(x, ((0, missing), (0, 0))), np.pad(y, (0, missing)), np.pad(ones, (0, missing))))
+    first = jax.tree.map(lambda leaf: leaf[: case.BATCH], data)
+    value, _ = loss(params, {}, first, key=None, train=False)
+    optimizer = optax.adam(1e-3)
+    state = TrainState.create(params, optimizer.init(params), seed=0)
+    train = scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH, shuffle=False)
+    compiled = compile_step(train)
+
+    def run(steps):
+        nonlocal state
+        for _ in range(steps // case.STEPS):
+            state, _ = compiled(state, data)
+        jax.block_until_ready(state.params)
+
+    return Peer(float(value), run)
