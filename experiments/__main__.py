@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-SHARED = ("__init__", "__main__", "command_line", "classifier")
+SHARED = ("__init__", "__main__", "command_line", "classifier", "tabulate")
 
 
 def experiments() -> dict[str, str]:
