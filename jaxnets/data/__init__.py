@@ -1,9 +1,10 @@
 """Data sets: bundled, generated, or from files that are found in a folder or else downloaded and verified.
 
 Everything is numpy on the host; `jaxnets.train.fit` puts it on the device. Files are looked for below `data_folder()`,
-which `JAXNETS_DATA` in the environment chooses.
+which `JAXNETS_DATA` in the environment chooses. Augmentation runs on the device: `jaxnets.data.augment`.
 """
 
+from jaxnets.data import augment
 from jaxnets.data.bundled import breast_cancer, diabetes, iris, wine
 from jaxnets.data.cifar import cifar10, cifar100
 from jaxnets.data.csv_file import Table, parse_csv, read_csv
@@ -39,6 +40,7 @@ __all__ = [
     "Standardization",
     "Table",
     "Vocabulary",
+    "augment",
     "breast_cancer",
     "characters",
     "cifar10",

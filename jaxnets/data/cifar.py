@@ -130,10 +130,11 @@ def cifar100(
 
 
 def _load(files: BinaryFiles, column: int, names: tuple[str, ...], seed: int, validation: float, raw: bool) -> DataSet:
-    *train_parts, test = (_finish(part, column, raw) for part in read_records(files))
-    train = np.concatenate([part[0] for part in train_parts]), np.concatenate([part[1] for part in train_parts])
-    train, held_out = hold_out(train, validation, seed)
-    return DataSet(train, held_out, test, names)
+    *train_files, test_file = read_records(files)
+    train = np.concatenate(train_files)
+    parts = *hold_out((train, train[:, column]), validation, seed), (test_file, test_file[:, column])
+    kept, held_out, test_part = (_finish(records, labels, raw) for records, labels in parts)
+    return DataSet(kept, held_out, test_part, names)
 
 
 def read_records(files: BinaryFiles) -> list[np.ndarray]:
@@ -229,8 +230,8 @@ def parse_records(content: bytes, count: int, label_limits: Sequence[int], name:
     return records
 
 
-def _finish(records: np.ndarray, column: int, raw: bool) -> Split:
+def _finish(records: np.ndarray, labels: np.ndarray, raw: bool) -> Split:
     """Images `[n, 32, 32, 3]` and labels `[n]`; the file has the red plane first, then green, then blue."""
     pixels = records[:, -PIXEL_BYTES:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     images = np.ascontiguousarray(pixels) if raw else np.divide(pixels, np.float32(255), dtype=np.float32, order="C")
-    return images, records[:, column].astype(np.int32)
+    return images, labels.astype(np.int32)

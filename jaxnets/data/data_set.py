@@ -121,7 +121,7 @@ def hold_out(part: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
     Example:
         >>> (kept, _), (taken, _) = hold_out((np.arange(5), np.arange(5)), 0.4)
         >>> kept.tolist(), taken.tolist()
-        ([0, 3, 4], [1, 2])
+        ([0, 1, 3], [2, 4])
     """
     if not 0 <= share < 1:
         raise ValueError(f"the share to hold out must be in [0, 1), got {share}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from jaxnets.data.data_set import DataSet, Split, hold_out
-from jaxnets.data.files import DataFile, load_files
+from jaxnets.data.files import DataFile, data_folder, load_files
 from jaxnets.data.idx import parse_idx
 
 # Name, examples, bytes of the content.
@@ -28,6 +30,8 @@ MNIST_CONTENTS = (
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 )
+# For these two sets the SHA-256 of the contents is not known here: it is the downloads that are verified, and of files
+# that lie in the data folder already, sizes and labels are checked.
 FASHION_DOWNLOADS = (
     (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
     (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
@@ -156,7 +160,9 @@ def _load(files: list[DataFile], seed: int, validation: float, raw: bool, names:
 
 
 def _array(content: bytes, file: DataFile, examples: int) -> np.ndarray:
-    """The array in a file; ValueError unless it is that of images or labels of MNIST."""
+    """The array in a file; ValueError unless it is that of images or labels in MNIST's form, of the right set."""
+    if file.content_sha256 is None and hashlib.sha256(content).hexdigest() in MNIST_CONTENTS:
+        raise ValueError(f"{file.path} below {data_folder()} is a file of MNIST itself: remove it to get the right one")
     array = parse_idx(content, file.path)
     expected = (examples, 28, 28) if "images" in file.path else (examples,)
     if array.shape != expected or array.dtype != np.uint8:

@@ -87,8 +87,8 @@ def playground(
     order = rng.permutation(count)
     inputs = playground_features(points[order], features).astype(np.float32)
     targets = labels[order].astype(np.float32)
-    parts = zip(np.split(inputs, ends), np.split(targets, ends), strict=True)
-    return DataSet(*parts, classes=() if regression else ("-1", "1"))
+    train_part, validation_part, test_part = zip(np.split(inputs, ends), np.split(targets, ends), strict=True)
+    return DataSet(train_part, validation_part, test_part, () if regression else ("-1", "1"))
 
 
 def playground_features(points: np.ndarray, features: Sequence[str] = tuple(FEATURES)) -> np.ndarray:

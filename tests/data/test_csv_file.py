@@ -1,0 +1,126 @@
+import csv
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxnets.data import parse_csv, read_csv
+
+single = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def written(rows, **options):
+    text = io.StringIO()
+    csv.writer(text, **options).writerows(rows)
+    return text.getvalue()
+
+
+@settings(deadline=None, max_examples=80, derandomize=True)
+@given(
+    st.integers(1, 4).flatmap(
+        lambda n: st.lists(st.lists(single, min_size=n + 1, max_size=n + 1), min_size=1, max_size=6)
+    ),
+    st.sampled_from([",", ";", "\t"]),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+)
+def test_round_trip_and_equal_to_genfromtxt(rows, delimiter, line_end, quoting):
+    text = written(rows, delimiter=delimiter, lineterminator=line_end, quoting=quoting)
+    table = parse_csv(text, header=False, regression=True, delimiter=delimiter)
+    plain = np.genfromtxt(io.StringIO(text.replace('"', "")), delimiter=delimiter, ndmin=2).astype(np.float32)
+    np.testing.assert_array_equal(np.column_stack([table.inputs, table.labels]), plain)
+    np.testing.assert_array_equal(plain, np.array(rows, np.float32))
+    assert table.names == tuple(map(str, range(len(rows[0]) - 1)))
+    assert table.classes == ()
+
+
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(st.data())
+def test_cut_anywhere_gives_fewer_rows_or_a_value_error(data):
+    text = 'a,b,kind\r\n1,2.5,0\r\n"3",4e2,1\r\n-5,.5,0'
+    cut = text[: data.draw(st.integers(0, len(text) - 1))]
+    try:
+        table = parse_csv(cut, "kind")
+    except ValueError:
+        return
+    assert table.inputs.tolist() == [[1, 2.5], [3, 400], [-5, 0.5]][: len(table.inputs)]
+
+
+@settings(deadline=None, max_examples=200, derandomize=True)
+@given(st.one_of(st.text(max_size=30), st.text('0123456789,.-+e"\r\n\0ab', max_size=30)), st.booleans(), st.booleans())
+def test_any_text_gives_finite_numbers_or_a_value_error(text, header, regression):
+    try:
+        table = parse_csv(text, header=header, regression=regression)
+    except ValueError:
+        return
+    assert np.isfinite(table.inputs).all()
+    assert len(table.inputs) == len(table.labels) > 0
+
+
+def test_classes():
+    integers = parse_csv("x,y\n1,10\n2,9\n3,10.0\n", "y")
+    assert (integers.classes, integers.labels.tolist(), integers.labels.dtype) == (("9", "10"), [1, 0, 1], np.int32)
+    texts = parse_csv("y,x\nno,1\nyes,2\n no,3\n", 0)
+    assert (texts.classes, texts.labels.tolist(), texts.names) == (("no", "yes"), [0, 1, 0], ("x",))
+
+
+def test_columns_by_name_and_number_keep_the_given_order():
+    table = parse_csv("day,a,b,y\nmonday,1,2,3.5\n", "y", columns=["b", 1], regression=True)
+    assert (table.inputs.tolist(), table.names, table.labels.tolist()) == ([[2, 1]], ("b", "a"), [3.5])
+
+
+def test_no_input_columns():
+    assert parse_csv("month,n\nmay,1.5\n", "n", columns=[], regression=True).inputs.shape == (1, 0)
+
+
+def test_byte_order_mark_windows_lines_and_empty_end(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfx,y\r\n1,0\r\n2,1\r\n\r\n")
+    table = read_csv(tmp_path / "a.csv", "y")
+    assert (table.names, table.inputs.tolist(), table.labels.tolist()) == (("x",), [[1], [2]], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", {}, "T is empty"),
+        ("\n\n", {}, "T is empty"),
+        ("x,y\n", {}, "a header but no rows"),
+        ("x,y\n1,2\n3\n", {}, "line 3: 1 cells where the first line has 2"),
+        ("x,y\n1,2\n\n3,4\n", {}, "line 3: 0 cells"),
+        ("x,y\n1,2,3\n", {}, "line 2: 3 cells"),
+        ("x,y\n1,0\nred,1\n", {}, "line 3, column 'x': expected a finite number, got 'red'"),
+        ("x,y\n,1\n", {}, "got ''"),
+        ("x,y\nnan,1\n", {}, "got 'nan'"),
+        ("x,y\n-inf,1\n", {}, "got '-inf'"),
+        ("x,y\n1e39,1\n", {}, "got '1e39'"),
+        ("x,y\n1_0,1\n", {}, "got '1_0'"),
+        ("x,y\n٣,1\n", {}, "got '٣'"),
+        ("x,y\n1,2\n", {"header": False}, "got 'x'; if the first line names the columns, write header=True"),
+        ("1,2\n3,4\n", {}, "write header=False"),
+        ("x,x\n1,2\n", {}, "name of its own, got 'x', 'x'"),
+        ("x,y\n1,0.5\n", {}, "'0.5' is no class; .* regression=True"),
+        ("x,y\n1,inf\n", {}, "'inf' is no class"),
+        ("x,y\n1,\n", {}, "'' is no class"),
+        ("x,y\n1,red\n", {"regression": True}, "column 'y': expected a finite number"),
+        ("x,y\n1,2\n", {"target": "z"}, "no column is named 'z'; the names are 'x', 'y'"),
+        ("1,2\n", {"target": "x", "header": False}, "none, for header=False"),
+        ("x,y\n1,2\n", {"target": 2}, "no column 2, the file has 2"),
+        ("x,y\n1,2\n", {"target": -3}, "no column -3"),
+        ("x,y\n1,2\n", {"columns": ["x", "y"]}, "'y' must not be among the inputs"),
+        ('x,y\n"1,2\n', {}, "line 2: unexpected end of data"),
+        ("x,y\n" + "1" * 200_000 + ",2\n", {}, "line 2: field larger than field limit"),
+    ],
+)
+def test_errors(text, options, message):
+    with pytest.raises(ValueError, match=message):
+        parse_csv(text, **options, name="T")
+
+
+def test_a_file_that_is_no_text(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"x,y\n\xff,1\n")
+    with pytest.raises(ValueError, match=r"a\.csv is not a UTF-8 text file"):
+        read_csv(tmp_path / "a.csv")
+    with pytest.raises(FileNotFoundError):
+        read_csv(tmp_path / "none.csv")

@@ -1,0 +1,87 @@
+"""The real files, where `JAXNETS_DATA` names a folder that has them: nothing is downloaded here."""
+
+import csv
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxnets.data import cifar10, mnist, names, pima, read_csv, text_windows, tiny_shakespeare
+
+FOLDER = Path(os.environ.get("JAXNETS_DATA") or "/nonexistent")
+
+
+def needs(path):
+    there = any((FOLDER / name).exists() for name in (path, f"{path}.gz"))
+    return pytest.mark.skipif(not there, reason=f"JAXNETS_DATA has no {path}")
+
+
+@needs("mnist/train-images-idx3-ubyte")
+def test_mnist():
+    data = mnist(validation=0, raw=True)
+    (images, labels), (test_images, test_labels) = data.train, data.test
+    assert (images.shape, test_images.shape) == ((60_000, 28, 28, 1), (10_000, 28, 28, 1))
+    # The counts of the digits 0 to 9, as published.
+    assert np.bincount(labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    # Mean and standard deviation that the usual normalisation of MNIST takes.
+    assert images.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
+    assert images.std() / 255 == pytest.approx(0.3081, abs=5e-5)
+    pixels = b"\0\0\x08\x03\0\0\x27\x10\0\0\0\x1c\0\0\0\x1c" + test_images.tobytes()
+    assert hashlib.sha256(pixels).hexdigest() == "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
+
+
+@needs("mnist/train-images-idx3-ubyte")
+def test_mnist_with_validation():
+    data = mnist(seed=1, validation=0.1)
+    assert [len(part[0]) for part in data[:3]] == [54_000, 6_000, 10_000]
+    assert (data.train[0].dtype, data.train[0].min(), data.train[0].max()) == (np.float32, 0, 1)
+
+
+@needs("cifar10/cifar-10-batches-bin")
+def test_cifar10():
+    data = cifar10(raw=True)
+    assert [part[0].shape for part in data[:3]] == [(count, 32, 32, 3) for count in (45_000, 5_000, 10_000)]
+    assert np.bincount(np.concatenate([data.train[1], data.validation[1]])).tolist() == [5000] * 10
+    assert np.bincount(data.test[1]).tolist() == [1000] * 10
+    # The means of red, green and blue that the usual normalisation of CIFAR-10 takes.
+    np.testing.assert_allclose(data.train[0].mean((0, 1, 2)) / 255, [0.4914, 0.4822, 0.4465], atol=0.003)
+
+
+@needs("tabular/pima-indians-diabetes.csv")
+def test_pima():
+    table = pima()
+    with (FOLDER / "tabular/pima-indians-diabetes.csv").open() as file:
+        rows = np.array([[float(cell) for cell in row] for row in csv.reader(file)])
+    np.testing.assert_array_equal(table.inputs, rows[:, :8].astype(np.float32))
+    np.testing.assert_array_equal(table.labels, rows[:, 8])
+    assert (table.inputs.shape, table.labels.sum(), table.classes, len(table.names)) == ((768, 8), 268, ("0", "1"), 8)
+
+
+@needs("text/tinyshakespeare.txt")
+def test_tiny_shakespeare():
+    text = tiny_shakespeare()
+    whole = text.vocabulary.decode(np.concatenate([text.train, text.validation]))
+    digest = hashlib.sha256(whole.encode()).hexdigest()
+    assert digest == "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+    assert (len(whole), len(text.vocabulary.characters)) == (1_115_394, 65)
+    assert text_windows(text.train, 128).shape == (7842, 129)
+
+
+@needs("text/names.txt")
+def test_names():
+    text = names()
+    whole = text.vocabulary.decode(np.concatenate([text.train, text.validation]))
+    assert sorted(whole.split()) == sorted((FOLDER / "text/names.txt").read_text().split())
+    assert (whole.count("\n"), text.vocabulary.characters) == (32_033, "\nabcdefghijklmnopqrstuvwxyz")
+    assert not np.array_equal(text.train, names(seed=1).train)
+
+
+@needs("series/airline-passengers.csv")
+def test_series_are_read_as_csv():
+    airline = read_csv(FOLDER / "series/airline-passengers.csv", "Passengers", columns=[], regression=True)
+    assert (airline.labels.shape, airline.labels[:3].tolist(), airline.labels.max()) == ((144,), [112, 118, 132], 622)
+    sunspots = read_csv(FOLDER / "series/monthly-sunspots.csv", "Sunspots", columns=[], regression=True)
+    assert (sunspots.labels.shape, sunspots.labels[0]) == ((2820,), 58)
