@@ -66,7 +66,7 @@ def test_every_entry_is_told_to_autodoc_once():
         ("jaxnets", ".. autoclass:: jaxnets::ArraySpec"),
         ("jaxnets.nn", ".. autofunction:: jaxnets.nn::linear"),
         ("jaxnets.nn", "- ``relu``: ``jax.nn.relu``"),
-        ("jaxnets.train", ".. autodata:: jaxnets.train.step::Loss"),
+        ("jaxnets.train", ".. autodata:: jaxnets.train.gradient::Loss"),
     ],
 )
 def test_directives_by_kind(page, line):

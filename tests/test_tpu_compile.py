@@ -19,28 +19,35 @@ import jax, jax.numpy as jnp, optax
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxnets import losses, metrics
-from jaxnets.models import mnist_cnn, small_cnn
-from jaxnets.train import init_train_state, make_step, scan_data, supervised
+from jaxnets.models import char_rnn, mnist_cnn, small_cnn
+from jaxnets.train import compute_in, data_parallel, init_train_state, make_step, scan_data, supervised, with_ema
 import numpy as np
 
 name, chips = sys.argv[1:]
 topology = topologies.get_topology_desc(name, platform="tpu", chips_per_host_bounds=tuple(map(int, chips.split(","))))
 mesh = Mesh(np.array(topology.devices), ("data",), axis_types=(AxisType.Auto,))
 everywhere, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-model, optimizer = small_cnn(8, 8, 1, 10), optax.adam(1e-3)
-loss = supervised(model, losses.cross_entropy, {"accuracy": metrics.accuracy})
-step = make_step(loss, optimizer)
-state = jax.eval_shape(lambda: init_train_state(model, optimizer, 0))
 size = 4 * mesh.size
-images, labels = jax.ShapeDtypeStruct((size, 8, 8, 1), jnp.float32), jax.ShapeDtypeStruct((size,), jnp.int32)
-single = jax.jit(step, in_shardings=(everywhere, split), out_shardings=everywhere, donate_argnums=0)
-scanned = jax.jit(scan_data(step, steps=20, batch_size=size), in_shardings=everywhere, out_shardings=everywhere)
-flops = [f.lower(state, (images, labels)).compile().cost_analysis()["flops"] for f in (single, scanned)]
+image, label = (lambda n: jax.ShapeDtypeStruct((size, n, n, 1), jnp.float32)), jax.ShapeDtypeStruct((size,), jnp.int32)
+ids = jax.ShapeDtypeStruct((size, 32), jnp.int32)
+optimizer = with_ema(optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)), 0.999)
+flops = []
+for model, batch in (
+    (small_cnn(8, 8, 1, 10), (image(8), label)),
+    (compute_in(jnp.bfloat16, mnist_cnn()), (image(28), label)),
+    (char_rnn(65, hidden=128), (ids, ids)),
+):
+    loss = supervised(model, losses.cross_entropy, {"accuracy": metrics.accuracy})
+    step = data_parallel(make_step(loss, optimizer, skip_nonfinite=3), mesh)
+    state = jax.eval_shape(lambda: init_train_state(model, optimizer, 0))
+    single = jax.jit(step, in_shardings=(everywhere, split), donate_argnums=0)
+    scanned = jax.jit(scan_data(step, steps=20, batch_size=size), in_shardings=everywhere, donate_argnums=0)
+    flops += [f.lower(state, batch).compile().cost_analysis()["flops"] for f in (single, scanned)]
 print(json.dumps({"devices": mesh.size, "flops": flops}))
 """
 
 
-@pytest.mark.parametrize(("topology", "chips", "devices"), [("v5e:1x1", "1,1,1", 1), ("v5e:4x4", "2,2,1", 16)])
+@pytest.mark.parametrize(("topology", "chips", "devices"), [("v5e:1x1", "1,1,1", 1), ("v5e:16x16", "2,2,1", 256)])
 def test_training_compiles_for_tpus(topology, chips, devices):
     environment = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "JAXNETS_PLATFORM": "tpu"}
     result = subprocess.run(
