@@ -69,11 +69,24 @@ def import_section(rounds: int) -> str:
     return f"## Import time\n\n{import_table(rounds)}"
 
 
+def training_section(rounds: int) -> str:
+    """What fit costs beside its steps."""
+    from benchmarks.training import checkpoint_table, memory_table
+
+    return (
+        f"## Checkpoints\n\nAn epoch of the MNIST network, 938 steps:\n\n{checkpoint_table(min(rounds, 3))}\n\n"
+        "## Memory of a long run\n\nThe tiny MLP in `fit`, 50 steps and an evaluation an epoch:\n\n"
+        f"{memory_table()}\n\n"
+        f"With a checkpoint after every epoch:\n\n{memory_table(400, checkpoints=True)}"
+    )
+
+
 SECTIONS = {
     "mnist_cnn": mnist_section,
     "tiny_mlp": tiny_section,
     "lstm": lstm_section,
     "pima_mlp": pima_section,
+    "training": training_section,
     "import": import_section,
 }
 
