@@ -18,7 +18,7 @@ def test_noise_is_normal_with_the_deviation_of_each_image():
     deviations = jnp.array([0.1, 2.0])
     noise = draw(augment.gaussian_noise, jnp.full((2, 40, 40, 2), 0.5), KEY, deviation=deviations) - 0.5
     for sample, deviation in zip(np.asarray(noise), deviations, strict=True):
-        assert scipy.stats.kstest(sample.ravel(), "norm", args=(0, float(deviation))).pvalue > 0.01
+        assert scipy.stats.kstest(sample.ravel() / float(deviation), "norm").pvalue > 0.01
 
 
 def test_noise_of_images_channels_and_pixels_is_not_the_same():
@@ -63,4 +63,4 @@ def test_errors():
     with pytest.raises(ValueError, match=r"sigma must be \(low, high\) with 0.0 <= low"):
         augment.gaussian_blur(jnp.ones((1, 4, 4, 1)), key=KEY, sigma=(-1.0, 1.0))
     with pytest.raises(ValueError, match=r"sigma and radius must be at least 0"):
-        augment.blur(jnp.ones((1, 4, 4, 1)), -1.0)
+        augment.blur(jnp.ones((1, 4, 4, 1)), -0.1)

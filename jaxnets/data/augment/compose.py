@@ -1,0 +1,125 @@
+"""Augmentations one after the other, and how they enter training."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from jaxnets.nn.check import require_key
+from jaxnets.random import subkey
+from jaxnets.types import Array, Key, Params, PyTree, State
+
+if TYPE_CHECKING:
+    from jaxnets.train.gradient import Loss
+
+Augmentation: TypeAlias = Callable[..., Array]
+"""`augment(images, *, key) -> images`, a pure function."""
+
+
+def chain(*augmentations: Augmentation) -> Augmentation:
+    """Apply augmentations one after the other.
+
+    Each draws with a key of its own, derived from the name of its function (that inside `functools.partial`) and, if
+    the name comes again, from how often it came before. So adding, removing or moving one leaves the random numbers of
+    functions with other names unchanged.
+
+    Args:
+        *augmentations: functions `augment(images, *, key)`; fix their settings with `functools.partial`.
+
+    Returns:
+        `augment(images, *, key)`, again an augmentation.
+
+    Raises:
+        TypeError: if one of them is not a function.
+        ValueError: by what is returned, without a key.
+
+    Example:
+        >>> from functools import partial
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxnets.data import augment
+        >>> both = chain(augment.random_flip, partial(augment.random_rotation, degrees=10.0))
+        >>> both(jnp.ones((2, 8, 8, 3)), key=jax.random.key(0)).shape
+        (2, 8, 8, 3)
+    """
+    seen: Counter[str] = Counter()
+    named: list[tuple[str, Augmentation]] = []
+    for augmentation in augmentations:
+        if not callable(augmentation):
+            raise TypeError(
+                f"chain: got {type(augmentation).__name__} instead of a function augment(images, *, key); "
+                "write functools.partial(random_rotation, degrees=10.0)"
+            )
+        name = _name(augmentation)
+        seen[name] += 1
+        named.append((name if seen[name] == 1 else f"{name} {seen[name]}", augmentation))
+
+    def chained(images: Array, *, key: Key | None) -> Array:
+        base = require_key("chain", key, "an augmentation")
+        for name, augmentation in named:
+            images = augmentation(images, key=subkey(base, name))
+        return images
+
+    return chained
+
+
+def _name(function: Callable[..., Any]) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def augmented(
+    loss: Loss, augment: Augmentation | None = None, *, mix: Callable[..., tuple[Array, Array]] | None = None
+) -> Loss:
+    """Augment the batches of a loss in training, on the device and inside the compiled step.
+
+    The random numbers are folded from the key of the step, so that a resumed run sees the same images, and `fit`,
+    scanned steps and several devices need nothing more. In evaluation the loss gets its batches as they are.
+
+    Args:
+        loss: `loss(params, state, batch, *, key, train)` whose batches are pairs (images, labels); see
+            `jaxnets.train.supervised`.
+        augment: `augment(images, *, key)`, such as `random_flip` or a `chain`.
+        mix: `mix(images, labels, *, key)`, such as `mixup` or `cutmix`, applied after `augment`. For data with
+            integer labels make it a function that writes them as probabilities first.
+
+    Returns:
+        A loss for `jaxnets.train.make_step` and `make_evaluate`.
+
+    Raises:
+        ValueError: by the returned loss, in training, without a key or if the batch is not a pair.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxnets.data import augment
+        >>> def loss(params, state, batch, *, key, train):
+        ...     images, labels = batch
+        ...     return jnp.mean(images), (state, {"labels": labels.shape})
+        >>> def mix(images, labels, *, key):
+        ...     return augment.mixup(images, jax.nn.one_hot(labels, 10), key=key)
+        >>> training_loss = augmented(loss, augment.random_flip, mix=mix)
+        >>> batch = jnp.ones((4, 8, 8, 1)), jnp.arange(4)
+        >>> training_loss({}, {}, batch, key=jax.random.key(0), train=True)[1][1]
+        {'labels': (4, 10)}
+        >>> training_loss({}, {}, batch, key=None, train=False)[1][1]
+        {'labels': (4,)}
+    """
+
+    def augmented_loss(
+        params: Params, state: State, batch: Any, *, key: Key | None, train: bool
+    ) -> tuple[Array, tuple[State, PyTree]]:
+        if not train:
+            return loss(params, state, batch, key=key, train=train)
+        base = require_key("augmented", key, "an augmentation")
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise ValueError(f"augmented: a batch must be a pair (images, labels), got {type(batch).__name__}")
+        images, labels = batch
+        if augment is not None:
+            images = augment(images, key=subkey(base, "augment"))
+        if mix is not None:
+            images, labels = mix(images, labels, key=subkey(base, "mix"))
+        return loss(params, state, (images, labels), key=key, train=train)
+
+    return augmented_loss

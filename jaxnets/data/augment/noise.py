@@ -1,0 +1,138 @@
+"""Gaussian noise and Gaussian blur."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnets.data.augment.images import check_images, check_range, clipped, image_keys, per_image, uniform
+from jaxnets.types import Array, ArrayLike, Key
+
+
+def gaussian_noise(
+    images: Array, *, key: Key | None, deviation: float | Array, clip: tuple[float, float] | None = None
+) -> Array:
+    """Add noise to every pixel and channel: y = x + s N(0, 1).
+
+    Args:
+        images: `[batch, height, width, channels]`, floating point.
+        key: a typed PRNG key.
+        deviation: the standard deviation s: one number, or `[batch]`.
+        clip: bounds (low, high) to clip to; None leaves values as they are.
+
+    Returns:
+        `[batch, height, width, channels]`, in the dtype of `images`.
+
+    Raises:
+        ValueError: without a key, or if shapes do not fit.
+        TypeError: if `images` are not floating point.
+
+    Example:
+        >>> noisy = gaussian_noise(jnp.zeros((1, 100, 100, 1)), key=jax.random.key(0), deviation=0.1)
+        >>> round(float(noisy.std()), 2)
+        0.1
+
+    Warning:
+        torchvision's `gaussian_noise` clips to [0, 1] by default, which is `clip=(0.0, 1.0)`.
+    """
+    check_images("gaussian_noise", images)
+    deviations = per_image("gaussian_noise", "deviation", deviation, images)[:, None, None, None]
+    keys = image_keys("gaussian_noise", images, key)
+    noise = jax.vmap(lambda k: jax.random.normal(k, images.shape[1:], jnp.float32))(keys)
+    noisy = images.astype(deviations.dtype) + deviations * noise.astype(deviations.dtype)
+    return clipped(noisy, clip).astype(images.dtype)
+
+
+def blur(images: Array, sigma: ArrayLike, *, radius: int | None = None) -> Array:
+    """Smooth with a Gaussian: the mean of the pixels around, weighted with exp(-distance^2 / (2 sigma^2)).
+
+    The image is continued by reflection at its edges, its outermost pixels not repeated.
+
+    Args:
+        images: `[batch, height, width, channels]`, floating point.
+        sigma: the Gaussian's standard deviation in pixels: one number, or `[batch]`. 0 leaves the image as it is.
+        radius: pixels further away than this, along either axis, do not count; by default 4 sigma. It must be given
+            if sigma is an array, because it is part of the program.
+
+    Returns:
+        `[batch, height, width, channels]`, in the dtype of `images`.
+
+    Raises:
+        ValueError: if shapes do not fit, or the radius is missing or negative.
+        TypeError: if `images` are not floating point.
+
+    Example:
+        >>> images = jnp.zeros((1, 5, 5, 1)).at[0, 2, 2, 0].set(1.0)
+        >>> [round(value, 3) for value in blur(images, 0.5)[0, 1:4, 2, 0].tolist()]
+        [0.084, 0.619, 0.084]
+
+    Warning:
+        `scipy.ndimage.gaussian_filter` calls these edges mode `"mirror"`. torchvision takes the size of the window,
+        2 radius + 1, and derives sigma from it where none is given.
+    """
+    check_images("blur", images)
+    if radius is None and not isinstance(sigma, int | float):
+        raise ValueError("blur: sigma is an array; pass radius=int(4 * largest_sigma + 0.5)")
+    reach = int(4 * float(sigma) + 0.5) if radius is None else radius  # type: ignore[arg-type]  # a number, see above
+    if reach < 0 or (isinstance(sigma, int | float) and sigma < 0):
+        raise ValueError(f"blur: sigma and radius must be at least 0, got sigma {sigma} and {radius=}")
+    sigmas = per_image("blur", "sigma", sigma, images)
+    return smooth(images.astype(sigmas.dtype), sigmas, reach).astype(images.dtype)
+
+
+def smooth(x: Array, sigma: Array, radius: int) -> Array:
+    """Smooth `[batch, height, width, channels]` with a Gaussian of `sigma` `[batch]` along both axes.
+
+    Along an axis it is a product with a matrix, which also holds the reflection at the edges: hardware is better at
+    products than at many short sums.
+    """
+    down, across = (_smoothing_matrices(sigma, radius, x.shape[axis]) for axis in (1, 2))
+    highest = jax.lax.Precision.HIGHEST
+    rows = jnp.matmul(down, x.reshape(*x.shape[:2], -1), precision=highest).reshape(x.shape)
+    return jnp.einsum("bij,bhjc->bhic", across, rows, precision=highest)
+
+
+def _smoothing_matrices(sigma: Array, radius: int, size: int) -> Array:
+    """The matrices `[batch, size, size]` that smooth along an axis of `size` pixels."""
+    distance = jnp.arange(-radius, radius + 1, dtype=sigma.dtype)
+    # Below 0.01 pixels all weights but the central one are 0 in every floating-point format, and 0 / 0 is left out.
+    weights = jnp.exp(-((distance[None] / jnp.maximum(sigma, 0.01)[:, None]) ** 2) / 2)
+    weights = weights / jnp.sum(weights, axis=1, keepdims=True)
+    padded = np.pad(np.arange(size), radius, mode="reflect")  # the pixel that stands at each place around the image
+    sources = np.stack([padded[i : i + 2 * radius + 1] for i in range(size)])
+    spread = jnp.broadcast_to(weights[:, None], (weights.shape[0], *sources.shape))
+    zeros = jnp.zeros((weights.shape[0], size, size), weights.dtype)
+    return zeros.at[:, np.arange(size)[:, None], sources].add(spread)
+
+
+def gaussian_blur(
+    images: Array, *, key: Key | None, sigma: tuple[float, float] = (0.1, 2.0), radius: int | None = None
+) -> Array:
+    """Smooth each image with a Gaussian whose standard deviation is drawn uniformly; see `blur`.
+
+    Args:
+        images: `[batch, height, width, channels]`, floating point.
+        key: a typed PRNG key.
+        sigma: (low, high), in pixels.
+        radius: of the window; by default 4 times the largest sigma.
+
+    Returns:
+        `[batch, height, width, channels]`, in the dtype of `images`.
+
+    Raises:
+        ValueError: without a key, if the range is empty or negative, or if shapes do not fit.
+        TypeError: if `images` are not floating point.
+
+    Example:
+        >>> images = jax.random.uniform(jax.random.key(0), (2, 16, 16, 3))
+        >>> bool(gaussian_blur(images, key=jax.random.key(1), sigma=(1.0, 2.0)).std() < images.std())
+        True
+
+    Reference:
+        Chen, Kornblith, Norouzi, Hinton: A Simple Framework for Contrastive Learning of Visual Representations, 2020.
+    """
+    check_images("gaussian_blur", images)
+    check_range("gaussian_blur", "sigma", sigma, least=0.0)
+    sigmas = uniform(image_keys("gaussian_blur", images, key), sigma)
+    return blur(images, sigmas, radius=int(4 * sigma[1] + 0.5) if radius is None else radius)

@@ -1,0 +1,38 @@
+"""What both Flax wrappers do alike: dtypes, and checks of structure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.types import DTypeLike, PyTree
+
+
+def cast_params(params: PyTree, dtype: DTypeLike) -> PyTree:
+    """Cast float32 arrays, which is what Flax makes unless told otherwise, to the dtype that was asked for."""
+    return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype == jnp.float32 else leaf, params)
+
+
+def cast_state(state: PyTree, dtype: DTypeLike) -> PyTree:
+    """Cast float32 state to float64 along with the params, and leave it at float32 otherwise."""
+    return cast_params(state, dtype) if jnp.dtype(dtype) == jnp.float64 else state
+
+
+def check_structure(function: str, what: str, tree: PyTree, expected: PyTree) -> None:
+    """Raise ValueError unless a tree has the structure of another; the paths that differ are named."""
+    structure: Any = jax.tree.structure(tree)
+    if structure == jax.tree.structure(expected):
+        return
+    found, wanted = (
+        {
+            jax.tree_util.keystr(path, simple=True, separator="/")
+            for path, _ in jax.tree_util.tree_leaves_with_path(node)
+        }
+        for node in (tree, expected)
+    )
+    raise ValueError(
+        f"{function}: {what} must have the structure that init gives; missing {sorted(wanted - found)}, "
+        f"unexpected {sorted(found - wanted)}"
+    )
