@@ -19,5 +19,5 @@ def main(config_class: type[Config], run: Callable[[Config], Any], description: 
     try:
         run(config)
     except Interrupted as interrupted:
-        print(f"{interrupted}: run the same command again", file=sys.stderr)
+        print(f"{interrupted}; run the same command again to go on", file=sys.stderr)
         sys.exit(128 + interrupted.signal_number)

@@ -223,8 +223,7 @@ class _Run:
         if asked is not None and self.done < self.total and not self.stopped:
             self.checkpoints.close()
             raise Interrupted(
-                f"stopped after {self.done:,} of {self.total:,} steps; the checkpoint is in {self.checkpoints.folder}, "
-                "and the same call goes on from it",
+                f"stopped after {self.done:,} of {self.total:,} steps; the checkpoint is in {self.checkpoints.folder}",
                 asked,
                 self.done,
             )

@@ -90,7 +90,6 @@ def test_a_signal_saves_and_leaves_and_the_same_command_goes_on(number, never_st
     output, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "Interrupted: stopped after" in errors
-    assert "and the same call goes on from it" in errors
     stopped = next(line for line in output.splitlines() if line.startswith("end "))
     resumed = finish(launch(tmp_path))
     assert resumed.splitlines()[0] == f"start {stopped.split()[1]}"
@@ -142,7 +141,7 @@ def test_a_checkpoint_in_the_middle_of_an_epoch_keeps_the_metrics_of_its_first_h
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(
-        Interrupted, match=r"stopped after 4 of 18 steps; the checkpoint is in .*the same call"
+        Interrupted, match="stopped after 4 of 18 steps; the checkpoint is in"
     ) as caught:
         run(tmp_path / "a", steps_per_call=1, callbacks=[stop])
     assert (caught.value.signal_number, caught.value.step) == (signal.SIGTERM, 4)
