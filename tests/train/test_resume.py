@@ -140,9 +140,7 @@ def test_a_checkpoint_in_the_middle_of_an_epoch_keeps_the_metrics_of_its_first_h
         if event.kind == "steps" and event.step == 4:
             signal.raise_signal(signal.SIGTERM)
 
-    with pytest.raises(
-        Interrupted, match="stopped after 4 of 18 steps; the checkpoint is in"
-    ) as caught:
+    with pytest.raises(Interrupted, match="stopped after 4 of 18 steps; the checkpoint is in") as caught:
         run(tmp_path / "a", steps_per_call=1, callbacks=[stop])
     assert (caught.value.signal_number, caught.value.step) == (signal.SIGTERM, 4)
     resumed = run(tmp_path / "a", steps_per_call=1)
