@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxnets.train.batches import batch_indices, data_size
 from jaxnets.train.state import TrainState
@@ -102,6 +103,7 @@ def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) 
 
     def run(train_state: TrainState, data: Any) -> tuple[TrainState, PyTree]:
         size = data_size(data)
+        data = jax.tree.map(jnp.asarray, data)  # traced rows cannot index NumPy's arrays
         indices = batch_indices(train_state.key, train_state.step, steps, size, batch_size, shuffle=shuffle)
 
         def one(carry: TrainState, rows: jax.Array) -> tuple[TrainState, PyTree]:

@@ -80,6 +80,12 @@ def test_scanned_data_set():
     assert_same(run(start(), DATA), single_steps())
 
 
+def test_a_data_set_of_numpy_arrays_that_the_compiled_function_closes_over():
+    on_host = jax.tree.map(np.asarray, DATA)
+    run = scan_data(STEP, steps=STEPS, batch_size=BATCH)
+    assert_same(jax.jit(lambda train_state: run(train_state, on_host))(start()), single_steps())
+
+
 def test_how_steps_are_grouped_does_not_matter():
     whole = compile_step(scan_data(STEP, steps=6, batch_size=BATCH))(start(), DATA)[0]
     traced = Traced()
