@@ -73,16 +73,8 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     *lines, torn = Path(path).read_bytes().split(b"\n")
     if torn:
         warnings.warn(f"{path}: line {len(lines) + 1} was cut off and is left out", stacklevel=2)
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{path}: line {number} is not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}: line {number} must be a JSON object, got {type(row).__name__}")
-        rows.append({name: value if name == "split" else _number(value) for name, value in row.items()})
-    return rows
+    rows = _parse(path, lines)
+    return [{name: value if name == "split" else _number(value) for name, value in row.items()} for row in rows]
 
 
 def drop_metrics_after(path: str | os.PathLike[str], step: int) -> None:
@@ -93,6 +85,9 @@ def drop_metrics_after(path: str | os.PathLike[str], step: int) -> None:
     Args:
         path: the file.
         step: the step from which the run goes on.
+
+    Raises:
+        ValueError: if a line is not a JSON object, with its number; the file stays as it is.
 
     Example:
         >>> import tempfile
@@ -105,10 +100,23 @@ def drop_metrics_after(path: str | os.PathLike[str], step: int) -> None:
     """
     if not Path(path).exists():
         return
-    *lines, _ = Path(path).read_text(encoding="utf-8").split("\n")
-    rows = [(line, json.loads(line)) for line in lines]
-    kept = [line + "\n" for line, row in rows if row["step"] <= step and row["split"] != "test"]
+    *lines, _ = Path(path).read_bytes().split(b"\n")
+    rows = zip(lines, _parse(path, lines), strict=True)
+    kept = [line.decode() + "\n" for line, row in rows if row["step"] <= step and row["split"] != "test"]
     write_atomically(Path(path), "".join(kept))
+
+
+def _parse(path: str | os.PathLike[str], lines: list[bytes]) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{path}: line {number} is not JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}: line {number} must be a JSON object, got {type(row).__name__}")
+        rows.append(row)
+    return rows
 
 
 def _number(value: Any) -> Any:

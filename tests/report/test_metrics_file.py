@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxnets.report import append_metrics, read_metrics
+from jaxnets.report.metrics_file import drop_metrics_after
 
 
 def refuse(word):
@@ -70,6 +71,28 @@ def test_a_file_that_holds_only_a_torn_row_starts_afresh(tmp_path):
     path.write_text('{"step": 1, "ep')
     append(path, 3.0)
     assert [row["loss"] for row in read_metrics(path)] == [3.0]
+
+
+def test_a_resumed_run_drops_what_it_will_write_again(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    for step in (10, 20, 30):
+        append(path, 1.0 / step, step)
+    append_metrics(path, step=20, epoch=10, split="test", metrics={"loss": math.nan})
+    kept = b"".join(path.read_bytes().splitlines(keepends=True)[:2])
+    path.write_bytes(path.read_bytes() + b'{"step": 15, "ep')
+    drop_metrics_after(path, 20)
+    assert path.read_bytes() == kept
+    drop_metrics_after(tmp_path / "missing.jsonl", 20)
+    assert not (tmp_path / "missing.jsonl").exists()
+
+
+def test_nothing_is_dropped_from_a_broken_file(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('not json\n{"step": 30, "epoch": 3, "split": "train"}\n')
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: line 1 is not JSON"):
+        drop_metrics_after(path, 20)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("line", ["not json", "[1, 2]"])

@@ -74,6 +74,33 @@ def test_reopened_runs_go_on_with_the_same_settings_only(tmp_path):
         RunFolder.reopen("example", Config(), tmp_path / "elsewhere")
 
 
+def finish(run):
+    return run.write_result({"test": {"loss": 0.5}}, {}, compile_seconds=0.0, run_seconds=0.0)
+
+
+def test_open_without_a_path_goes_on_with_the_newest_unfinished_run_of_these_settings(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second, _ = (RunFolder.create("example", config) for config in (Config(), Config(), Config(limit=1.0)))
+    assert RunFolder.open("example", Config()).path == second.path
+    finish(second)
+    assert RunFolder.open("example", Config()).path == first.path
+    finish(first)
+    assert RunFolder.open("example", Config()).path not in (first.path, second.path)
+
+
+def test_open_with_a_path_makes_a_folder_then_goes_on_with_it(tmp_path):
+    run = RunFolder.open("example", Config(), path=tmp_path / "run")
+    assert run.read_result() is None
+    written = finish(run)
+    assert RunFolder.open("example", Config(), path=tmp_path / "run").read_result() == written
+    with pytest.raises(ValueError, match="other settings: seed"):
+        RunFolder.open("example", Config(seed=5), path=tmp_path / "run")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="exists and is not empty"):
+        RunFolder.open("example", Config(), path=tmp_path / "other")
+
+
 @dataclasses.dataclass
 class Mutable:
     seed: int = 0
