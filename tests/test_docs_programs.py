@@ -1,0 +1,99 @@
+"""The documentation does what it says: its programs run and print what they announce, and its commands exist.
+
+The ```python blocks of a page are one program. Every line after `# prints` is a line of its output, in order.
+
+Commands are the lines of the other fenced blocks, and what stands in backticks and begins like a command. An experiment
+(`python -m experiments.NAME`) runs with its options and `--smoke`; a `make` target, an extra of pip and a file that a
+command names have to exist. A command of any other kind fails, so that none goes unchecked.
+"""
+
+import importlib
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import jax
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`((?:[\w./]*python|pip|make|git) [^`]+)`")
+NOT_COMMANDS = ("python", "toml", "text", "json")
+
+
+def pages():
+    """Every page but the log, which says what was true on its day."""
+    found = [*DOCS.glob("*.md"), *DOCS.glob("how-to/*.md")]
+    return {str(page.relative_to(ROOT)): page.read_text() for page in sorted(found) if page.name != "LOG.md"}
+
+
+def program(text):
+    return "\n".join(code for language, code in BLOCK.findall(text) if language == "python")
+
+
+PROGRAMS = {name: program(text) for name, text in pages().items() if program(text)}
+
+
+@pytest.mark.parametrize("page", PROGRAMS)
+def test_program_prints_what_the_page_says(page, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        exec(compile(PROGRAMS[page], page, "exec"), {"__name__": "documentation"})
+    expected = re.findall(r"# prints (.*)", PROGRAMS[page])
+    assert expected, "a page's program says what it prints"
+    assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_every_how_to_page_has_a_program():
+    without = [name for name, text in pages().items() if "/how-to/" in name and not program(text)]
+    assert not without
+
+
+def commands(text):
+    """The commands of a page; each part of `a && b` is one."""
+    blocks = [code for language, code in BLOCK.findall(text) if not language.startswith(NOT_COMMANDS)]
+    lines = [line for code in blocks for line in code.splitlines()]
+    lines += INLINE.findall(BLOCK.sub("", text))
+    for line in lines:
+        yield from (part for part in re.split(r"\s*&&\s*", line.split(" # ")[0].strip()) if part)
+
+
+COMMANDS = sorted({command for text in pages().values() for command in commands(text)})
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_works(command, tmp_path, monkeypatch):
+    words = shlex.split(command)
+    while "=" in words[0]:  # settings of the environment
+        words.pop(0)
+    tool, rest = Path(words[0]).name, words[1:]
+    if tool == "python" and rest[0] == "-m" and rest[1].startswith("experiments"):
+        run_experiment(rest[1], rest[2:], tmp_path, monkeypatch)
+    elif tool == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+        assert {word for word in rest if "=" not in word} <= set(targets)
+    elif tool == "pip":
+        assert rest[0] == "install"
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        extras = re.findall(r"\[([\w,]+)\]", command)
+        assert {extra for group in extras for extra in group.split(",")} <= set(project["optional-dependencies"])
+    elif tool == "python":
+        assert (ROOT / rest[0]).is_file()
+    else:
+        assert tool in ("git", "cd", "kill"), f"say in this test how to check {command!r}"
+
+
+def run_experiment(module_name, options, tmp_path, monkeypatch):
+    """As the command does, in this process, where JAX is loaded already."""
+    from experiments import command_line
+
+    if module_name == "experiments":
+        importlib.import_module("experiments.__main__").main()
+        return
+    module = importlib.import_module(module_name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [module_name, *options, "--smoke"])
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        command_line.main(module.Config, module.run, module.__doc__)
