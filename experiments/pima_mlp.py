@@ -4,8 +4,9 @@ The first part is the course's program: 100 epochs in file order in batches of 1
 The second trains 10 folds x 16 seeds at once, in one vmapped call, on standardized features in random order, and
 measures each network on the fold that it has not seen.
 
-expected:  (measured below)
-time:      (measured below)
+expected:  training accuracy 0.773 +- 0.004 over the seeds 0 to 2; cross-validation 0.759 +- 0.003,
+           where a fold is off by 0.045
+time:      15 s
 hardware:  2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.pima_mlp --seed 0
 """

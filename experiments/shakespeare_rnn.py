@@ -1,7 +1,8 @@
 """A recurrent network that writes like Shakespeare, character by character: --cell rnn, lstm or gru.
 
-expected:  (measured below)
-time:      (measured below)
+expected:  validation loss, in nats a character, after 8 epochs over the seeds 0 to 2:
+           lstm 1.596 +- 0.005, gru 1.502 +- 0.007, rnn 1.602 +- 0.004
+time:      lstm 4 min, gru 3 to 4 min, rnn 80 s
 hardware:  2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.shakespeare_rnn --seed 0 --cell lstm
 """

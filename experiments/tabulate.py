@@ -48,11 +48,12 @@ def table(groups: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
             lines.append("| " + " | ".join(map(str, [*cells, f"{max(values):.4f}"])) + " |")
         seconds = [run["seconds"]["compile"] + run["seconds"]["run"] for run in runs]
         versions, device = runs[0]["versions"], runs[0]["device"]
+        commits = ", ".join(dict.fromkeys((run["commit"] or "unknown")[:12] for run in runs))
         fingerprints = ", ".join(f"{run['seed']}: `{run['fingerprint'][:12]}`" for run in runs)
         lines += [
             "",
             f"{min(seconds):,.0f} to {max(seconds):,.0f} s a run; jax {versions['jax']}, Python {versions['python']}, "
-            f"{device['count']} x {device['kind']}; commit {(runs[0]['commit'] or 'unknown')[:12]}; "
+            f"{device['count']} x {device['kind']}; commit {commits}; "
             f"fingerprints by seed: {fingerprints}",
         ]
         sections.append("\n".join(lines))
