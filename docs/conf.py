@@ -19,12 +19,12 @@ author = "The jaxnets developers"
 release = version = jaxnets.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "jaxnets"
 html_copy_source = False
+html_show_copyright = False
 
 maximum_signature_line_length = 88
 add_module_names = False
