@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 SHARED = ("__init__", "__main__", "command_line", "classifier", "tabulate")
@@ -18,6 +19,8 @@ def experiments() -> dict[str, str]:
 def main() -> None:
     """Print the list."""
     found = experiments()
+    if len(sys.argv) > 1:
+        sys.exit(f"write it as one word: python -m experiments.{' '.join(sys.argv[1:])}")
     width = max(map(len, found))
     for name, line in found.items():
         print(f"{name:{width}}  {line}")

@@ -136,7 +136,7 @@ def cross_validate(config: Config, x: np.ndarray, labels: np.ndarray) -> np.ndar
 
     over_seeds = jax.vmap(accuracy, in_axes=(0, None, None))
     over_folds = jax.vmap(over_seeds, in_axes=(None, 0, 0))
-    seeds = np.arange(config.seed, config.seed + config.seeds, dtype=np.uint32)
+    seeds = (config.seed + np.arange(config.seeds, dtype=np.uint64)).astype(np.uint32)
     return np.asarray(jax.jit(over_folds)(seeds, train_data, test_data))
 
 

@@ -16,6 +16,8 @@ def read_runs(folders: Iterable[Path]) -> dict[tuple[str, str], list[dict[str, A
     """The results by experiment and settings, those of different seeds together."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for folder in folders:
+        if not (folder / "result.json").is_file():
+            sys.exit(f"{folder} has no result.json: its run has not ended, or it is not the folder of a run")
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         settings = ", ".join(f"{name} {value}" for name, value in config.items() if name not in NOT_SETTINGS)

@@ -77,11 +77,11 @@ def permissive_promotion():
 def permissive_optimizer(optimizer):
     """An optax optimizer that runs under JAX's default promotion rules, which optax relies on."""
 
-    def update(gradients, state, params=None):
+    def update(gradients, state, params=None, **extra):
         with permissive_promotion():
-            return optimizer.update(gradients, state, params)
+            return optax.with_extra_args_support(optimizer).update(gradients, state, params, **extra)
 
-    return optax.GradientTransformation(optimizer.init, update)
+    return optax.GradientTransformationExtraArgs(optimizer.init, update)
 
 
 def normal(*shape, seed=0, dtype=np.float32):

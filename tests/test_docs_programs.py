@@ -90,6 +90,7 @@ def run_experiment(module_name, options, tmp_path, monkeypatch):
     from experiments import command_line
 
     if module_name == "experiments":
+        monkeypatch.setattr("sys.argv", [module_name, *options])
         importlib.import_module("experiments.__main__").main()
         return
     module = importlib.import_module(module_name)

@@ -76,14 +76,20 @@ class RunFolder:
     def reopen(cls, experiment: str, config: Any, path: str | os.PathLike[str]) -> RunFolder:
         """Go on in the folder of a run that was stopped; further metrics are appended to those it has.
 
+        A setting named `out`, which says where the folder is, may be another.
+
         Raises:
             FileNotFoundError: if there is no run at `path`.
-            ValueError: if that run had other settings, with their names.
+            ValueError: if that run had other settings, with their names and values.
         """
         folder = Path(path)
         there = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         given = json.loads(_config_text(config))
-        different = [name for name in sorted({*there, *given}) if there.get(name, ...) != given.get(name, ...)]
+        different = [
+            f"{name} {there.get(name)!r}, not {given.get(name)!r}"
+            for name in sorted({*there, *given} - {"out"})
+            if there.get(name, ...) != given.get(name, ...)
+        ]
         if different:
             raise ValueError(f"RunFolder.reopen: {folder} was made with other settings: {', '.join(different)}")
         return cls._of(folder, experiment, config)
@@ -223,6 +229,8 @@ def _is_frozen(config: Any) -> bool:
 
 def _empty_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
+    for leftover in path.glob(".config.json.*"):  # of a process that was killed while it made the folder
+        leftover.unlink()
     if any(path.iterdir()):
         raise ValueError(f"RunFolder: {path} exists and is not empty; choose another folder or delete it")
     return path

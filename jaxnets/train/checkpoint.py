@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxnets.train.checkpoints import restore_target
 from jaxnets.train.state import TrainState
 
 
@@ -46,7 +47,8 @@ def load_checkpoint(path: str | os.PathLike[str], *, like: TrainState) -> TrainS
 
     Args:
         path: the folder.
-        like: a train state of the same structure, such as a fresh one, or `jax.eval_shape` of it.
+        like: a train state of the same structure, such as a fresh one, or `jax.eval_shape` of it. The stored one is put
+            on the devices where it lies.
 
     Returns:
         The stored state, bit for bit.
@@ -63,7 +65,7 @@ def load_checkpoint(path: str | os.PathLike[str], *, like: TrainState) -> TrainS
     source = Path(path).absolute()
     if not source.is_dir():
         raise FileNotFoundError(f"load_checkpoint: no checkpoint at {path}")
-    target = jax.eval_shape(_without_keys, like)
+    target = restore_target(_without_keys(like))
     with ocp.StandardCheckpointer() as checkpointer:
         restored = checkpointer.restore(source, target)
     train_state: TrainState = _with_keys(restored, like)
@@ -75,7 +77,12 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _without_keys(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
+    def data(leaf: Any) -> Any:
+        if not _is_key(leaf):
+            return leaf
+        return jax.random.key_data(leaf) if isinstance(leaf, jax.Array) else jax.eval_shape(jax.random.key_data, leaf)
+
+    return jax.tree.map(data, tree)
 
 
 def _with_keys(stored: Any, like: Any) -> Any:

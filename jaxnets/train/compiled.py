@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxnets.train.batches import batch_indices, data_size
 from jaxnets.train.state import TrainState
-from jaxnets.train.step import Step
+from jaxnets.train.step import Step, checked_step
 from jaxnets.train.tune import compiler_options
 from jaxnets.types import PyTree
 
@@ -63,6 +63,7 @@ def scan_steps(step: Step) -> TrainFunction:
         >>> after.params, metrics["sum"]
         (Array(10., dtype=float32), Array([3., 7.], dtype=float32))
     """
+    step = checked_step(step)
 
     def run(train_state: TrainState, batches: Any) -> tuple[TrainState, PyTree]:
         return jax.lax.scan(step, train_state, batches)
@@ -100,6 +101,7 @@ def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) 
     """
     if steps < 1:
         raise ValueError(f"scan_data: steps must be at least 1, got {steps}")
+    step = checked_step(step)
 
     def run(train_state: TrainState, data: Any) -> tuple[TrainState, PyTree]:
         size = data_size(data)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from jaxnets.train.event import Callback, Event
-from jaxnets.train.history import Mode, check_mode, epochs_without_gain, values_of
+from jaxnets.train.history import Mode, check_metric, epochs_without_gain, values_of
 
 
 def early_stopping(
-    metric: str = "validation/loss", *, patience: int = 5, mode: Mode = "min", min_delta: float = 0.0
+    metric: str = "validation/loss", *, patience: int = 5, mode: Mode | None = None, min_delta: float = 0.0
 ) -> Callback:
     """Make the callback of `fit` that ends a run when a metric has not become better for some time.
 
@@ -16,14 +16,15 @@ def early_stopping(
     Args:
         metric: `split/name`: `"validation/loss"`, `"validation/accuracy"`, `"train/loss"`, ...
         patience: the run ends after so many measurements in a row without a better value.
-        mode: `"min"` if small values are good, `"max"` if large ones are.
+        mode: `"min"` if small values are good, `"max"` if large ones are; a loss needs none.
         min_delta: by how much a value has to be better to count.
 
     Returns:
         A callback. Keep the best parameters with `Checkpoints(..., best=metric, mode=mode)`.
 
     Raises:
-        ValueError: if a setting is out of range; by the callback, if the metric is not measured.
+        ValueError: if a setting is out of range; by the callback, at the start, if the split is not measured, and
+            at its first measurement, if it has no such metric.
 
     Example:
         `fit(..., callbacks=[early_stopping("validation/accuracy", patience=3, mode="max")])`
@@ -31,16 +32,19 @@ def early_stopping(
     Reference:
         Prechelt, Early stopping - but when?, 1998.
     """
-    check_mode(mode)
-    if patience < 1 or min_delta < 0 or "/" not in metric:
-        raise ValueError(
-            "early_stopping: need patience >= 1, min_delta >= 0 and a metric such as 'validation/loss'; "
-            f"got {patience=}, {min_delta=}, {metric=}"
-        )
+    checked = check_metric("early_stopping", metric, mode)
+    split = metric.partition("/")[0]
+    if patience < 1 or min_delta < 0:
+        raise ValueError(f"early_stopping: need patience >= 1 and min_delta >= 0, got {patience=}, {min_delta=}")
 
     def stop(event: Event) -> bool:
+        if event.kind == "start" and split not in event.splits:
+            raise ValueError(
+                f"early_stopping: {metric!r} is not measured in this run, only {', '.join(event.splits)}; "
+                "give fit validation=... and evaluate=make_evaluate(loss)"
+            )
         if event.kind not in ("start", "epoch", "evaluate"):
             return False
-        return epochs_without_gain(values_of(event.history, metric), mode, min_delta) >= patience
+        return epochs_without_gain(values_of(event.history, metric), checked, min_delta) >= patience
 
     return stop

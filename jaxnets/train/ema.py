@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets.train.state import TrainState
+from jaxnets.tree import paths
 from jaxnets.types import Array, Params, PyTree
 
 
@@ -95,7 +96,7 @@ def use_ema(train_state: TrainState) -> TrainState:
         A train state for evaluation, such as `evaluate(use_ema(train_state), data)`.
 
     Raises:
-        ValueError: if the optimizer keeps no average.
+        ValueError: if the optimizer keeps no average, or one of some parameters only.
 
     Example:
         >>> optimizer = with_ema(optax.sgd(1.0), 0.9)
@@ -112,5 +113,10 @@ def use_ema(train_state: TrainState) -> TrainState:
         raise ValueError(
             f"use_ema: expected one with_ema in the optimizer, found {len(found)}; "
             "write optimizer = with_ema(optax.adam(1e-3), 0.999)"
+        )
+    if list(paths(found[0].average)) != list(paths(train_state.params)):
+        raise ValueError(
+            "use_ema: the average is of some parameters only; put with_ema outermost, around freeze: "
+            "with_ema(freeze(optimizer, 'conv1'), 0.999)"
         )
     return train_state._replace(params=found[0].average)

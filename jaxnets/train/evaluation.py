@@ -31,7 +31,7 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[[TrainState,
         `jaxnets.metrics.compute`.
 
     Raises:
-        ValueError: if `batch_size` is not positive.
+        ValueError: if `batch_size` is not positive; by the returned function, if there is no example.
 
     Example:
         >>> import jax.numpy as jnp
@@ -47,6 +47,8 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[[TrainState,
 
     def evaluate(train_state: TrainState, data: Any) -> PyTree:
         size = data_size(data)
+        if size == 0:
+            raise ValueError("make_evaluate: there is no example to evaluate; every array has 0 rows")
         key = subkey(train_state.key, "evaluate")
 
         def measure(start: Any, count: int) -> PyTree:

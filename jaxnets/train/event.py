@@ -24,6 +24,7 @@ class Event(NamedTuple):
         train_state: the state after `step` steps. Its buffers are given to the next step: copy what outlives the
             callback.
         history: the scalar metrics of all epochs and evaluations of the run so far, also of before it was resumed.
+        splits: what the run measures.
     """
 
     kind: Literal["start", "steps", "epoch", "evaluate", "end"]
@@ -35,7 +36,8 @@ class Event(NamedTuple):
     metrics: Mapping[str, Any]
     train_state: TrainState
     history: History = ()
+    splits: tuple[str, ...] = ("train", "validation")
 
 
 Callback: TypeAlias = Callable[[Event], bool | None]
-"""A plain function that `fit` calls with every event; the run ends early if it returns True."""
+"""A plain function that `fit` calls with every event; the run ends early if it returns True. None means False."""

@@ -69,3 +69,25 @@ def check_mode(mode: str) -> None:
     """Raise ValueError unless the mode is min or max."""
     if mode not in ("min", "max"):
         raise ValueError(f"mode must be 'min' or 'max', got {mode!r}")
+
+
+def check_metric(function: str, metric: str, mode: Mode | None) -> Mode:
+    """Check the name of a metric and return its mode, which has to be given unless the metric is a loss.
+
+    Raises:
+        ValueError: if the name is not `split/name`, or the mode is missing or another word.
+
+    Example:
+        >>> check_metric("early_stopping", "validation/loss", None)
+        'min'
+    """
+    split, _, name = metric.partition("/")
+    if split not in ("train", "validation") or not name:
+        raise ValueError(
+            f"{function}: a metric is named 'train/...' or 'validation/...', such as 'validation/loss'; got {metric!r}"
+        )
+    if mode is None and name != "loss":
+        raise ValueError(f"{function}: say mode='max' or mode='min': are large or small values of {metric!r} good?")
+    mode = mode or "min"
+    check_mode(mode)
+    return mode

@@ -37,7 +37,7 @@ class StopRequest:
 def stop_on_signals(*, enabled: bool = True) -> Iterator[StopRequest]:
     """Note SIGINT and SIGTERM instead of being ended by them; a second one acts as it did before.
 
-    Outside of the main thread, where Python allows no handlers, nothing is changed.
+    Outside of the main thread, where Python allows no handlers, nothing is changed. A signal that is ignored stays so.
 
     Args:
         enabled: False changes nothing.
@@ -52,7 +52,8 @@ def stop_on_signals(*, enabled: bool = True) -> Iterator[StopRequest]:
     if not enabled or threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
 
     def restore() -> None:
         for number, handler in before.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from jaxnets.train.checkpoints import Checkpoints, Progress
 from jaxnets.train.event import Callback, Event
 from jaxnets.train.history import Record
 from jaxnets.train.interrupt import Interrupted, StopRequest, stop_on_signals
-from jaxnets.train.programs import Programs
+from jaxnets.train.programs import Programs, copy_arrays
 from jaxnets.train.state import TrainState
 from jaxnets.train.step import Step
 from jaxnets.types import PyTree
@@ -85,7 +86,11 @@ def fit(
         A `FitResult`.
 
     Raises:
-        ValueError: if the sizes of data, batch and epochs do not fit.
+        ValueError: if the sizes of data, batch and epochs do not fit, more steps are done already, a metric has the
+            name of a column of the history, or the checkpoints are of another run: another seed, batch size, order,
+            number of examples, model or optimizer.
+        TypeError: if the metrics are not a dict of numbers or arrays by name, or a callback returns something else
+            than True, False or None.
         NonFiniteError: if a metric, a parameter or state is not finite after a step; a FloatingPointError that names
             the step and the path, and holds the train state before it. Checkpoints are of good states only.
         Interrupted: a KeyboardInterrupt, after a signal; the checkpoint is saved.
@@ -104,22 +109,31 @@ def fit(
     """
     if (validation is None) != (evaluate is None):
         raise ValueError("fit: validation data and evaluate go together; evaluate=make_evaluate(loss) measures it")
-    if steps_per_call < 1 or evaluate_every < 1:
-        raise ValueError(f"fit: {steps_per_call=} and {evaluate_every=} must be at least 1")
+    for name, number in {"epochs": epochs, "steps_per_call": steps_per_call, "evaluate_every": evaluate_every}.items():
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"fit: {name} must be an integer of at least 1, got {number!r}")
     started = time.perf_counter()
-    per_epoch = steps_per_epoch(data_size(data), batch_size)
+    examples = data_size(data)
+    per_epoch = steps_per_epoch(examples, batch_size)
     programs = Programs(step, batch_size, shuffle, evaluate)
     data, validation = jax.device_put((data, validation), _placement(train_state))
     with contextlib.ExitStack() as stack:
         request = stack.enter_context(stop_on_signals(enabled=checkpoints is not None))
-        run = _Run(train_state, per_epoch, epochs * per_epoch, callbacks, checkpoints, request)
+        settings = {"batch_size": batch_size, "examples": examples, "seed": int(train_state.seed), "shuffle": shuffle}
+        run = _Run(train_state, per_epoch, epochs * per_epoch, callbacks, checkpoints, settings, request)
+        dispatches = functools.partial(_dispatches, run.total, per_epoch, steps_per_call)
+        like = programs.train_metrics(next(dispatches(0)), train_state, data)
+        run.measures("train", like)
+        if validation is not None:
+            run.measures("validation", programs.evaluation_metrics(train_state, validation))
         if checkpoints is not None:
             stack.callback(checkpoints.close)
-            run.resume(checkpoints.restore_last(train_state, programs.metrics_like(train_state, data)))
+            run.resume(checkpoints.restore_last(train_state, like, settings))
+        run.check_steps()
         first_step = run.done
         try:
             run.tell("start", "train", {})
-            for count in _dispatches(run.done, run.total, per_epoch, steps_per_call):
+            for count in dispatches(run.done):
                 if run.stopped:
                     break
                 run.train(programs, count, data, count * batch_size)
@@ -129,6 +143,7 @@ def fit(
                     if validation is not None and (epoch % evaluate_every == 0 or epoch == epochs or run.stopped):
                         run.evaluated(programs.evaluate(run.train_state, validation))
                 run.save()
+            run.leave_if_asked()
         finally:
             run.tell("end", "train", {})
     seconds = time.perf_counter() - started
@@ -146,15 +161,36 @@ class _Run:
         total: int,
         callbacks: Sequence[Callback],
         checkpoints: Checkpoints | None,
+        settings: dict[str, Any],
         request: StopRequest,
     ):
         self.train_state, self.per_epoch, self.total = train_state, per_epoch, total
-        self.callbacks, self.checkpoints, self.request = callbacks, checkpoints, request
+        self.callbacks, self.checkpoints, self.settings, self.request = callbacks, checkpoints, settings, request
         self.done, self.skipped, self.saved = int(train_state.step), int(train_state.skipped), int(train_state.step)
         self.stopped = False
         self.epoch_metrics: PyTree | None = None
         self.history: tuple[Record, ...] = ()
         self.metrics: dict[str, dict[str, Any]] = {}
+        self.splits: tuple[str, ...] = ()
+
+    def measures(self, split: str, like: PyTree) -> None:
+        """Note that a split is measured, and check the names of its metrics."""
+        self.splits += (split,)
+        names = _names(jax.eval_shape(metric.compute, like))
+        best = None if self.checkpoints is None else self.checkpoints.best
+        if best is not None and best.partition("/")[0] == split and best.partition("/")[2] not in names:
+            raise ValueError(
+                f"Checkpoints: there is no metric {best!r}; there are "
+                f"{', '.join(f'{split}/{name}' for name in names)}; choose one with best=..., or none with best=None"
+            )
+
+    def check_steps(self) -> None:
+        """Raise ValueError if the run is longer than asked for."""
+        if self.done > self.total:
+            raise ValueError(
+                f"fit: {self.done} steps are done, which is more than epochs={self.total // self.per_epoch} of "
+                f"{self.per_epoch} steps; epochs counts those before too"
+            )
 
     def resume(self, progress: Progress | None) -> None:
         """Go on from a checkpoint."""
@@ -164,10 +200,7 @@ class _Run:
         self.history = tuple(progress.history)
         self.done = self.saved = int(self.train_state.step)
         self.skipped = int(self.train_state.skipped)
-        for record in self.history:
-            self.metrics[record["split"]] = {
-                name: value for name, value in record.items() if name not in ("step", "epoch", "split")
-            }
+        self.metrics = {split: dict(numbers) for split, numbers in progress.metrics.items()}
 
     def tell(
         self, kind: Any, split: Literal["train", "validation"], numbers: dict[str, Any], examples: int = 0
@@ -178,13 +211,21 @@ class _Run:
             self.metrics[split] = numbers
             scalars = {name: value for name, value in numbers.items() if np.ndim(value) == 0}
             self.history += ({"step": self.done, "epoch": epoch, "split": split, **scalars},)
-        event = Event(kind, self.done, epoch, self.total, examples, split, numbers, self.train_state, self.history)
+        event = Event(
+            kind, self.done, epoch, self.total, examples, split, numbers, self.train_state, self.history, self.splits
+        )
         for callback in self.callbacks:
-            self.stopped |= callback(event) is True
+            answer = callback(event)
+            if not isinstance(answer, bool | np.bool_ | None):
+                raise TypeError(
+                    f"fit: a callback returns True to end the run, or False or None, got {type(answer).__name__}"
+                )
+            self.stopped |= bool(answer)
 
     def train(self, programs: Programs, count: int, data: Any, examples: int) -> None:
-        """Run the steps of one dispatch."""
-        self.train_state, measured = programs.train(count, self.train_state, data)
+        """Run the steps of one dispatch; if it fails, the train state before it is kept."""
+        given, self.train_state = self.train_state, copy_arrays(self.train_state)
+        self.train_state, measured = programs.train(count, given, self.train_state, data)
         self.done += count
         skipped = int(self.train_state.skipped)
         if skipped > self.skipped:
@@ -203,33 +244,41 @@ class _Run:
         numbers = _numbers(self.epoch_metrics)
         self.epoch_metrics = None
         self.tell("epoch", "train", numbers)
+        self._keep_best()
 
     def evaluated(self, measured: PyTree) -> None:
         """Tell the metrics of the validation data, and keep the best parameters."""
         self.tell("evaluate", "validation", _numbers(measured))
-        if self.checkpoints is not None:
-            self.checkpoints.save_best(self._progress())
+        self._keep_best()
 
     def save(self) -> None:
         """Save if it is time to, and leave if a signal asked to."""
         if self.checkpoints is None:
             return
-        asked = self.request.signal_number
         every = self.checkpoints.every_steps
         due = self.done % self.per_epoch == 0 or (every is not None and self.done - self.saved >= every)
-        if due or asked is not None:
+        if due or self.stopped or self.request.signal_number is not None:
             self.checkpoints.save_last(self._progress())
             self.saved = self.done
-        if asked is not None and self.done < self.total and not self.stopped:
-            self.checkpoints.close()
-            raise Interrupted(
-                f"stopped after {self.done:,} of {self.total:,} steps; the checkpoint is in {self.checkpoints.folder}",
-                asked,
-                self.done,
-            )
+        self.leave_if_asked()
+
+    def leave_if_asked(self) -> None:
+        """Raise Interrupted after a signal; what was done is saved by then."""
+        if self.checkpoints is None or self.request.signal_number is None:
+            return
+        self.checkpoints.close()
+        raise Interrupted(
+            f"stopped after {self.done:,} of {self.total:,} steps; the checkpoint is in {self.checkpoints.folder}",
+            self.request.signal_number,
+            self.done,
+        )
+
+    def _keep_best(self) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.save_best(self._progress())
 
     def _progress(self) -> Progress:
-        return Progress(self.train_state, self.epoch_metrics, self.history)
+        return Progress(self.train_state, self.epoch_metrics, self.history, self.metrics, self.settings)
 
 
 def _placement(train_state: TrainState) -> Any:
@@ -246,7 +295,23 @@ def _numbers(metrics: PyTree) -> dict[str, Any]:
     return computed
 
 
-def _dispatches(done: int, total: int, per_epoch: int, steps_per_call: int) -> Iterator[int]:
+def _names(computed: PyTree) -> list[str]:
+    """The names of computed metrics.
+
+    Raises:
+        TypeError: if they are not a dict of arrays by name.
+        ValueError: if a name is that of a column of the history.
+    """
+    shapes = isinstance(computed, dict) and all(isinstance(value, jax.ShapeDtypeStruct) for value in computed.values())
+    if not shapes:
+        raise TypeError(f"fit: a loss returns its metrics as a dict, one number or array a name; got {computed!r}")
+    taken = [name for name in ("step", "epoch", "split") if name in computed]
+    if taken:
+        raise ValueError(f"fit: {taken[0]!r} is a column of the history; give the metric another name")
+    return sorted(computed)
+
+
+def _dispatches(total: int, per_epoch: int, steps_per_call: int, done: int) -> Iterator[int]:
     """The number of steps of each dispatch: at most two different ones, none across the end of an epoch."""
     calls = -(-per_epoch // steps_per_call)
     ends = [per_epoch * (i + 1) // calls for i in range(calls)]

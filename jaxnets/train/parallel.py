@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxnets.train.state import TrainState
-from jaxnets.train.step import Step
+from jaxnets.train.step import CheckedStep, Step, checked_step
 from jaxnets.types import PyTree
 
 
@@ -72,13 +72,17 @@ def data_parallel(step: Step, mesh: Mesh) -> Step:
     """
     spread, everywhere = NamedSharding(mesh, PartitionSpec(mesh.axis_names)), NamedSharding(mesh, PartitionSpec())
 
-    def parallel(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
+    checked = checked_step(step).checked
+
+    def parallel(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree, PyTree]:
         _check_divisible("data_parallel", batch, 0, mesh.size)
         batch = jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, spread), batch)
-        result: tuple[TrainState, PyTree] = jax.lax.with_sharding_constraint(step(train_state, batch), everywhere)
+        result: tuple[TrainState, PyTree, PyTree] = jax.lax.with_sharding_constraint(
+            checked(train_state, batch), everywhere
+        )
         return result
 
-    return parallel
+    return CheckedStep(parallel)
 
 
 def pmap_step(

@@ -43,7 +43,8 @@ class TrainState(NamedTuple):
 
         Args:
             params: the parameters.
-            opt_state: the optimizer's state, `optimizer.init(params)`.
+            opt_state: the optimizer's state, `optimizer.init(params)`. It is copied, because some optimizers keep the
+                parameters' own buffers or those of a setting in it, and buffers can be donated only once.
             state: the model's state; by default it has none.
             seed: an integer from 0 to 2^32 - 1, or a traced one.
             step: optimizer steps done.
@@ -54,6 +55,7 @@ class TrainState(NamedTuple):
         if isinstance(seed, int) and not 0 <= seed < 2**32:
             raise ValueError(f"TrainState: seed must be from 0 to 2**32 - 1, got {seed}")
         numbers = [jnp.asarray(number, jnp.uint32) for number in (step, seed, 0)]
+        opt_state = jax.tree.map(lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf, opt_state)
         return cls(params, {} if state is None else state, opt_state, jnp.stack(numbers))
 
     @property

@@ -13,12 +13,46 @@ from jaxnets import metrics as metric
 from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.train.gradient import Loss, accumulated_gradient, loss_gradient
-from jaxnets.train.nonfinite import skip_bad_step
+from jaxnets.train.nonfinite import finite_numbers, skip_bad_step
 from jaxnets.train.state import TrainState
 from jaxnets.types import Array, Key, Params, PyTree, State
 
 Step: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, PyTree]]
 """`step(train_state, batch) -> (train_state, metrics)`, a pure function."""
+
+
+class CheckedStep:
+    """A step that can also tell whether its numbers were finite; called, it is as any other.
+
+    A compiled program that calls it, and not `checked`, does without the check.
+
+    Attributes:
+        checked: `checked(train_state, batch) -> (train_state, metrics, finite)`, where `finite` is what
+            `jaxnets.train.nonfinite.finite_numbers` returns.
+    """
+
+    def __init__(self, checked: Callable[[TrainState, Any], tuple[TrainState, PyTree, PyTree]]):
+        self.checked = checked
+
+    def __call__(self, train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
+        """Take the step."""
+        after, metrics, _ = self.checked(train_state, batch)
+        return after, metrics
+
+
+def checked_step(step: Step) -> CheckedStep:
+    """Return a step that has `checked`; of a plain function it tells nothing.
+
+    What `jax.jit` or `compile_step` made is taken out of it, because the options of a compiler cannot be nested.
+
+    Example:
+        >>> step = checked_step(jax.jit(lambda train_state, batch: (train_state, {"sum": batch})))
+        >>> step.checked(None, 2)
+        (None, {'sum': 2}, {})
+    """
+    if hasattr(step, "lower"):
+        step = getattr(step, "__wrapped__", step)
+    return step if isinstance(step, CheckedStep) else CheckedStep(lambda *arguments: (*step(*arguments), {}))
 
 
 def supervised(
@@ -35,6 +69,10 @@ def supervised(
 
     Returns:
         A loss for `make_step`. Its batch is the pair `(inputs, targets)`; its metrics are `"loss"` and those given.
+
+    Raises:
+        ValueError: if a metric is named `"loss"`; by the returned loss, if `loss` gives a single number.
+        TypeError: by the returned loss, if a batch is not a pair.
 
     Example:
         >>> from jaxnets import losses, make_model, nn
@@ -55,9 +93,16 @@ def supervised(
     def loss_function(
         params: Params, state: State, batch: Any, *, key: Key | None, train: bool
     ) -> tuple[Array, tuple[State, PyTree]]:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise TypeError(f"supervised: a batch is the pair (inputs, targets), got {type(batch).__name__}")
         inputs, targets = batch
         outputs, new_state = model.apply(params, state, inputs, key=key, train=train)
         values = loss(outputs, targets)
+        if jnp.ndim(values) == 0:
+            raise ValueError(
+                "supervised: loss(outputs, targets) must give one number an example, [batch], got a single one; leave "
+                "out its mean, so that the examples of an incomplete last batch count as much as all others"
+            )
         measured = {"loss": metric.mean(values)}
         measured |= {name: function(outputs, targets) for name, function in metrics.items()}
         return jnp.mean(values), (new_state, measured)
@@ -92,6 +137,7 @@ def make_step(
 
     Returns:
         `step(train_state, batch) -> (train_state, metrics)`. Numbers among the loss's metrics become streamable means.
+        Optimizers that need the value of the loss, such as `optax.contrib.reduce_on_plateau`, are given it.
 
     Raises:
         ValueError: if `accumulate` or `skip_nonfinite` are out of range, or a batch cannot be cut into equal parts.
@@ -113,7 +159,9 @@ def make_step(
         )
     gradient = accumulated_gradient(loss, accumulate) if accumulate > 1 else loss_gradient(loss)
 
-    def step(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
+    update = optax.with_extra_args_support(optimizer).update
+
+    def checked(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree, PyTree]:
         key = subkey(subkey(train_state.key, "step"), train_state.step)
         if axis_name is not None:
             key = subkey(key, jax.lax.axis_index(axis_name))
@@ -121,15 +169,18 @@ def make_step(
         if axis_name is not None:
             value, gradients, state = _average((value, gradients, state), axis_name)
             metrics = metric.all_reduce(metrics, axis_name)
-        updates, opt_state = optimizer.update(gradients, train_state.opt_state, train_state.params)
+        updates, opt_state = update(gradients, train_state.opt_state, train_state.params, value=value)
         params = optax.apply_updates(train_state.params, updates)
         counters = train_state.counters + jnp.array([1, 0, 0], jnp.uint32)
         after = TrainState(params, state, opt_state, counters)
+        finite = finite_numbers(value, gradients, updates)
         if skip_nonfinite:
-            return skip_bad_step(train_state, after, value, gradients, metrics, limit=skip_nonfinite)
-        return after, metrics
+            after, metrics = skip_bad_step(train_state, after, finite, metrics, limit=skip_nonfinite)
+            skipped = after.skipped > train_state.skipped
+            finite = jax.tree.map(lambda flag: flag | skipped, finite)
+        return after, metrics, finite
 
-    return step
+    return CheckedStep(checked)
 
 
 def _average(tree: PyTree, axis_name: str) -> PyTree:

@@ -75,6 +75,13 @@ def test_the_list_has_a_line_for_each():
     assert [line.split()[0] for line in lines[: len(NAMES)]] == NAMES
 
 
+def test_a_name_apart_from_the_module_is_pointed_out():
+    command = [sys.executable, "-m", "experiments", "digits_cnn", "--smoke"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "write it as one word: python -m experiments.digits_cnn --smoke" in done.stderr
+
+
 def test_the_worked_example_of_the_course(capsys):
     module = importlib.import_module("experiments.backprop_by_hand")
     result = module.run(module.Config())

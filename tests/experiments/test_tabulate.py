@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from experiments.tabulate import read_runs, table
 
 
@@ -35,3 +37,8 @@ def test_mean_and_deviation_over_seeds_for_each_setting(tmp_path):
     assert "| test accuracy | 1 | 0.5000 |  | 0.5000 | 0.5000 |" in rnn
     assert "commit unknown" in rnn
     assert "confusion" not in gru
+
+
+def test_a_folder_without_a_result_is_named(tmp_path):
+    with pytest.raises(SystemExit, match=r"has no result\.json"):
+        read_runs([tmp_path])

@@ -68,7 +68,7 @@ def test_reopened_runs_go_on_with_the_same_settings_only(tmp_path):
     run = RunFolder.reopen("example", Config(), tmp_path)
     run.append_metrics(step=2, epoch=2, split="train", metrics={"loss": 1.0})
     assert [row["loss"] for row in run.read_metrics()] == [2.0, 1.0]
-    with pytest.raises(ValueError, match="other settings: limit, seed"):
+    with pytest.raises(ValueError, match=r"other settings: limit 'Infinity', not 3\.0, seed 4, not 5"):
         RunFolder.reopen("example", Config(seed=5, limit=3.0), tmp_path)
     with pytest.raises(FileNotFoundError):
         RunFolder.reopen("example", Config(), tmp_path / "elsewhere")
@@ -95,6 +95,11 @@ def test_open_with_a_path_makes_a_folder_then_goes_on_with_it(tmp_path):
     assert RunFolder.open("example", Config(), path=tmp_path / "run").read_result() == written
     with pytest.raises(ValueError, match="other settings: seed"):
         RunFolder.open("example", Config(seed=5), path=tmp_path / "run")
+    moved = RunFolder.open("example", Config(out=tmp_path / "elsewhere"), path=tmp_path / "run")
+    assert moved.read_result() == written
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / ".config.json.4711").write_text('{"see')  # of a process that was killed while it began
+    assert RunFolder.open("example", Config(), path=tmp_path / "killed").read_result() is None
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="exists and is not empty"):

@@ -159,6 +159,9 @@ def test_the_moving_average_is_found_inside_other_optimizers():
         expected = [torch_loss(net, BATCHES[0]).item() for net in nets]
     np.testing.assert_allclose(measured, expected, rtol=1e-4)
     assert abs(expected[0] - expected[1]) > 1e-3
+    inside = freeze(with_ema(optax.sgd(0.1), 0.9), "fc1")
+    with pytest.raises(ValueError, match="the average is of some parameters only; put with_ema outermost"):
+        use_ema(train(inside))
     with pytest.raises(ValueError, match="expected one with_ema in the optimizer, found 0"):
         use_ema(train(optax.sgd(0.1)))
     with pytest.raises(ValueError, match=r"decay must be from 0 to 1, got 1\.5"):

@@ -120,7 +120,7 @@ def test_the_last_and_the_best_checkpoint_hold_what_they_say(tmp_path):
 def test_a_finished_run_is_not_trained_again(tmp_path):
     first = run(tmp_path)
     kinds = []
-    again = run(tmp_path, train_state=start(9), callbacks=[lambda event: kinds.append(event.kind)])
+    again = run(tmp_path, callbacks=[lambda event: kinds.append(event.kind)])
     assert kinds == ["start", "end"]
     chex.assert_trees_all_equal(again.train_state, first.train_state)
     assert again.history == first.history
@@ -224,7 +224,7 @@ def test_a_bad_gradient_names_the_step_and_the_parameter_and_leaves_the_checkpoi
     settings = {"epochs": 2, "batch_size": 1, "shuffle": False, "steps_per_call": 5}
     step = make_step(loss_with_a_bad_gradient, optimizer)
     with pytest.raises(
-        NonFiniteError, match="went wrong at step 13: the first bad array of params after it is 'root'"
+        NonFiniteError, match="went wrong at step 13: the first bad gradient is that of 'root'"
     ) as caught:
         fit(begin(), step, examples, checkpoints=Checkpoints(tmp_path, best=None, every_steps=5), **settings)
     assert (caught.value.step, caught.value.path) == (13, "root")

@@ -1,0 +1,248 @@
+"""What a run does not go on from, and which settings `fit` refuses before the first step."""
+
+import shutil
+import signal
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxnets import metrics
+from jaxnets.train import (
+    Checkpoints,
+    Interrupted,
+    NonFiniteError,
+    TrainState,
+    compile_step,
+    early_stopping,
+    fit,
+    load_checkpoint,
+    load_last,
+    make_evaluate,
+    make_step,
+    save_checkpoint,
+)
+from tests.train.problem import LOSS, MODEL, STEP, data, start
+
+DATA, VALIDATION = data(), data(30, seed=1)
+
+
+def run(folder, seed=0, step=STEP, examples=DATA, **settings):
+    settings = {"epochs": 2, "batch_size": 16, "evaluate": make_evaluate(LOSS), "validation": VALIDATION, **settings}
+    checkpoints = settings.pop("checkpoints", None) or Checkpoints(folder)
+    return fit(start(seed), step, examples, checkpoints=checkpoints, **settings)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 1}, "holds a run with seed 0, not 1; to go on with it take the same, for a new run another folder"),
+        ({"batch_size": 10}, "batch_size 16, not 10"),
+        ({"examples": data(80)}, "examples 50, not 80"),
+        ({"shuffle": False}, "shuffle True, not False"),
+        ({"epochs": 1}, "6 steps are done, which is more than epochs=1 of 3 steps"),
+    ],
+)
+def test_a_folder_is_of_one_run(tmp_path, change, message):
+    run(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, **change)
+    assert int(load_last(tmp_path, like=start()).step) == 6
+
+
+def test_another_model_optimizer_or_dtype_is_named(tmp_path):
+    run(tmp_path)
+    params, state = MODEL.init(jax.random.key(0))
+    sgd = TrainState.create(params, optax.sgd(0.1).init(params), state=state, seed=0)
+    with pytest.raises(ValueError, match=r"another model or optimizer: train_state/opt_state/0/count is not wanted"):
+        load_last(tmp_path, like=sgd)
+    wide = {**start().params, "fc1": {"kernel": jnp.zeros((4, 9))}}
+    with pytest.raises(ValueError, match=r"params/fc1/kernel is float32 \[4, 8\], not float32 \[4, 9\]"):
+        load_last(tmp_path, like=start()._replace(params=wide))
+    half = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), start().params)
+    with pytest.raises(ValueError, match=r"params/bn/offset is float32 \[8\], not bfloat16 \[8\]|not bfloat16"):
+        load_last(tmp_path, like=start()._replace(params=half))
+
+
+def test_a_damaged_checkpoint_says_where(tmp_path):
+    run(tmp_path)
+    for stored in (tmp_path / "last" / "6" / "train_state").rglob("d/*"):
+        stored.write_bytes(stored.read_bytes()[:10])
+    with pytest.raises(
+        ValueError, match=r"checkpoint of step 6 cannot be read, a file of it is damaged; delete .*last"
+    ):
+        run(tmp_path, epochs=3)
+    shutil.rmtree(tmp_path / "last")
+    assert run(tmp_path, epochs=1).first_step == 0
+
+
+def test_a_checkpoint_is_read_onto_the_devices_where_like_lies(tmp_path):
+    result = run(tmp_path / "run")
+    save_checkpoint(tmp_path / "alone", result.train_state)
+    like = jax.device_put(start(), jax.devices()[3])
+    for loaded in (load_last(tmp_path / "run", like=like), load_checkpoint(tmp_path / "alone", like=like)):
+        assert {device for leaf in jax.tree.leaves(loaded) for device in leaf.devices()} == {jax.devices()[3]}
+        chex.assert_trees_all_equal(loaded, result.train_state)
+    shapes = jax.eval_shape(start)
+    for loaded in (load_last(tmp_path / "run", like=shapes), load_checkpoint(tmp_path / "alone", like=shapes)):
+        chex.assert_trees_all_equal(loaded, result.train_state)
+    on_host = start()._replace(params=jax.tree.map(np.asarray, start().params))
+    chex.assert_trees_all_equal(load_last(tmp_path / "run", like=on_host), result.train_state)
+
+
+def test_arrays_among_the_metrics_are_there_again_after_a_finished_run(tmp_path):
+    def with_confusion(params, state, batch, *, key, train):
+        value, (state, measured) = LOSS(params, state, batch, key=key, train=train)
+        logits, _ = MODEL.apply(params, state, batch[0], train=False)
+        confusion = metrics.confusion_matrix(jnp.argmax(logits, 1), batch[1], classes=3)
+        return value, (state, {**measured, "confusion": confusion})
+
+    settings = {"step": make_step(with_confusion, optax.sgd(0.1)), "evaluate": make_evaluate(with_confusion)}
+
+    def again():
+        params, state = MODEL.init(jax.random.key(0))
+        begin = TrainState.create(params, optax.sgd(0.1).init(params), state=state, seed=0)
+        step, evaluate = settings["step"], settings["evaluate"]
+        options = {"epochs": 1, "batch_size": 16, "evaluate": evaluate, "validation": VALIDATION}
+        return fit(begin, step, DATA, checkpoints=Checkpoints(tmp_path), **options).metrics
+
+    first, second = again(), again()
+    assert first["validation"]["confusion"].sum() == 30
+    for split in ("train", "validation"):
+        chex.assert_trees_all_equal(first[split], second[split])
+        assert second[split]["confusion"].dtype == first[split]["confusion"].dtype
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: early_stopping("val/loss"), "early_stopping: a metric is named 'train/...' or 'validation/...'"),
+        (lambda: early_stopping("validation/accuracy"), "say mode='max' or mode='min'"),
+        (lambda: Checkpoints("x", best="loss"), "Checkpoints: a metric is named"),
+        (lambda: Checkpoints("x", best="validation/accuracy"), "say mode='max' or mode='min'"),
+        (lambda: Checkpoints(__file__), "is a file; name a folder"),
+    ],
+)
+def test_names_of_metrics_are_checked_at_once(build, message):
+    with pytest.raises((ValueError, NotADirectoryError), match=message):
+        build()
+
+
+def test_metrics_that_are_not_measured_are_refused_before_the_first_step(tmp_path):
+    with pytest.raises(ValueError, match="there is no metric 'validation/f1'; there are validation/accuracy, validati"):
+        run(tmp_path, checkpoints=Checkpoints(tmp_path, best="validation/f1", mode="max"))
+    with pytest.raises(ValueError, match="'validation/loss' is not measured in this run, only train"):
+        fit(start(), STEP, DATA, epochs=1, batch_size=16, callbacks=[early_stopping()])
+    assert not (tmp_path / "last").exists()
+
+
+def test_the_best_of_the_training_metrics_needs_no_validation(tmp_path):
+    seen = {}
+
+    def note(event):
+        if event.kind == "epoch":
+            seen[event.metrics["loss"]] = event.step
+
+    fit(
+        start(),
+        STEP,
+        DATA,
+        epochs=3,
+        batch_size=16,
+        callbacks=[note],
+        checkpoints=Checkpoints(tmp_path, best="train/loss"),
+    )
+    assert (tmp_path / "best" / str(seen[min(seen)])).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("measured", "error", "message"),
+    [
+        ({"epoch": 1.0}, ValueError, "'epoch' is a column of the history; give the metric another name"),
+        ({"parts": {"a": 1.0}}, TypeError, "one number or array a name"),
+        (metrics.mean(jnp.ones(2)), TypeError, "one number or array a name"),
+    ],
+)
+def test_metrics_are_a_flat_dict_with_names_of_their_own(measured, error, message):
+    def loss(params, state, batch, *, key, train):
+        value, (state, _) = LOSS(params, state, batch, key=key, train=train)
+        return value, (state, jax.tree.map(jnp.asarray, measured))
+
+    with pytest.raises(error, match=message):
+        fit(start(), make_step(loss, optax.sgd(0.1)), DATA, epochs=1, batch_size=16)
+
+
+@pytest.mark.parametrize("epochs", [0, -1, 2.5])
+def test_epochs_are_whole(epochs):
+    with pytest.raises(ValueError, match="epochs must be an integer of at least 1"):
+        fit(start(), STEP, DATA, epochs=epochs, batch_size=16)
+
+
+def test_nothing_to_evaluate_is_refused():
+    none = jax.tree.map(lambda leaf: leaf[:0], VALIDATION)
+    with pytest.raises(ValueError, match="there is no example to evaluate"):
+        run_plain(evaluate=make_evaluate(LOSS), validation=none)
+
+
+def run_plain(step=STEP, **settings):
+    return fit(start(), step, DATA, **{"epochs": 2, "batch_size": 16, **settings})
+
+
+def test_what_callbacks_return():
+    stops = [np.bool_(event == 2) for event in range(10)]
+    result = run_plain(callbacks=[lambda event: event.kind == "steps" and stops.pop(0)], steps_per_call=1)
+    assert int(result.train_state.step) == 3
+    with pytest.raises(TypeError, match="a callback returns True to end the run, or False or None, got int"):
+        run_plain(callbacks=[lambda event: 1])
+
+
+def test_a_callback_that_ends_the_run_in_an_epoch_leaves_a_checkpoint(tmp_path):
+    whole = run(tmp_path / "whole", steps_per_call=1)
+    first = run(tmp_path / "a", steps_per_call=1, callbacks=[lambda event: event.kind == "steps"])
+    assert int(first.train_state.step) == 1
+    rest = run(tmp_path / "a", steps_per_call=1)
+    assert rest.first_step == 1
+    chex.assert_trees_all_equal(rest.train_state, whole.train_state)
+    assert rest.history == whole.history
+
+
+def test_a_signal_in_the_last_dispatch_is_not_swallowed(tmp_path):
+    def stop(event):
+        if event.kind == "evaluate" and event.step == 6:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="stopped after 6 of 6 steps"):
+        run(tmp_path, callbacks=[stop])
+    assert run(tmp_path).first_step == 6
+
+
+def test_after_an_error_the_end_event_has_a_state_that_can_be_read():
+    x, labels = DATA
+    kernels = []
+
+    def note(event):
+        if event.kind == "end":
+            kernels.append(np.asarray(event.train_state.params["fc1"]["kernel"]))
+
+    with pytest.raises(NonFiniteError):
+        fit(start(), STEP, (x.at[7].set(jnp.nan), labels), epochs=1, batch_size=16, callbacks=[note])
+    np.testing.assert_array_equal(kernels[0], start().params["fc1"]["kernel"])
+
+
+def test_fit_takes_a_compiled_step():
+    chex.assert_trees_all_equal(run_plain(compile_step(STEP)).train_state, run_plain().train_state)
+
+
+def test_the_numbers_of_a_run_with_another_step_function_are_checked_too():
+    """A step that is no `make_step`'s tells nothing of its gradients; its results are still looked at."""
+
+    def step(train_state, batch):
+        params = jax.tree.map(lambda leaf: leaf / (train_state.step != 4).astype(leaf.dtype), train_state.params)
+        return train_state._replace(params=params).with_step(train_state.step + 1), {}
+
+    with pytest.raises(NonFiniteError, match="at step 4: the first bad array of params after it is 'bn/") as caught:
+        run_plain(step)
+    assert caught.value.step == 4
