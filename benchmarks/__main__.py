@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks import lstm, machine, mnist_cnn, pima_mlp, tiny_mlp
 from benchmarks.compare import Timing, compare
 from benchmarks.imports import import_table
-from benchmarks.processes import pima_table
+from benchmarks.processes import pima_table, training_table
 
 
 def table(timings: list[Timing], unit: float, unit_name: str, what: str = "a step") -> str:
@@ -71,13 +71,12 @@ def import_section(rounds: int) -> str:
 
 def training_section(rounds: int) -> str:
     """What fit costs beside its steps."""
-    from benchmarks.training import checkpoint_table, memory_table
-
     return (
-        f"## Checkpoints\n\nAn epoch of the MNIST network, 938 steps:\n\n{checkpoint_table(min(rounds, 3))}\n\n"
+        "## Checkpoints\n\nAn epoch of the MNIST network, 938 steps:\n\n"
+        f"{training_table('checkpoints', min(rounds, 5))}\n\n"
         "## Memory of a long run\n\nThe tiny MLP in `fit`, 50 steps and an evaluation an epoch:\n\n"
-        f"{memory_table()}\n\n"
-        f"With a checkpoint after every epoch:\n\n{memory_table(400, checkpoints=True)}"
+        f"{training_table('memory', 4000)}\n\n"
+        f"With a checkpoint after every epoch:\n\n{training_table('memory_with_checkpoints', 400)}"
     )
 
 

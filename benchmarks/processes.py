@@ -37,3 +37,9 @@ def pima_table(rounds: int) -> str:
         numbers = f"{statistics.median(values):.2f} | {min(values):.2f} | {max(values):.2f}"
         lines.append(f"| {name} | {len(values)} | {numbers} | {statistics.median(values) / reference:.3f} |")
     return "\n".join(lines)
+
+
+def training_table(table: str, number: int) -> str:
+    """A table of `benchmarks.training`, which needs a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.training", table, str(number)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
