@@ -18,9 +18,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```([\w{}]*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`((?:[\w./]*python|pip|make|git) [^`]+)`")
-NOT_COMMANDS = ("python", "toml", "text", "json")
+NOT_COMMANDS = ("python", "toml", "text", "json", "{toctree}")
 
 
 def pages():
@@ -63,7 +63,12 @@ def commands(text):
 COMMANDS = sorted({command for text in pages().values() for command in commands(text)})
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def marked(command):
+    """An experiment takes its time."""
+    return pytest.param(command, marks=[pytest.mark.slow] if "experiments." in command else [])
+
+
+@pytest.mark.parametrize("command", [marked(command) for command in COMMANDS])
 def test_command_works(command, tmp_path, monkeypatch):
     words = shlex.split(command)
     while "=" in words[0]:  # settings of the environment

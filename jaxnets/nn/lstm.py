@@ -197,15 +197,22 @@ class _Coefficients(NamedTuple):
     cell_to_hidden: Array
 
 
-def _step(projected: Array, recurrent: Array, carry: LSTMCarry) -> tuple[LSTMCarry, Array]:
+class _Gates(NamedTuple):
+    input: Array
+    forget: Array
+    candidate: Array
+    output: Array
+
+
+def _step(projected: Array, recurrent: Array, carry: LSTMCarry) -> tuple[LSTMCarry, _Gates]:
     i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
     i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
     cell = f * carry.cell + i * g
-    return LSTMCarry(o * jnp.tanh(cell), cell), jnp.concatenate([i, f, g, o], axis=-1)
+    return LSTMCarry(o * jnp.tanh(cell), cell), _Gates(i, f, g, o)
 
 
-def _coefficients(gates: Array, before: LSTMCarry, after: LSTMCarry) -> _Coefficients:
-    i, f, g, o = jnp.split(gates, 4, axis=-1)
+def _coefficients(gates: _Gates, before: LSTMCarry, after: LSTMCarry) -> _Coefficients:
+    i, f, g, o = gates
     tanh_cell = jnp.tanh(after.cell)
     return _Coefficients(
         input=g * i * (1 - i),
@@ -230,4 +237,5 @@ _RECURRENCE = Recurrence(
     step=_step,
     coefficients=_coefficients,
     tangent=_tangent,
+    joined=True,
 )

@@ -23,25 +23,29 @@ class Recurrence(NamedTuple):
 
     A step makes `projected` = x W_input + b of the input and `recurrent` = h W_hidden + b_hidden of the hidden state,
     both `[..., gates * hidden]`. The rest of the step works on each entry alone, and that is what the functions here
-    say. They take arrays of one step as well as of all steps at once, `[time, ..., hidden]`.
+    say.
 
     Attributes:
         name: the public name of the layer.
         gates: how many blocks of `hidden` columns the kernels have.
         initial: `initial(zeros) -> carry`, the carry before the first step, given the hidden state.
-        step: `step(projected, recurrent, carry) -> (carry, saved)`; `saved` is an array that `coefficients` needs.
+        step: `step(projected, recurrent, carry) -> (carry, saved)`; `saved` is a tree of arrays that `coefficients`
+            needs. To put several into one array would copy them at each step.
         coefficients: `coefficients(saved, carry_before, carry_after) -> coefficients`, a tree of arrays: the
             derivatives of the step.
         tangent: `tangent(coefficients, projected, recurrent, carry) -> carry`, the linear function that takes small
             changes of the step's arguments to the change of its result.
+        joined: whether only the sum of `projected` and `recurrent` matters to a step. Their changes are then kept as
+            one array instead of two.
     """
 
     name: str
     gates: int
     initial: Callable[[Array], Carry]
-    step: Callable[[Array, Array, Carry], tuple[Carry, Array]]
-    coefficients: Callable[[Array, Carry, Carry], Any]
+    step: Callable[[Array, Array, Carry], tuple[Carry, Any]]
+    coefficients: Callable[[Any, Carry, Carry], Any]
     tangent: Callable[[Any, Array, Array, Carry], Carry]
+    joined: bool = False
 
 
 class Weights(NamedTuple):

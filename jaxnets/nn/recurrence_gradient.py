@@ -4,11 +4,13 @@ The derivative of a scan takes every product of the step apart: going back, each
 each kernel. But all products with kernels can be done for all steps at once, except h W_hidden, which needs the step
 before. So the change of the carry is written here as
 
-    carry'_t = drive_t + tangent(coefficients_t, h'_(t-1) W_hidden, carry'_(t-1)),
+    carry'_t = tangent(coefficients_t, drive_t + h'_(t-1) W_hidden, carry'_(t-1)),
 
-where `drive` (what the changes of inputs, kernels and biases do) and `coefficients` are computed for all steps at once.
-This loop is linear, and JAX turns it round: going back, the loop does one product a step, and the gradient of each
-kernel is one product over all steps. Because it is a rule for forward mode, all transformations of JAX still work.
+where `drive`, what the changes of inputs, kernels and biases add to x W_input + h W_hidden + b, is computed for all
+steps at once. This loop is linear, and JAX turns it round: going back, the loop does one product a step, and the
+gradient of each kernel is one product over all steps. Because it is a rule for forward mode, all transformations of JAX
+still work. `coefficients` are made of the saved gates where they are used: keeping them for all steps takes more memory
+and time.
 """
 
 from __future__ import annotations
@@ -70,25 +72,23 @@ def _run_steps_jvp(recurrence: Recurrence, reverse: bool, at_once: bool, primals
         recurrence, reverse, at_once, weights, x, carry, mask, lambda new, saved: (new, saved)
     )
     before = jax.tree.map(functools.partial(_shift, reverse=reverse), carry, after)
-    coefficients = recurrence.coefficients(saved, before, after)
-    drive = recurrence.tangent(
-        coefficients,
-        _affine_tangent(x, weights.input_kernel, d_x, d_weights.input_kernel, d_weights.bias),
-        _affine_tangent(hidden_of(before), weights.hidden_kernel, None, d_weights.hidden_kernel, d_weights.hidden_bias),
-        jax.tree.map(jnp.zeros_like, after),
-    )
+    drive = _drive(recurrence, weights, x, hidden_of(before), d_weights, d_x)
     # Transposed outside: the product that JAX makes of the one below when it turns the loop round has no transpose.
     transposed_kernel = weights.hidden_kernel.T
 
+    @functools.partial(jax.checkpoint, prevent_cse=False)  # or JAX would keep the coefficients of all steps
+    def change(saved: Any, before: Carry, after: Carry, projected: Array, recurrent: Array, d_carry: Carry) -> Carry:
+        return recurrence.tangent(recurrence.coefficients(saved, before, after), projected, recurrent, d_carry)
+
     def step(d_carry: Carry, items: Any) -> tuple[Carry, Array]:
-        drive, coefficients, mask = items
-        d_recurrent = _product_with_transposed(hidden_of(d_carry), transposed_kernel)
-        change = recurrence.tangent(coefficients, jnp.zeros_like(d_recurrent), d_recurrent, d_carry)
-        d_carry = select(mask, jax.tree.map(jnp.add, drive, change), d_carry)
+        (d_projected, d_recurrent), saved, before, after, mask = items
+        product = _product_with_transposed(hidden_of(d_carry), transposed_kernel)
+        d_recurrent = product if d_recurrent is None else d_recurrent + product
+        d_carry = select(mask, change(saved, before, after, d_projected, d_recurrent, d_carry), d_carry)
         return d_carry, hidden_of(d_carry)
 
     d_carry = jax.tree.map(_instantiate, d_carry, carry, is_leaf=_is_zero)
-    d_final, d_hidden = jax.lax.scan(step, d_carry, (drive, coefficients, mask), reverse=reverse)
+    d_final, d_hidden = jax.lax.scan(step, d_carry, (drive, saved, before, after, mask), reverse=reverse)
     return (hidden_of(after), final), (d_hidden, d_final)
 
 
@@ -117,6 +117,15 @@ def _forward(
         return carry, keep(carry, saved)
 
     return jax.lax.scan(step, carry, (inputs, mask), reverse=reverse)
+
+
+def _drive(
+    recurrence: Recurrence, weights: Weights, x: Array, hidden: Array, d_weights: Weights, d_x: Any
+) -> tuple[Array, Array | None]:
+    """The changes of `projected` and `recurrent` at all steps while the carry does not change, or of their sum."""
+    projected = _affine_tangent(x, weights.input_kernel, d_x, d_weights.input_kernel, d_weights.bias)
+    recurrent = _affine_tangent(hidden, weights.hidden_kernel, None, d_weights.hidden_kernel, d_weights.hidden_bias)
+    return (projected + recurrent, None) if recurrence.joined else (projected, recurrent)
 
 
 def _shift(first: Array, after: Array, reverse: bool) -> Array:
