@@ -119,18 +119,25 @@ def parse_csv(
     """
     rows = _rows(text, delimiter, name)
     width = len(rows[0][1])
+    if width == 1 and columns is None:
+        raise ValueError(
+            f"{name} has one column only, {rows[0][1][0]!r}; is it another delimiter, such as delimiter=';'? "
+            "A table without inputs is read with columns=[]"
+        )
     names = tuple(cell.strip() for cell in rows[0][1]) if header else tuple(map(str, range(width)))
     if header:
         if len(set(names)) < width:
             raise ValueError(f"{name}: every column needs a name of its own, got {', '.join(map(repr, names))}")
-        if all(_number(cell) is not None for cell in names):
-            raise ValueError(f"{name}: the first line holds numbers; if it names no columns, write header=False")
         rows = rows[1:]
     if not rows:
         raise ValueError(f"{name} has a header but no rows")
     label_column = _column(target, names, header, name)
     chosen = [_column(column, names, header, name) for column in columns] if columns is not None else None
     inputs = [i for i in range(width) if i != label_column] if chosen is None else chosen
+    named = [names[i] for i in inputs] or list(names)
+    counted = names == tuple(map(str, range(width)))  # the header that pandas gives columns without names
+    if header and not counted and all(_number(cell) is not None for cell in named):
+        raise ValueError(f"{name}: the first line holds numbers; if it names no columns, write header=False")
     if label_column in inputs:
         raise ValueError(f"{name}: the target {names[label_column]!r} must not be among the inputs")
     values = [[_finite(cells[i], line, names[i], name) for i in inputs] for line, cells in rows]
@@ -154,6 +161,8 @@ def _rows(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]]]:
     if not rows:
         raise ValueError(f"{name} is empty")
     width = len(rows[0][1])
+    if width == 0:
+        raise ValueError(f"{name}, line {rows[0][0]} is empty; remove it")
     for line, cells in rows:
         if len(cells) != width or not cells:
             raise ValueError(f"{name}, line {line}: {len(cells)} cells where the first line has {width}")

@@ -41,14 +41,20 @@ class Standardization(NamedTuple):
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Standardise `x` `[..., features]`; the result has its dtype."""
         _check_floating("Standardization", x)
+        self._check_features(x)
         standardized: np.ndarray = ((x - self.mean) / self.scale).astype(x.dtype)
         return standardized
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
         """Map standardised `x` `[..., features]` back."""
         _check_floating("Standardization.inverse", x)
+        self._check_features(x)
         restored: np.ndarray = (x * self.scale + self.mean).astype(x.dtype)
         return restored
+
+    def _check_features(self, x: np.ndarray) -> None:
+        if x.shape[-1:] != np.shape(self.mean):
+            raise ValueError(f"Standardization: last axis must be {len(self.mean)}, as fitted, got {list(x.shape)}")
 
 
 def make_data_set(
@@ -116,7 +122,7 @@ def hold_out(part: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
         What stays and what was taken, both in the order of `part`.
 
     Raises:
-        ValueError: if the share is out of range.
+        ValueError: if the share is out of range, or nothing would stay.
 
     Example:
         >>> (kept, _), (taken, _) = hold_out((np.arange(5), np.arange(5)), 0.4)
@@ -126,6 +132,8 @@ def hold_out(part: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
     if not 0 <= share < 1:
         raise ValueError(f"the share to hold out must be in [0, 1), got {share}")
     inputs, labels = part
+    if len(inputs) and round(len(inputs) * share) == len(inputs):
+        raise ValueError(f"a share of {share} of {len(inputs)} examples leaves none; take a smaller one")
     taken = np.zeros(len(inputs), bool)
     taken[np.random.default_rng(seed).permutation(len(inputs))[: round(len(inputs) * share)]] = True
     return (inputs[~taken], labels[~taken]), (inputs[taken], labels[taken])

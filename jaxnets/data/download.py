@@ -69,16 +69,28 @@ class _CutError(ConnectionError):
 
 
 def _complete(url: str, part: Path, size: int, sha256: str, timeout: float, report: Report) -> None:
-    """Complete and verify `part`; if that fails because of what an earlier call left there, begin again."""
+    """Complete and verify `part`; if what an earlier call left there does not fit, begin again.
+
+    What was left is put aside then, and comes back if the new beginning ends with less.
+    """
     resumed = part.exists()
     try:
         _fetch(url, part, size, timeout, report)
         _verify(part, sha256)
     except _WrongFileError:
-        part.unlink(missing_ok=True)
+        if not resumed or part.stat().st_size >= size:  # all of it is there, and it is another file
+            part.unlink(missing_ok=True)
         if not resumed:
             raise
-        _complete(url, part, size, sha256, timeout, report)
+        kept = part.with_name(part.name + ".kept")
+        if part.exists():
+            part.replace(kept)
+        try:
+            _complete(url, part, size, sha256, timeout, report)
+        finally:
+            if kept.exists() and (not part.exists() or part.stat().st_size <= kept.stat().st_size):
+                kept.replace(part)
+            kept.unlink(missing_ok=True)
 
 
 def _fetch(url: str, part: Path, size: int, timeout: float, report: Report) -> None:
@@ -108,26 +120,32 @@ def _fetch_once(url: str, part: Path, before: int, size: int, timeout: float, re
             raise _WrongFileError(f"has nothing after the first {before:,} bytes") from error
         raise
     with response:
-        start = _start(response, before, size)
+        count = _expected(response, before, size)
         length = response.headers.get("Content-Length")
-        if length is not None and length.strip() != str(size - start):
-            raise _WrongFileError(f"announces {length} bytes where {size - start} were expected")
-        with part.open("r+b" if start else "wb") as file:
-            file.seek(start)
-            report(start)
-            _copy(response, file, size - start, report)
+        if length is not None and length.strip() != str(count):
+            raise _WrongFileError(f"announces {length} bytes where {count} were expected")
+        with part.open("ab") as file:
+            report(before)
+            _copy(response, file, count, report)
             file.flush()
             os.fsync(file.fileno())
 
 
-def _start(response: Any, before: int, size: int) -> int:
-    """The position in the file of the first byte of the response: 0 if the server does not resume."""
+def _expected(response: Any, before: int, size: int) -> int:
+    """How many bytes a response has that goes on after the first `before`: all others, or as many as it says."""
     if response.status != http.client.PARTIAL_CONTENT:
-        return 0
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
-    if match is None or int(match[1]) != before or match[2] not in (str(size), "*"):
+        if before:
+            raise _WrongFileError(f"does not go on after the first {before:,} bytes")
+        return size
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    if (
+        match is None
+        or int(match[1]) != before
+        or not before <= int(match[2]) < size
+        or match[3] not in (str(size), "*")
+    ):
         raise _WrongFileError(f"answers with the range {response.headers.get('Content-Range')!r}")
-    return before
+    return int(match[2]) + 1 - before
 
 
 def _copy(response: Any, file: IO[bytes], count: int, report: Report) -> None:

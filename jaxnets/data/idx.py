@@ -41,7 +41,9 @@ def parse_idx(content: bytes, name: str = "the IDX file") -> np.ndarray:
         LeCun, Cortes and Burges, The MNIST database of handwritten digits, 1998.
     """
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
-        raise ValueError(f"{name} is not an IDX file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 08")
+        raise ValueError(
+            f"{name} is not an IDX file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 and a type"
+        )
     axes = content[3]
     start = 4 + 4 * axes
     if not 1 <= axes <= MAX_AXES:

@@ -30,8 +30,8 @@ MNIST_CONTENTS = (
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 )
-# For these two sets the SHA-256 of the contents is not known here: it is the downloads that are verified, and of files
-# that lie in the data folder already, sizes and labels are checked.
+# For these two sets the SHA-256 of the contents is not known here: that of the compressed file is verified, and of a
+# decompressed one in the data folder sizes and labels are checked, with a warning.
 FASHION_DOWNLOADS = (
     (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
     (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),

@@ -42,7 +42,7 @@ def playground(
     """Make a data set of the TensorFlow Playground.
 
     Classification, labels -1 and 1: `circle` (a disc in a ring), `xor` (opposite quadrants), `gauss` (two clouds),
-    `spiral` (two arms). Regression, targets from -1 to 1: `plane` (x1 + x2) / 10 and `multi-gauss` (six bumps).
+    `spiral` (two arms). Regression: `plane` (x1 + x2) / 10 and `multi-gauss` (six bumps of height 1 or -1).
 
     As there, the noise of `spiral` moves the points, that of `gauss` widens the clouds, and in the other sets it is
     what is added to a point before its label is taken, so that points near the border get the wrong one.
@@ -79,7 +79,7 @@ def playground(
         raise ValueError(f"playground: shares must leave some examples to each part, got {train=}, {validation=}")
     regression = name in REGRESSION
     count = examples if examples is not None else 1200 if regression else 500
-    ends = math.floor(count * train), math.floor(count * (train + validation))
+    ends = round(count * train), round(count * (train + validation))
     if count < 2 or count % 2 or ends[0] < 1:
         raise ValueError(f"playground: examples must be an even number with {train=} of them at least 1, got {count}")
     rng = np.random.default_rng(seed)

@@ -93,6 +93,10 @@ def characters(text: str, *, validation: float = 0.1) -> CharacterText:
     vocabulary = Vocabulary("".join(sorted(set(text))))
     codes = vocabulary.encode(text)
     end = len(codes) - round(len(codes) * validation)
+    if end == 0:
+        raise ValueError(
+            f"characters: a share of {validation} of {len(codes)} characters leaves none; take a smaller one"
+        )
     return CharacterText(codes[:end], codes[end:], vocabulary)
 
 

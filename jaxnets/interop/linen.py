@@ -127,7 +127,8 @@ def _how_to_tell(
     arguments = [name for name in names if name in parameters or (takes_any and name == train_argument)]
     fields = [field.name for field in dataclasses.fields(module) if field.name in names]
     candidates = arguments or fields
-    if len(candidates) > 1 or (not candidates and (takes_any or train_argument != "auto")):
+    unclear = takes_any or train_argument != "auto" or any(map(_may_tell, list(parameters.values())[2:]))
+    if len(candidates) > 1 or (not candidates and unclear):
         raise ValueError(
             f"from_linen: cannot tell how {type(module).__name__} is told to train, its __call__ takes "
             f"{[name for name in parameters if name != 'self']}; pass train_argument=<name>, None if it does the same "
@@ -140,6 +141,11 @@ def _how_to_tell(
         return lambda train: (module, {name: train == means})
     clone: Any = module.clone
     return lambda train: (clone(**{name: train == means}), {})
+
+
+def _may_tell(parameter: inspect.Parameter) -> bool:
+    """Whether an argument after the inputs could be one that tells a module to train."""
+    return isinstance(parameter.default, bool) or parameter.annotation in (bool, "bool")
 
 
 def _zeros_for_shapes(inputs: Any) -> Any:
@@ -170,7 +176,7 @@ def to_linen(
 ) -> linen.Module:
     """Wrap a model as a Flax Linen module, to be used by itself or inside other modules.
 
-    Its `__call__` is `module(inputs, *, train)`. Parameters are variables of the collection `"params"`, state of
+    Its `__call__` is `module(inputs, train)`. Parameters are variables of the collection `"params"`, state of
     another one, both under the names that they have in the model. In training the collection must be mutable, if the
     model has state, and a key for `rng` must be there, if it needs one. `init` needs no such key: it runs the model as
     in evaluation.
@@ -219,7 +225,7 @@ def _module_class() -> Any:
         dtype: Any
 
         @linen.compact
-        def __call__(self, inputs: Any, *, train: bool) -> Any:
+        def __call__(self, inputs: Any, train: bool) -> Any:
             """Run the model, and update its state in training."""
             start = functools.partial(self.functions.init, dtype=self.dtype)
             if self.is_initializing():

@@ -75,7 +75,7 @@ def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module], *, trainable
         made.train() if train else made.eval()
         before = _counts(made)
         outputs = made(inputs)
-        if key is None and any(a is not b for a, b in zip(before, _counts(made), strict=True)):
+        if key is None and any(map(functools.partial(_differ, train), before, _counts(made))):
             raise ValueError("from_nnx: the module draws random numbers; pass key=subkey(key, '<name>')")
         if not train:
             return outputs, state
@@ -119,6 +119,15 @@ def _counts(module: nnx.Module) -> list[Array]:
     return [variable.get_value() for _, variable in nnx.to_flat_state(nnx.state(module, nnx.RngCount))]
 
 
+def _differ(train: bool, before: Array, after: Array) -> bool:
+    """Whether a count has changed; where that cannot be known yet, because NNX's own transforms pass on all variables
+    as new ones, only training is suspected.
+    """
+    if after is before:
+        return False
+    return train if isinstance(after, jax.core.Tracer) else bool(jnp.any(before != after))
+
+
 def to_nnx(model: Model, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32) -> nnx.Module:
     """Wrap a model as a Flax NNX module, to be used by itself or inside other modules.
 
@@ -135,6 +144,7 @@ def to_nnx(model: Model, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32) -> n
 
     Raises:
         TypeError: if `model` is not a model.
+        ValueError: if `rngs` lacks one of the streams.
 
     Example:
         >>> from flax import nnx
@@ -147,6 +157,11 @@ def to_nnx(model: Model, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32) -> n
     """
     if not isinstance(model, Model):
         raise TypeError(f"to_nnx: model must be a jaxnets.Model, got {type(model).__name__}")
+    missing = [name for name in ("params", "dropout") if name not in rngs and "default" not in rngs]
+    if missing:
+        raise ValueError(
+            f"to_nnx: rngs has no stream {missing[0]!r}; write nnx.Rngs(0) or nnx.Rngs(params=0, dropout=1)"
+        )
     module: nnx.Module = _module_class()(model, rngs, dtype)
     return module
 

@@ -11,13 +11,16 @@ from jaxnets.types import DTypeLike, PyTree
 
 
 def cast_params(params: PyTree, dtype: DTypeLike) -> PyTree:
-    """Cast float32 arrays, which is what Flax makes unless told otherwise, to the dtype that was asked for."""
-    return jax.tree.map(lambda leaf: leaf.astype(dtype) if leaf.dtype == jnp.float32 else leaf, params)
+    """Cast float32 arrays, which is what Flax makes unless told otherwise, to the dtype that was asked for.
+
+    All are copies: a training step takes over the buffers that it is given, and a module keeps its own.
+    """
+    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype if leaf.dtype == jnp.float32 else leaf.dtype), params)
 
 
 def cast_state(state: PyTree, dtype: DTypeLike) -> PyTree:
     """Cast float32 state to float64 along with the params, and leave it at float32 otherwise."""
-    return cast_params(state, dtype) if jnp.dtype(dtype) == jnp.float64 else state
+    return cast_params(state, dtype if jnp.dtype(dtype) == jnp.float64 else jnp.float32)
 
 
 def check_structure(function: str, what: str, tree: PyTree, expected: PyTree) -> None:

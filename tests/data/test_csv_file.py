@@ -99,6 +99,9 @@ def test_byte_order_mark_windows_lines_and_empty_end(tmp_path):
         ("x,y\n٣,1\n", {}, "got '٣'"),
         ("x,y\n1,2\n", {"header": False}, "got 'x'; if the first line names the columns, write header=True"),
         ("1,2\n3,4\n", {}, "write header=False"),
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n", {}, "write header=False"),
+        ("a;b;c\n1;2;0\n", {}, "one column only, 'a;b;c'; is it another delimiter, such as delimiter=';'"),
+        ("\nx,y\n1,2\n", {}, "line 1 is empty"),
         ("x,x\n1,2\n", {}, "name of its own, got 'x', 'x'"),
         ("x,y\n1,0.5\n", {}, "'0.5' is no class; .* regression=True"),
         ("x,y\n1,inf\n", {}, "'inf' is no class"),
@@ -116,6 +119,12 @@ def test_byte_order_mark_windows_lines_and_empty_end(tmp_path):
 def test_errors(text, options, message):
     with pytest.raises(ValueError, match=message):
         parse_csv(text, **options, name="T")
+
+
+def test_the_header_that_pandas_gives_columns_without_names():
+    table = parse_csv("0,1,2\n5.5,6.5,1\n7.5,8.5,0\n")
+    np.testing.assert_array_equal(table.inputs, [[5.5, 6.5], [7.5, 8.5]])
+    assert table.names == ("0", "1")
 
 
 def test_a_file_that_is_no_text(tmp_path):

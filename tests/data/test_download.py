@@ -32,7 +32,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return
             self.send_response(206)
             said = start + 1 if way == "wrong_range" else start
-            self.send_header("Content-Range", f"bytes {said}-{len(content) - 1}/{len(content)}")
+            end = min(start + 30_000, len(content)) if way == "pieces" else len(content)
+            self.send_header("Content-Range", f"bytes {said}-{end - 1}/{len(content)}")
+            content = content[:end]
         else:
             self.send_response(200)
         body = content[start:]
@@ -123,6 +125,28 @@ def test_server_that_does_not_resume(tmp_path, way):
     with serving() as server:
         download([f"{server.url}/{way}"], tmp_path / "a.bin", **RIGHT)
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_server_that_sends_pieces(tmp_path):
+    (tmp_path / "a.bin.part").write_bytes(CONTENT[:1000])
+    with serving() as server:
+        download([f"{server.url}/pieces"], tmp_path / "a.bin", **RIGHT)
+        assert server.ranges == ["bytes=1000-", "bytes=31000-", "bytes=61000-", "bytes=91000-"]
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("way", ["no_range", "plain", "no_length"])
+def test_a_page_instead_of_the_file_does_not_cost_what_has_come(tmp_path, way):
+    """As from a network that asks to log in first; and another mirror goes on where the file was cut."""
+    (tmp_path / "a.bin.part").write_bytes(CONTENT[:50_000])
+    with serving(b"<html>log in</html>") as page, pytest.raises(ConnectionError):
+        download([f"{page.url}/{way}"], tmp_path / "a.bin", **RIGHT)
+    assert names(tmp_path) == ["a.bin.part"]
+    assert (tmp_path / "a.bin.part").read_bytes() == CONTENT[:50_000]
+    with serving(b"<html>log in</html>") as page, serving() as server:
+        download([f"{page.url}/{way}", f"{server.url}/plain"], tmp_path / "a.bin", **RIGHT)
+        assert server.ranges == ["bytes=50000-"]
+    assert names(tmp_path) == ["a.bin"]
 
 
 @pytest.mark.parametrize("left", [b"x" * 1000, b"x" * len(CONTENT), b"x" * (len(CONTENT) + 1)])

@@ -8,11 +8,12 @@ import pytest
 
 from jaxnets.data import fashion_mnist, kmnist, mnist
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* is not verified")
 module = importlib.import_module("jaxnets.data.mnist")
 
 
 def write_set(folder, count_train=60, count_test=20, **changes):
-    """A small set in the form of MNIST; `changes` replaces the bytes of a file."""
+    """A small set in the form of MNIST, decompressed; `changes` replaces the bytes of a file."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     arrays = {}
@@ -26,7 +27,7 @@ def write_set(folder, count_train=60, count_test=20, **changes):
         }
         for name, content in files.items():
             key = name.split("-idx")[0].replace("-", "_")
-            (folder / f"{name}.gz").write_bytes(gzip.compress(changes.get(key, content), 1))
+            (folder / name).write_bytes(changes.get(key, content))
     return arrays
 
 
@@ -74,9 +75,30 @@ def test_mnist_itself_is_known_by_its_hash(small):
 
 def test_files_of_mnist_in_the_folder_of_another_set(small, monkeypatch):
     write_set(small / "kmnist")
-    labels = gzip.decompress((small / "kmnist" / "t10k-labels-idx1-ubyte.gz").read_bytes())
+    labels = (small / "kmnist" / "t10k-labels-idx1-ubyte").read_bytes()
     monkeypatch.setattr(module, "MNIST_CONTENTS", (hashlib.sha256(labels).hexdigest(),))
     with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte\.gz below .* is a file of MNIST itself"):
+        kmnist()
+
+
+def test_compressed_files_of_the_other_sets_are_known_by_the_hash_of_the_download(small, monkeypatch):
+    arrays = write_set(small / "kmnist")
+    for name, *_ in module.PARTS:
+        plain = small / "kmnist" / name
+        plain.with_name(f"{name}.gz").write_bytes(gzip.compress(plain.read_bytes()))
+        plain.unlink()
+    with pytest.raises(ValueError, match=r"SHA-256 .* where 51467d22.* was expected"):
+        kmnist()
+    packed = [(small / "kmnist" / f"{name}.gz").read_bytes() for name, *_ in module.PARTS]
+    hashes = [(len(content), hashlib.sha256(content).hexdigest()) for content in packed]
+    monkeypatch.setattr(module, "KUZUSHIJI_DOWNLOADS", hashes)
+    np.testing.assert_array_equal(kmnist().test[1], arrays["t10k"][1])
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_decompressed_file_without_a_published_hash_is_told(small):
+    write_set(small / "kmnist")
+    with pytest.warns(UserWarning, match=r"train-images-idx3-ubyte is not verified"):
         kmnist()
 
 

@@ -140,3 +140,8 @@ def test_errors(options, message):
 def test_points_need_two_coordinates():
     with pytest.raises(ValueError, match=r"points are \[..., 2\], got \[3\]"):
         playground_features(np.ones(3))
+
+
+def test_parts_are_rounded_to_whole_examples():
+    data = playground("circle", train=0.7, validation=0.1)
+    assert [len(part[0]) for part in data[:3]] == [350, 50, 100]

@@ -242,3 +242,23 @@ def test_dtypes(dtype):
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
     assert {leaf.dtype for leaf in jax.tree.leaves((state, after))} == {jnp.dtype(stats)}
     assert outputs.dtype == dtype
+
+
+def test_an_argument_that_may_mean_training_is_not_passed_over():
+    class Net(linen.Module):
+        @linen.compact
+        def __call__(self, x, is_train: bool = False):
+            return linen.Dropout(0.5)(linen.Dense(3)(x), deterministic=not is_train)
+
+    with pytest.raises(
+        ValueError, match=r"cannot tell how Net is told to train, its __call__ takes \['x', 'is_train'\]"
+    ):
+        from_linen(Net(), jnp.ones((1, 5)))
+    model = from_linen(Net(), jnp.ones((1, 5)), train_argument=lambda train: {"is_train": train})
+    params, state = model.init(jax.random.key(0))
+    with permissive_promotion():
+        drawn, _ = model.apply(params, state, jnp.ones((64, 5)), key=jax.random.key(1), train=True)
+        plain, _ = model.apply(params, state, jnp.ones((64, 5)), train=False)
+    kept = np.asarray(drawn) != 0
+    assert 0.3 < kept.mean() < 0.7
+    np.testing.assert_allclose(np.asarray(drawn)[kept], 2 * np.asarray(plain)[kept], rtol=1e-5)

@@ -205,3 +205,45 @@ def test_to_nnx_dtype_and_errors():
     assert module.params["fc"]["kernel"].dtype == jnp.bfloat16
     with pytest.raises(TypeError, match=r"to_nnx: model must be a jaxnets.Model, got Parent"):
         to_nnx(Parent(nnx.Rngs(1)), rngs=nnx.Rngs(0))
+
+
+def test_training_leaves_the_wrapped_module_alone():
+    module = nnx.Linear(5, 3, rngs=nnx.Rngs(0))
+    before = np.asarray(module(X))
+    model = permissive(from_nnx(module))
+    loss = cross_entropy_of(model)
+    for _ in range(2):
+        start = init_train_state(model, OPTIMIZER, 0)
+        result = fit(start, make_step(loss, OPTIMIZER), DATA, epochs=1, batch_size=8)
+    assert not np.array_equal(np.asarray(result.train_state.params["kernel"]), np.asarray(module.kernel.get_value()))
+    np.testing.assert_array_equal(np.asarray(module(X)), before)
+
+
+class Jitted(nnx.Module):
+    """A module whose call is compiled by NNX, which passes all variables on as new ones."""
+
+    def __init__(self, *, rngs):
+        self.fc, self.drop = nnx.Linear(5, 3, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+
+    @nnx.jit
+    def __call__(self, x):
+        return self.drop(self.fc(x))
+
+
+def test_modules_with_transforms_of_nnx_need_no_key_in_evaluation():
+    model = permissive(from_nnx(lambda rngs: Jitted(rngs=rngs)))
+    params, state = model.init(KEY)
+    expected = X @ np.asarray(params["fc"]["kernel"]) + np.asarray(params["fc"]["bias"])
+    np.testing.assert_allclose(model.apply(params, state, X, train=False)[0], expected, rtol=1e-5, atol=1e-6)
+    compiled = jax.jit(lambda params, x: model.apply(params, state, x, train=False)[0])
+    np.testing.assert_allclose(compiled(params, X), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="pass key=subkey"):
+        model.apply(params, state, X, train=True)
+
+
+def test_a_missing_stream_is_named():
+    from jaxnets import make_model, nn
+
+    model = make_model({"fc": nn.linear_spec(5, 3)}, lambda params, state, x, *, key=None, train: (x, state))
+    with pytest.raises(ValueError, match="rngs has no stream 'dropout'"):
+        to_nnx(model, rngs=nnx.Rngs(params=0))

@@ -136,3 +136,26 @@ def test_dtype_and_errors():
     assert {leaf.dtype for leaf in jax.tree.leaves(variables["params"])} == {jnp.dtype(jnp.bfloat16)}
     with pytest.raises(TypeError, match=r"to_linen: model must be a jaxnets.Model, got Net|got function"):
         to_linen(lambda x: x)
+
+
+def test_rematerialization_of_a_wrapped_model():
+    def apply(params, state, x, *, key=None, train):
+        return jnp.tanh(nn.linear(params["fc"], x)) * (2.0 if train else 1.0), state
+
+    model = make_model({"fc": nn.linear_spec(5, 3)}, apply)
+    rematted = linen.remat(type(to_linen(model)), static_argnums=(2,))
+
+    class Outer(linen.Module):
+        @linen.compact
+        def __call__(self, x, train):
+            inner = to_linen(model)
+            return rematted(inner.functions, inner.collection, inner.rng, inner.dtype)(x, train)
+
+    x = jnp.ones((4, 5))
+    variables = Outer().init(jax.random.key(0), x, False)
+    for train in (False, True):
+        gradient = jax.grad(lambda v, train=train: Outer().apply(v, x, train).sum())(variables)
+        (params,) = variables["params"].values()
+        expected = jax.grad(lambda p, train=train: model.apply(p, {}, x, train=train)[0].sum())(params)
+        (found,) = gradient["params"].values()
+        np.testing.assert_allclose(found["fc"]["kernel"], expected["fc"]["kernel"], rtol=1e-6)

@@ -46,7 +46,9 @@ def crop(images: Array, corners: Values, size: int | tuple[int, int]) -> Array:
     height, width = size if isinstance(size, tuple) else (size, size)
     if not (0 < height <= images.shape[1] and 0 < width <= images.shape[2]):
         raise ValueError(f"crop: a window {(height, width)} does not fit into images {list(images.shape)}")
+    last = jnp.array([images.shape[1] - height, images.shape[2] - width], jnp.int32)
     starts = per_image("crop", "corners", corners, images, (2,)).astype(jnp.int32)
+    starts = jnp.clip(starts, 0, last[None])  # dynamic_slice would count a negative corner from the other side
 
     def cut(image: Array, start: Array) -> Array:
         return jax.lax.dynamic_slice(image, (start[0], start[1], jnp.int32(0)), (height, width, image.shape[-1]))

@@ -33,7 +33,7 @@ def check_images(function: str, images: Array) -> None:
 
 def check_range(function: str, name: str, low_high: tuple[float, float], *, least: float | None = None) -> None:
     """Raise ValueError unless low <= high, and `least` <= low if there is a least value."""
-    if not isinstance(low_high, tuple) or len(low_high) != 2:
+    if not isinstance(low_high, tuple | list) or len(low_high) != 2:
         raise ValueError(f"{function}: {name} must be a pair (low, high), got {low_high!r}")
     low, high = low_high
     if low > high or (least is not None and low < least):
@@ -43,7 +43,7 @@ def check_range(function: str, name: str, low_high: tuple[float, float], *, leas
 
 def symmetric(function: str, name: str, value: Range) -> tuple[float, float]:
     """Return the pair (low, high) that a range stands for, checked."""
-    low_high = value if isinstance(value, tuple) else (-value, value)
+    low_high = value if isinstance(value, tuple | list) else (-value, value)
     check_range(function, name, low_high)
     return low_high
 

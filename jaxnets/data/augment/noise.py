@@ -37,6 +37,8 @@ def gaussian_noise(
         torchvision's `gaussian_noise` clips to [0, 1] by default, which is `clip=(0.0, 1.0)`.
     """
     check_images("gaussian_noise", images)
+    if isinstance(deviation, int | float) and deviation < 0:
+        raise ValueError(f"gaussian_noise: deviation must be at least 0, got {deviation}")
     deviations = per_image("gaussian_noise", "deviation", deviation, images)[:, None, None, None]
     keys = image_keys("gaussian_noise", images, key)
     noise = jax.vmap(lambda k: jax.random.normal(k, images.shape[1:], jnp.float32))(keys)
@@ -72,6 +74,7 @@ def blur(images: Array, sigma: ArrayLike, *, radius: int | None = None) -> Array
         2 radius + 1, and derives sigma from it where none is given.
     """
     check_images("blur", images)
+    sigma = sigma.item() if isinstance(sigma, np.generic) else sigma
     if radius is None and not isinstance(sigma, int | float):
         raise ValueError("blur: sigma is an array; pass radius=int(4 * largest_sigma + 0.5)")
     reach = int(4 * float(sigma) + 0.5) if radius is None else radius  # type: ignore[arg-type]  # a number, see above

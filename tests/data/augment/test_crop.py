@@ -41,6 +41,17 @@ def test_every_place_is_as_likely():
     assert scipy.stats.chisquare(counts).pvalue > 0.01
 
 
+@pytest.mark.parametrize(
+    ("corner", "expected"), [((-1, -1), (0, 0)), ((5, 9), (2, 2)), ((-3, 1), (0, 1)), ((1, 2), (1, 2))]
+)
+def test_windows_that_would_leave_the_image_are_moved_inside(corner, expected):
+    images = np.asarray(ramps(2, 4, 5))
+    row, column = expected
+    np.testing.assert_array_equal(
+        augment.crop(jnp.asarray(images), corner, (2, 3)), images[:, row : row + 2, column : column + 3]
+    )
+
+
 def test_errors():
     images = jnp.ones((2, 4, 4, 1))
     with pytest.raises(ValueError, match=r"crop: a window \(5, 5\) does not fit into images \[2, 4, 4, 1\]"):
