@@ -23,7 +23,7 @@ class Recurrence(NamedTuple):
 
     A step makes `projected` = x W_input + b of the input and `recurrent` = h W_hidden + b_hidden of the hidden state,
     both `[..., gates * hidden]`. The rest of the step works on each entry alone, and that is what the functions here
-    say.
+    say. They take arrays of one step as well as of all steps at once, `[time, ..., hidden]`.
 
     Attributes:
         name: the public name of the layer.
@@ -35,8 +35,8 @@ class Recurrence(NamedTuple):
             derivatives of the step.
         tangent: `tangent(coefficients, projected, recurrent, carry) -> carry`, the linear function that takes small
             changes of the step's arguments to the change of its result.
-        joined: whether only the sum of `projected` and `recurrent` matters to a step. Their changes are then kept as
-            one array instead of two.
+        joined: whether only the sum of `projected` and `recurrent` matters to `step` and `tangent`. The derivative of
+            a sequence then works with changes of this sum.
     """
 
     name: str

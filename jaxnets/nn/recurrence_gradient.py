@@ -9,8 +9,7 @@ before. So the change of the carry is written here as
 where `drive`, what the changes of inputs, kernels and biases add to x W_input + h W_hidden + b, is computed for all
 steps at once. This loop is linear, and JAX turns it round: going back, the loop does one product a step, and the
 gradient of each kernel is one product over all steps. Because it is a rule for forward mode, all transformations of JAX
-still work. `coefficients` are made of the saved gates where they are used: keeping them for all steps takes more memory
-and time.
+still work.
 """
 
 from __future__ import annotations
@@ -72,23 +71,23 @@ def _run_steps_jvp(recurrence: Recurrence, reverse: bool, at_once: bool, primals
         recurrence, reverse, at_once, weights, x, carry, mask, lambda new, saved: (new, saved)
     )
     before = jax.tree.map(functools.partial(_shift, reverse=reverse), carry, after)
-    drive = _drive(recurrence, weights, x, hidden_of(before), d_weights, d_x)
+    projected = _affine_tangent(x, weights.input_kernel, d_x, d_weights.input_kernel, d_weights.bias)
+    recurrent = _affine_tangent(
+        hidden_of(before), weights.hidden_kernel, None, d_weights.hidden_kernel, d_weights.hidden_bias
+    )
+    linearize = _joined_change if recurrence.joined else _separate_change
+    drive, change = linearize(recurrence, (saved, before, after), projected, recurrent)
     # Transposed outside: the product that JAX makes of the one below when it turns the loop round has no transpose.
     transposed_kernel = weights.hidden_kernel.T
 
-    @functools.partial(jax.checkpoint, prevent_cse=False)  # or JAX would keep the coefficients of all steps
-    def change(saved: Any, before: Carry, after: Carry, projected: Array, recurrent: Array, d_carry: Carry) -> Carry:
-        return recurrence.tangent(recurrence.coefficients(saved, before, after), projected, recurrent, d_carry)
-
     def step(d_carry: Carry, items: Any) -> tuple[Carry, Array]:
-        (d_projected, d_recurrent), saved, before, after, mask = items
+        drive, mask = items
         product = _product_with_transposed(hidden_of(d_carry), transposed_kernel)
-        d_recurrent = product if d_recurrent is None else d_recurrent + product
-        d_carry = select(mask, change(saved, before, after, d_projected, d_recurrent, d_carry), d_carry)
+        d_carry = select(mask, change(drive, product, d_carry), d_carry)
         return d_carry, hidden_of(d_carry)
 
     d_carry = jax.tree.map(_instantiate, d_carry, carry, is_leaf=_is_zero)
-    d_final, d_hidden = jax.lax.scan(step, d_carry, (drive, saved, before, after, mask), reverse=reverse)
+    d_final, d_hidden = jax.lax.scan(step, d_carry, (drive, mask), reverse=reverse)
     return (hidden_of(after), final), (d_hidden, d_final)
 
 
@@ -119,13 +118,35 @@ def _forward(
     return jax.lax.scan(step, carry, (inputs, mask), reverse=reverse)
 
 
-def _drive(
-    recurrence: Recurrence, weights: Weights, x: Array, hidden: Array, d_weights: Weights, d_x: Any
-) -> tuple[Array, Array | None]:
-    """The changes of `projected` and `recurrent` at all steps while the carry does not change, or of their sum."""
-    projected = _affine_tangent(x, weights.input_kernel, d_x, d_weights.input_kernel, d_weights.bias)
-    recurrent = _affine_tangent(hidden, weights.hidden_kernel, None, d_weights.hidden_kernel, d_weights.hidden_bias)
-    return (projected + recurrent, None) if recurrence.joined else (projected, recurrent)
+def _joined_change(
+    recurrence: Recurrence, run: tuple[Any, Carry, Carry], projected: Array, recurrent: Array
+) -> tuple[Any, Callable[[Any, Array, Carry], Carry]]:
+    """Return what drives the linear loop, `[time, ...]`, and its `change(drive_t, h' W_hidden, carry') -> carry'`.
+
+    For kinds with `joined`. The loop makes the coefficients itself: that is quicker than to keep those of all steps.
+    """
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)  # or JAX would keep them all the same
+    def change(items: Any, product: Array, d_carry: Carry) -> Carry:
+        run, joined = items
+        return recurrence.tangent(recurrence.coefficients(*run), joined, product, d_carry)
+
+    return (run, projected + recurrent), change
+
+
+def _separate_change(
+    recurrence: Recurrence, run: tuple[Any, Carry, Carry], projected: Array, recurrent: Array
+) -> tuple[Any, Callable[[Any, Array, Carry], Carry]]:
+    """Do as `_joined_change` for other kinds: its loop, turned round, would keep two large arrays instead of one."""
+    coefficients = recurrence.coefficients(*run)
+    drive = recurrence.tangent(coefficients, projected, recurrent, jax.tree.map(jnp.zeros_like, run[2]))
+
+    def change(items: Any, product: Array, d_carry: Carry) -> Carry:
+        drive, coefficients = items
+        rest = recurrence.tangent(coefficients, jnp.zeros_like(product), product, d_carry)
+        return jax.tree.map(jnp.add, drive, rest)
+
+    return (drive, coefficients), change
 
 
 def _shift(first: Array, after: Array, reverse: bool) -> Array:
@@ -142,8 +163,8 @@ def _affine_tangent(x: Array, kernel: Array, d_x: Any, d_kernel: Any, d_bias: An
         change = change + affine(d_x, kernel, None)
     if not _is_zero(d_kernel):
         change = change + affine(x, d_kernel, None)
-    if not _is_zero(d_bias):
-        change = change + d_bias[None, None]
+    if not _is_zero(d_bias):  # as a product, because XLA can be slow at the sum that is the transpose of broadcasting
+        change = change + affine(jnp.ones((*x.shape[:-1], 1), d_bias.dtype), d_bias[None], None)
     return change
 
 
