@@ -72,8 +72,8 @@ def import_section(rounds: int) -> str:
 def training_section(rounds: int) -> str:
     """What fit costs beside its steps."""
     return (
-        "## Checkpoints\n\nAn epoch of the MNIST network, 938 steps:\n\n"
-        f"{training_table('checkpoints', min(rounds, 5))}\n\n"
+        "## Checkpoints\n\nThe MNIST network in `fit`; CPU time includes compilation:\n\n"
+        f"{training_table('checkpoints', 2 * rounds + 1)}\n\n"
         "## Memory of a long run\n\nThe tiny MLP in `fit`, 50 steps and an evaluation an epoch:\n\n"
         f"{training_table('memory', 4000)}\n\n"
         f"With a checkpoint after every epoch:\n\n{training_table('memory_with_checkpoints', 400)}"
