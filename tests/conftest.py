@@ -1,6 +1,7 @@
-"""Settings for every test: strict promotion, and eight virtual CPU devices."""
+"""Settings for every test: strict promotion, eight virtual CPU devices, and Ctrl-C as a terminal gives it."""
 
 import os
+import signal
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -13,6 +14,8 @@ if jax.config.jax_platforms == "cpu":
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 TESTS_BETWEEN_CLEARS = 50
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
