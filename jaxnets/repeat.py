@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnets.layer import locate_errors
 from jaxnets.random import subkey
@@ -50,7 +51,7 @@ def repeat(
         >>> y.shape
         (2, 4)
     """
-    counts = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else None for leaf in jax.tree.leaves((params, state))}
+    counts = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves((params, state))}
     if len(counts) != 1 or None in counts:
         raise ValueError(
             "repeat: every array of params and state needs the same first axis, one entry a block, "

@@ -42,6 +42,7 @@ from jaxnets.nn.batch_norm import (
     batch_norm,
     batch_norm_spec,
 )
+from jaxnets.nn.conv_norm import conv_norm, conv_norm_spec
 from jaxnets.nn.convolution import (
     conv,
     conv_spec,
@@ -98,6 +99,15 @@ from jaxnets.nn.recurrent import (
     stacked,
     stacked_spec,
 )
+from jaxnets.nn.residual import (
+    BOTTLENECK_EXPANSION,
+    basic_block,
+    basic_block_spec,
+    bottleneck_block,
+    bottleneck_block_spec,
+    residual_stage,
+    residual_stage_spec,
+)
 from jaxnets.nn.rnn import (
     simple_rnn,
     simple_rnn_carry,
@@ -105,6 +115,7 @@ from jaxnets.nn.rnn import (
     simple_rnn_spec,
 )
 from jaxnets.nn.rotary import rotary
+from jaxnets.nn.squeeze_excitation import squeeze_excitation, squeeze_excitation_spec
 from jaxnets.nn.transposed_convolution import (
     conv_transpose,
     conv_transpose_spec,
@@ -117,11 +128,14 @@ LAYERS = (
     "adaptive_max_pool",
     "attention",
     "avg_pool",
+    "basic_block",
     "batch_norm",
     "bidirectional",
+    "bottleneck_block",
     "cached_attention",
     "classic_dropout",
     "conv",
+    "conv_norm",
     "conv_transpose",
     "depthwise_conv",
     "dot_product_attention",
@@ -145,18 +159,21 @@ LAYERS = (
     "maxout",
     "prelu",
     "recurrent",
+    "residual_stage",
     "rms_norm",
     "rotary",
     "rrelu",
     "simple_rnn",
     "simple_rnn_cell",
     "spatial_dropout",
+    "squeeze_excitation",
     "stacked",
     "tied_logits",
 )
 """The names of the layers, which the tests cross with every property of the contract."""
 
 __all__ = [
+    "BOTTLENECK_EXPANSION",
     "LAYERS",
     "LSTMCarry",
     "adaptive_avg_pool",
@@ -165,15 +182,21 @@ __all__ = [
     "attention_cache_spec",
     "attention_spec",
     "avg_pool",
+    "basic_block",
+    "basic_block_spec",
     "batch_norm",
     "batch_norm_spec",
     "bidirectional",
     "bidirectional_spec",
+    "bottleneck_block",
+    "bottleneck_block_spec",
     "cached_attention",
     "causal_mask",
     "celu",
     "classic_dropout",
     "conv",
+    "conv_norm",
+    "conv_norm_spec",
     "conv_spec",
     "conv_transpose",
     "conv_transpose_spec",
@@ -230,6 +253,8 @@ __all__ = [
     "recurrent",
     "relu",
     "relu6",
+    "residual_stage",
+    "residual_stage_spec",
     "rms_norm",
     "rms_norm_spec",
     "rotary",
@@ -247,6 +272,8 @@ __all__ = [
     "softmax",
     "softplus",
     "spatial_dropout",
+    "squeeze_excitation",
+    "squeeze_excitation_spec",
     "stacked",
     "stacked_spec",
     "swish",

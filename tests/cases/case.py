@@ -27,6 +27,11 @@ class Case:
         unread: parameters (paths) on which the result does not depend, by design.
         differentiable: whether gradients are checked.
         bf16_tolerance: how far the bf16 result may be from the float32 one, relative to its largest entry.
+        noise: the deviation of the parameters from zero or one.
+        step: by which parameters are moved for the difference that a gradient is compared with; a deep network needs a
+            small one, or its kinks come in between.
+        tolerance: how far jit may be from eager execution, relative to a value; sums of other order add up in depth.
+        slow: whether it takes so long that it runs with the slow tests.
     """
 
     name: str
@@ -38,23 +43,29 @@ class Case:
     unread: tuple[str, ...] = ()
     differentiable: bool = True
     bf16_tolerance: float = 0.04
+    noise: float = 0.4
+    step: float = 1e-6
+    tolerance: float = 1e-5
+    slow: bool = False
 
     def init(self, dtype=jnp.float32):
         """Parameters that are not at their starting values, so that zeros and ones hide nothing, and the state."""
         generator = np.random.default_rng(1)
         leaves, structure = jax.tree.flatten(self.spec)
-        return init(jax.tree.unflatten(structure, [_noisy(leaf, generator) for leaf in leaves]), KEY, dtype=dtype)
+        return init(
+            jax.tree.unflatten(structure, [_noisy(leaf, generator, self.noise) for leaf in leaves]), KEY, dtype=dtype
+        )
 
 
 KEY = jax.random.key(1)
 
 
-def _noisy(leaf, generator):
+def _noisy(leaf, generator, noise):
     """The same array started by numpy, which compiles nothing; state starts as it does."""
     if leaf.is_state:
         return leaf
     around = 1.0 if leaf.initializer is jax.nn.initializers.ones else 0.0
-    values = around + generator.normal(size=leaf.shape) * 0.4
+    values = around + generator.normal(size=leaf.shape) * noise
     return dataclasses.replace(leaf, initializer=lambda key, shape, dtype: jnp.asarray(values, dtype))
 
 
