@@ -1,12 +1,6 @@
-"""The forms with given parameters against torchvision, where it is installed; the other files need none.
-
-torchvision's wheels are built for torch with CUDA. Beside the CPU build they import if the shapes of their compiled
-operations are not registered; the transforms need none of them.
-"""
+"""The forms with given parameters against torchvision, where it is installed; the other files need none."""
 
 import importlib
-import importlib.util
-from unittest import mock
 
 import jax.numpy as jnp
 import numpy as np
@@ -14,24 +8,9 @@ import pytest
 import torch
 
 from jaxnets.data import augment
+from tests.torchvision_oracle import import_torchvision
 
-if importlib.util.find_spec("torchvision") is None:
-    pytest.skip("torchvision is not installed", allow_module_level=True)
-
-
-def import_functional():
-    register = torch.library.register_fake
-
-    def register_others(name, *args, **kwargs):
-        if isinstance(name, str) and name.startswith("torchvision::"):
-            return lambda function: function
-        return register(name, *args, **kwargs)
-
-    with mock.patch.object(torch.library, "register_fake", register_others):
-        return importlib.import_module("torchvision.transforms.v2.functional")
-
-
-functional = import_functional()
+functional = import_torchvision("torchvision.transforms.v2.functional")
 IMAGES = np.random.default_rng(0).uniform(size=(2, 12, 12, 3)).astype(np.float32)
 
 

@@ -1,0 +1,160 @@
+"""The networks against torchvision's with the same random weights, in float64, where both are exact enough to compare.
+
+Outputs, gradients of all parameters and running statistics agree within 1e-7 of the largest entry of each array: what
+is left is the order of sums.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+
+from jaxnets import models, weights
+from tests.torchvision_oracle import import_torchvision
+
+torchvision = import_torchvision("torchvision.models")
+TOLERANCE = 1e-7
+CLASSES = 10
+
+
+def vgg(depth, norm):
+    suffix = "_bn" if norm else ""
+    return (
+        getattr(torchvision, f"vgg{depth}{suffix}")(num_classes=CLASSES, dropout=0.0, init_weights=False),
+        models.vgg(depth, CLASSES, norm=norm, rate=0.0),
+        models.vgg_spec(depth, CLASSES, norm=norm),
+        weights.vgg_names,
+    )
+
+
+def resnet(depth):
+    return (
+        getattr(torchvision, f"resnet{depth}")(num_classes=CLASSES),
+        models.resnet(depth, CLASSES),
+        models.resnet_spec(depth, CLASSES),
+        weights.resnet_names,
+    )
+
+
+def googlenet(auxiliary):
+    return (
+        torchvision.googlenet(
+            num_classes=CLASSES, aux_logits=auxiliary, init_weights=False, dropout=0.0, dropout_aux=0.0
+        ),
+        models.googlenet(CLASSES, auxiliary=auxiliary, rate=0.0, auxiliary_rate=0.0),
+        models.googlenet_spec(CLASSES, auxiliary=auxiliary),
+        weights.googlenet_names,
+    )
+
+
+def efficientnet(variant):
+    settings = {"num_classes": CLASSES, "dropout": 0.0, "stochastic_depth_prob": 0.0}
+    spec = models.efficientnet_spec(variant, CLASSES)
+
+    def apply(params, state, x, *, key=None, train):
+        scale = models.EFFICIENTNET_SCALES[variant]
+        norm = {"epsilon": scale.epsilon, "momentum": scale.momentum}
+        return models.efficientnet_apply(params, state, x, train=train, rate=0.0, drop_path_rate=0.0, **norm)
+
+    ours = models.efficientnet(variant, CLASSES)._replace(apply=apply)
+    return getattr(torchvision, f"efficientnet_b{variant}")(**settings), ours, spec, weights.efficientnet_names
+
+
+slow = pytest.mark.slow
+NETWORKS = {
+    "vgg11": (lambda: vgg(11, False), slow),
+    "vgg11_bn": (lambda: vgg(11, True), slow),
+    "vgg13": (lambda: vgg(13, False), slow),
+    "vgg13_bn": (lambda: vgg(13, True), slow),
+    "vgg16": (lambda: vgg(16, False), slow),
+    "vgg16_bn": (lambda: vgg(16, True), slow),
+    "vgg19": (lambda: vgg(19, False), slow),
+    "vgg19_bn": (lambda: vgg(19, True), slow),
+    "resnet18": (lambda: resnet(18), ()),
+    "resnet34": (lambda: resnet(34), slow),
+    "resnet50": (lambda: resnet(50), ()),
+    "resnet101": (lambda: resnet(101), slow),
+    "resnet152": (lambda: resnet(152), slow),
+    "googlenet": (lambda: googlenet(True), ()),
+    "googlenet_no_auxiliary": (lambda: googlenet(False), slow),
+    "efficientnet_b0": (lambda: efficientnet(0), slow),
+    "efficientnet_b1": (lambda: efficientnet(1), slow),
+    "efficientnet_b5": (lambda: efficientnet(5), slow),
+}
+SIZES = [(224, slow), (75, ())]
+CASES = [
+    pytest.param(make, size, id=f"{name}-{size}", marks=[mark for mark in (network_mark, size_mark) if mark])
+    for name, (make, network_mark) in NETWORKS.items()
+    for size, size_mark in SIZES
+]
+
+
+@pytest.fixture(autouse=True)
+def double_precision():
+    with jax.enable_x64(True):
+        yield
+    jax.clear_caches()
+
+
+def make_pair(make):
+    """torchvision's network with random weights and statistics that have seen batches, and ours with the same."""
+    torch.manual_seed(0)
+    theirs, ours, spec, names = make()
+    theirs = theirs.double()
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias, std=0.1)
+            torch.nn.init.normal_(module.running_mean, std=0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+            module.num_batches_tracked.fill_(10**4)  # so many that ours is no longer in its first, exact averages
+    params, state = weights.from_torch(theirs.state_dict(), spec, names)
+    return theirs, ours, params, state, lambda params, state: weights.to_torch(params, state, spec, names)
+
+
+def images(size):
+    return np.random.default_rng(0).normal(size=(2, size, size, 3))
+
+
+def assert_near(actual, expected, what):
+    expected = np.asarray(expected)
+    np.testing.assert_allclose(
+        np.asarray(actual), expected, rtol=0, atol=TOLERANCE * max(1e-30, np.abs(expected).max()), err_msg=what
+    )
+
+
+@pytest.mark.parametrize(("make", "size"), CASES)
+def test_evaluation(make, size):
+    theirs, ours, params, state, _ = make_pair(make)
+    x = images(size)
+    with torch.no_grad():
+        expected = theirs.eval()(torch.tensor(x).permute(0, 3, 1, 2))
+    logits, new_state = jax.jit(lambda p, s, x: ours.apply(p, s, x, train=False))(params, state, x)
+    assert_near(logits, expected, "logits")
+    jax.tree.map(np.testing.assert_array_equal, new_state, state)
+
+
+@pytest.mark.parametrize(("make", "size"), CASES)
+def test_training(make, size):
+    theirs, ours, params, state, to_torch = make_pair(make)
+    x = images(size)
+    outputs = theirs.train()(torch.tensor(x).permute(0, 3, 1, 2))
+    expected = [outputs.logits, outputs.aux_logits1, outputs.aux_logits2] if hasattr(outputs, "logits") else [outputs]
+    expected = [output for output in expected if output is not None]
+    directions = [np.random.default_rng(i).normal(size=tuple(output.shape)) for i, output in enumerate(expected)]
+    sum((output * torch.tensor(d)).sum() for output, d in zip(expected, directions, strict=True)).backward()
+
+    def scalar(params):
+        outputs, new_state = ours.apply(params, state, x, key=jax.random.key(0), train=True)
+        outputs = list(outputs) if isinstance(outputs, tuple) else [outputs]
+        return sum(jnp.vdot(o, d) for o, d in zip(outputs, directions, strict=True)), (outputs, new_state)
+
+    gradients, (outputs, new_state) = jax.jit(jax.grad(scalar, has_aux=True))(params)
+    for number, (actual, output) in enumerate(zip(outputs, expected, strict=True)):
+        assert_near(actual, output.detach(), f"output {number}")
+    actual = to_torch(gradients, new_state)
+    for name, parameter in theirs.named_parameters():
+        assert_near(actual[name], parameter.grad, f"gradient of {name}")
+    for name, buffer in theirs.named_buffers():
+        assert_near(actual[name], buffer, name)
