@@ -1,0 +1,70 @@
+"""How PyTorch names and orders the arrays of one layer."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from jaxnets.spec import ArraySpec
+
+HostArray: TypeAlias = np.ndarray[Any, Any]
+
+LEAVES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "embedding": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "variance": "running_var",
+    "count": "num_batches_tracked",
+}
+"""PyTorch's name of each array."""
+
+
+def axes_of(leaf: ArraySpec) -> tuple[str | None, ...]:
+    """The logical axes of an array of one layer, without that of stacked layers."""
+    return leaf.axes[1:] if leaf.axes[:1] == ("layers",) else leaf.axes
+
+
+def torch_shape(shape: tuple[int, ...], axes: tuple[str | None, ...]) -> tuple[int, ...]:
+    """The shape that PyTorch gives an array of this shape and these logical axes."""
+    shape_there: tuple[int, ...] = to_torch_layout(np.broadcast_to(np.float32(0), shape), axes).shape
+    return shape_there
+
+
+def to_torch_layout(array: HostArray, axes: tuple[str | None, ...]) -> HostArray:
+    """Order an array as PyTorch does: `[out, in / groups, *window]`, `[out, in]`; others stay."""
+    if axes[-3:] == ("groups", "in", "out"):  # [*window, groups, in, out]
+        array = np.moveaxis(array, (-3, -1, -2), (0, 1, 2))
+        return array.reshape((-1, *array.shape[2:]))
+    if axes[-2:] == ("in", "out"):  # [*window, in, out]
+        return np.moveaxis(array, (-1, -2), (0, 1))
+    if axes[-2:] == ("out", None):  # depthwise [*window, channels, multiplier]
+        array = np.moveaxis(array, (-2, -1), (0, 1))
+        return array.reshape((-1, 1, *array.shape[2:]))
+    return array
+
+
+def from_torch_layout(array: HostArray, shape: tuple[int, ...], axes: tuple[str | None, ...]) -> HostArray:
+    """Undo `to_torch_layout` for an array that has here the given shape and logical axes."""
+    if axes[-3:] == ("groups", "in", "out"):
+        groups, inputs, outputs = shape[-3:]
+        return np.moveaxis(array.reshape((groups, outputs, inputs, *array.shape[2:])), (0, 1, 2), (-3, -1, -2))
+    if axes[-2:] == ("in", "out"):
+        return np.moveaxis(array, (0, 1), (-1, -2))
+    if axes[-2:] == ("out", None):
+        return np.moveaxis(array.reshape((shape[-2], shape[-1], *array.shape[2:])), (0, 1), (-2, -1))
+    return array
+
+
+def channels_first_rows(kernel: HostArray, flattened: tuple[int, int, int]) -> HostArray:
+    """Reorder the columns of PyTorch's `[out, channels * height * width]` to `[out, height * width * channels]`."""
+    height, width, channels = flattened
+    return kernel.reshape((-1, channels, height, width)).transpose((0, 2, 3, 1)).reshape((kernel.shape[0], -1))
+
+
+def channels_last_rows(kernel: HostArray, flattened: tuple[int, int, int]) -> HostArray:
+    """Undo `channels_first_rows`."""
+    height, width, channels = flattened
+    return kernel.reshape((-1, height, width, channels)).transpose((0, 3, 1, 2)).reshape((kernel.shape[0], -1))
