@@ -6,7 +6,17 @@ import ast
 import sys
 from pathlib import Path
 
-SHARED = ("__init__", "__main__", "command_line", "classifier", "tabulate")
+SHARED = (
+    "cifar",
+    "__init__",
+    "__main__",
+    "command_line",
+    "classifier",
+    "tabulate",
+    "playground_figures",
+    "playground_network",
+    "playground_survey",
+)
 
 
 def experiments() -> dict[str, str]:
