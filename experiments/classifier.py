@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ import numpy as np
 import optax
 
 from jaxnets import losses, metrics, summary
-from jaxnets.data import DataSet
+from jaxnets.data import DataSet, augment
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_confusion, plot_curves, plot_mistakes, progress, record_metrics
 from jaxnets.train import (
@@ -49,21 +50,29 @@ class Settings(Protocol):
 
 
 def train_classifier(
-    experiment: str, config: Settings, model: Model, optimizer: optax.GradientTransformation, data: DataSet
+    experiment: str,
+    config: Settings,
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    data: DataSet,
+    *,
+    loss_function: Callable[[Any, Any], Any] = losses.cross_entropy,
+    augmentation: augment.Augmentation | None = None,
 ) -> dict[str, Any]:
     """Train, evaluate, and write the run folder; returns what is in its result.json.
 
-    A run that was stopped goes on; of one that has ended the result is shown.
+    A run that was stopped goes on; of one that has ended the result is shown. A network may return more than its
+    logits in training, as long as they are called so and `loss_function` knows what to do with the rest.
     """
     folder = RunFolder.open(experiment, config, path=config.out)
     if (done := folder.read_result()) is not None:
         print(f"this run has ended: {folder.path / 'result.json'}")
         return done
-    loss = supervised(model, losses.cross_entropy, {"accuracy": metrics.accuracy})
+    loss = supervised(model, loss_function, {"accuracy": _accuracy})
     print(summary(model, data.train[0][: config.batch_size]), flush=True)
     trained = fit(
         init_train_state(model, optimizer, config.seed),
-        make_step(loss, optimizer),
+        make_step(augment.augmented(loss, augmentation) if augmentation else loss, optimizer),
         data.train,
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -90,6 +99,10 @@ def train_classifier(
     print(f"fingerprint {result['fingerprint']}")
     print(f"run folder {folder.path}")
     return result
+
+
+def _accuracy(outputs: Any, labels: Any) -> Any:
+    return metrics.accuracy(getattr(outputs, "logits", outputs), labels)
 
 
 def measure_test(folder: RunFolder, model: Model, train_state: TrainState, data: DataSet) -> dict[str, float]:
