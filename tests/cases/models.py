@@ -40,9 +40,24 @@ CASES = [
         models.vgg(11, 3, norm=True, rate=0.0, **VGG),
         small_image(),
         train=False,
+        slow=True,
     ),
-    network("resnet18", models.resnet_spec(18, 3, width=2), models.resnet(18, 3, width=2), small_image(), train=False),
-    network("resnet50", models.resnet_spec(50, 3, width=2), models.resnet(50, 3, width=2), small_image(), train=False),
+    network(
+        "resnet18",
+        models.resnet_spec(18, 3, width=2),
+        models.resnet(18, 3, width=2),
+        small_image(),
+        train=False,
+        slow=True,
+    ),
+    network(
+        "resnet50",
+        models.resnet_spec(50, 3, width=2),
+        models.resnet(50, 3, width=2),
+        small_image(),
+        train=False,
+        slow=True,
+    ),
     network(
         "cifar-resnet14", models.cifar_resnet_spec(14, 3, width=2), models.cifar_resnet(14, 3, width=2), small_image(8)
     ),

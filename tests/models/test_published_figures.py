@@ -36,7 +36,12 @@ NETWORKS = {
 SIZES = {f"efficientnet_b{i}": size for i, size in enumerate((224, 240, 288, 300, 380, 456, 528, 600))}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+SLOW = ("resnet152", *(f"efficientnet_b{i}" for i in range(2, 8)))
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NETWORKS]
+)
 def test_parameters_and_multiplications(name):
     spec, model, parameters, giga = NETWORKS[name]
     assert count_parameters(spec) == parameters
