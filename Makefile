@@ -16,6 +16,9 @@ LIBTPU := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),$(VENV
 LIBTPU_VERSION := from importlib.metadata import requires; \
   print(next(name.split(";")[0] for name in requires("jax") if name.startswith("libtpu")))
 
+# jax2onnx asks for an older Orbax than training does, so it lies apart too.
+ONNX := $(VENV)/onnx
+
 .NOTPARALLEL:
 .PHONY: help train test test-slow lint format docs bench clean
 
@@ -35,8 +38,8 @@ train: $(VENV)/.installed-experiments
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 
-test-slow: $(VENV)/.installed-test $(LIBTPU)
-	PYTHONPATH=$(LIBTPU) $(BIN)/python -m pytest -m slow $(ARGS)
+test-slow: $(VENV)/.installed-test $(LIBTPU) $(ONNX)
+	PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: $(VENV)/.installed-experiments $(VENV)/.installed-lint
 	$(BIN)/ruff check
@@ -70,6 +73,11 @@ $(VENV)/libtpu: | $(VENV)/.installed-test
 	@echo "installing libtpu into $@"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target $@ \
 	  "$$($(BIN)/python -c '$(LIBTPU_VERSION)')"
+
+$(ONNX): | $(VENV)/.installed-test
+	@echo "installing jax2onnx into $@"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target $@ \
+	  'jax2onnx>=0.17' onnx onnx-ir onnxruntime dm-pix
 
 $(VENV)/.created:
 	@python=; for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \
