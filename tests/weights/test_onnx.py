@@ -1,7 +1,7 @@
 """What jax2onnx makes of the networks computes the same in onnxruntime.
 
-jax2onnx asks for an older Orbax than training does, so that it lies apart from the environment; `make test-slow` puts it
-there. The conversion has a process of its own, without the tests' strict modes.
+jax2onnx asks for an older Orbax than training does, so that it lies apart from the environment; `make test-slow` puts
+it there. The conversion has a process of its own, without the tests' strict modes.
 """
 
 import importlib.util
@@ -25,7 +25,7 @@ NETWORKS = {
     "googlenet": ("models.googlenet(5, small_images=True, width=1 / 16)", (32, 32, 3), 5),
     "efficientnet": ("models.efficientnet(0, 3)", (32, 32, 3), 5),
 }
-"""Models, the shapes of their examples, and the batch; "B" for any, which jax2onnx cannot do where arrays are padded."""
+"""Models, the shapes of their examples, and the batch; "B" for any, which jax2onnx cannot do where it pads."""
 PROGRAM = """
 import sys
 import jax, jax2onnx, numpy as np, onnxruntime
@@ -40,7 +40,7 @@ def predict(x):
 inputs, expected = [], []
 for size in (1, 5) if batch == "B" else (batch,):
     inputs.append(np.random.default_rng(size).normal(size=(size, *shape)).astype(np.float32))
-    expected.append(np.asarray(jax.jit(predict)(inputs[-1])))  # first: the conversion leaves its patches in JAX's caches
+    expected.append(np.asarray(jax.jit(predict)(inputs[-1])))  # the conversion leaves patches in JAX's caches
 jax2onnx.to_onnx(predict, [(batch, *shape)], return_mode="file", output_path=path)
 session = onnxruntime.InferenceSession(path)
 name = session.get_inputs()[0].name
