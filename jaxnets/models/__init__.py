@@ -18,6 +18,7 @@ from jaxnets.models.googlenet import (
     googlenet_spec,
     inception,
 )
+from jaxnets.models.gpt import gpt, gpt_apply, gpt_spec
 from jaxnets.models.lenet5 import lenet5, lenet5_apply, lenet5_spec
 from jaxnets.models.mlp import mlp, mlp_apply, mlp_spec
 from jaxnets.models.mnist_cnn import mnist_cnn, mnist_cnn_apply, mnist_cnn_spec
@@ -41,6 +42,7 @@ from jaxnets.models.threshold_neuron import (
     threshold_neuron_spec,
 )
 from jaxnets.models.vgg import vgg, vgg_apply, vgg_spec
+from jaxnets.models.vit import vit, vit_apply, vit_spec
 
 __all__ = [
     "EFFICIENTNET_SCALES",
@@ -64,6 +66,9 @@ __all__ = [
     "googlenet_apply",
     "googlenet_loss",
     "googlenet_spec",
+    "gpt",
+    "gpt_apply",
+    "gpt_spec",
     "inception",
     "inverted_residual",
     "lenet5",
@@ -96,4 +101,7 @@ __all__ = [
     "vgg",
     "vgg_apply",
     "vgg_spec",
+    "vit",
+    "vit_apply",
+    "vit_spec",
 ]

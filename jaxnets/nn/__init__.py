@@ -116,6 +116,7 @@ from jaxnets.nn.rnn import (
 )
 from jaxnets.nn.rotary import rotary
 from jaxnets.nn.squeeze_excitation import squeeze_excitation, squeeze_excitation_spec
+from jaxnets.nn.transformer_block import transformer_block, transformer_block_spec
 from jaxnets.nn.transposed_convolution import (
     conv_transpose,
     conv_transpose_spec,
@@ -169,6 +170,7 @@ LAYERS = (
     "squeeze_excitation",
     "stacked",
     "tied_logits",
+    "transformer_block",
 )
 """The names of the layers, which the tests cross with every property of the contract."""
 
@@ -280,4 +282,6 @@ __all__ = [
     "tanh",
     "tanh_shrink",
     "tied_logits",
+    "transformer_block",
+    "transformer_block_spec",
 ]

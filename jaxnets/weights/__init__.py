@@ -4,10 +4,12 @@ from jaxnets.weights.files import load, read_safetensors, read_torch, save
 from jaxnets.weights.names import (
     efficientnet_names,
     googlenet_names,
+    gpt_names,
     lenet5_names,
     mnist_cnn_names,
     resnet_names,
     vgg_names,
+    vit_names,
 )
 from jaxnets.weights.stablehlo import export_model, load_exported
 from jaxnets.weights.torch_modules import Names, Place, from_torch, to_torch
@@ -20,6 +22,7 @@ __all__ = [
     "export_model",
     "from_torch",
     "googlenet_names",
+    "gpt_names",
     "lenet5_names",
     "load",
     "load_exported",
@@ -32,4 +35,5 @@ __all__ = [
     "save",
     "to_torch",
     "vgg_names",
+    "vit_names",
 ]

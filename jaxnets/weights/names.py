@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from jaxnets.spec import Spec
@@ -64,7 +64,7 @@ def resnet_names(spec: Spec) -> Names:
     Example:
         >>> from jaxnets import models
         >>> resnet_names(models.resnet_spec(50))["layer3.5.bn2"]
-        Place(path='stages/2/rest/conv2/norm', layer=4, flattened=None)
+        Place(path='stages/2/rest/conv2/norm', layer=4, flattened=None, transposed=False)
     """
     names = {"conv1": Place("stem/conv"), "bn1": Place("stem/norm"), "fc": Place("fc")}
     for number, stage in enumerate(spec["stages"]):
@@ -130,6 +130,60 @@ def efficientnet_names(spec: Spec) -> Names:
                 else:
                     names |= _numbered(module, path)
     return names
+
+
+def gpt_names(spec: Spec) -> Names:
+    """Name the modules of GPT-2 as Hugging Face's `GPT2LMHeadModel` does: `transformer.h.0.attn.c_attn`, ...
+
+    Pass `ignore=["lm_head.weight", "*.attn.bias", "*.attn.masked_bias"]` to `from_torch`: the output layer is the table
+    of embeddings again, and older files hold masks.
+
+    Example:
+        >>> from jaxnets import models
+        >>> gpt_names(models.gpt_spec(layers=2))["transformer.h.1.attn.c_proj"]
+        Place(path='blocks/attention/out', layer=1, flattened=None, transposed=True)
+    """
+    names: dict[str, Place | Sequence[Place]] = {
+        "transformer.wte": Place("tokens"),
+        "transformer.wpe": Place("positions"),
+        "transformer.ln_f": Place("norm"),
+    }
+    parts = {"attn.c_proj": "attention/out", "mlp.c_fc": "linear1", "mlp.c_proj": "linear2"}
+    for block in range(spec["blocks"]["norm1"]["scale"].shape[0]):
+        module = f"transformer.h.{block}"
+        names |= {f"{module}.ln_{number}": Place(f"blocks/norm{number}", block) for number in (1, 2)}
+        names |= {f"{module}.{part}": Place(f"blocks/{path}", block, transposed=True) for part, path in parts.items()}
+        names[f"{module}.attn.c_attn"] = _heads(block, transposed=True)
+    return names
+
+
+def vit_names(spec: Spec) -> Names:
+    """Name the modules of a Vision Transformer as torchvision does: `encoder.layers.encoder_layer_0.mlp.0`, ...
+
+    Example:
+        >>> from jaxnets import models
+        >>> vit_names(models.vit_spec(layers=2))["encoder.layers.encoder_layer_1.mlp.3"].path
+        'blocks/linear2'
+    """
+    names: dict[str, Place | Sequence[Place]] = {
+        "conv_proj": Place("patches"),
+        "class_token": Place("class_token"),
+        "encoder.pos_embedding": Place("positions"),
+        "encoder.ln": Place("norm"),
+        "heads.head": Place("fc"),
+    }
+    parts = {"self_attention.out_proj": "attention/out", "mlp.0": "linear1", "mlp.3": "linear2"}
+    for block in range(spec["blocks"]["norm1"]["scale"].shape[0]):
+        module = f"encoder.layers.encoder_layer_{block}"
+        names |= {f"{module}.ln_{number}": Place(f"blocks/norm{number}", block) for number in (1, 2)}
+        names |= {f"{module}.{part}": Place(f"blocks/{path}", block) for part, path in parts.items()}
+        names[f"{module}.self_attention.in_proj_"] = _heads(block)
+    return names
+
+
+def _heads(block: int, *, transposed: bool = False) -> list[Place]:
+    """The three products of attention, which PyTorch computes at once."""
+    return [Place(f"blocks/attention/{part}", block, transposed=transposed) for part in ("query", "key", "value")]
 
 
 def _plain(*modules: str) -> dict[str, Place]:

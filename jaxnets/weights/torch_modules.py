@@ -32,21 +32,26 @@ class Place(NamedTuple):
         layer: its position among stacked layers; None if it is not stacked.
         flattened: height, width and channels of the image whose entries are the inputs of this linear layer, None for
             other layers. PyTorch flattens channels first.
+        transposed: whether the weight is `[in, out]` there too, as in Hugging Face's `Conv1D`.
     """
 
     path: str
     layer: int | None = None
     flattened: tuple[int, int, int] | None = None
+    transposed: bool = False
 
 
-Names: TypeAlias = Mapping[str, Place]
-"""Of each of PyTorch's modules its place in a spec."""
+Names: TypeAlias = Mapping[str, Place | Sequence[Place]]
+"""Of each of PyTorch's modules its place in a spec, or the places of its parts, if it computes several layers at once.
+
+A place may also be that of an array, if its name there is not that of a module. A name that ends with an underscore is
+followed by `weight` without a dot.
+"""
 
 
 class _Entry(NamedTuple):
-    """One array: its name in PyTorch, and where and what it is here."""
+    """One array: its place here and what it is."""
 
-    name: str
     leaf_path: str
     spec: ArraySpec
     place: Place
@@ -58,7 +63,8 @@ class _Entry(NamedTuple):
 
     @property
     def torch_shape(self) -> tuple[int, ...]:
-        return torch_shape(self.shape, axes_of(self.spec))
+        shape = torch_shape(self.shape, axes_of(self.spec))
+        return shape[::-1] if self.place.transposed else shape
 
 
 def from_torch(
@@ -98,10 +104,9 @@ def from_torch(
     arrays = {name: _host(array) for name, array in weights.items() if not _matches(name, ignore)}
     _check(arrays, entries)
     made: dict[str, dict[int | None, HostArray]] = {}
-    for entry in entries:
-        array = arrays.get(entry.name)
-        value = np.asarray(_MANY_BATCHES) if array is None else _from_torch_array(array, entry)
-        made.setdefault(entry.leaf_path, {})[entry.place.layer] = value
+    for name, parts in entries.items():
+        for part, array in zip(parts, _split(arrays.get(name), parts), strict=True):
+            made.setdefault(part.leaf_path, {})[part.place.layer] = _from_torch_array(array, part)
     return arrange(spec, {path: _stacked(by_index) for path, by_index in made.items()})
 
 
@@ -141,42 +146,66 @@ def to_torch(params: Params, state: State, spec: Spec, names: Callable[[Spec], N
     """
     arrays = {**paths(params), **paths(state)}
     result = {}
-    for entry in _entries(spec, names(spec)):
-        stacked = np.asarray(arrays[entry.leaf_path])
-        array = stacked if entry.place.layer is None else stacked[entry.place.layer]
-        converted = to_torch_layout(array, axes_of(entry.spec))
-        if entry.place.flattened and entry.leaf_path.endswith("kernel"):
-            converted = channels_last_rows(converted, entry.place.flattened)
-        if entry.name.endswith("num_batches_tracked"):
-            converted = converted.astype(np.int64)
-        result[entry.name] = np.ascontiguousarray(converted).reshape(converted.shape)
+    for name, parts in _entries(spec, names(spec)).items():
+        converted = [_to_torch_array(np.asarray(arrays[part.leaf_path]), part) for part in parts]
+        array = np.concatenate(converted, axis=_outputs_axis(parts)) if len(parts) > 1 else converted[0]
+        if name.endswith("num_batches_tracked"):
+            array = array.astype(np.int64)
+        result[name] = np.ascontiguousarray(array).reshape(array.shape)
     return result
 
 
-def _entries(spec: Spec, names: Names) -> list[_Entry]:
-    """Every array of PyTorch's network; checks that the table covers the spec."""
+def _entries(spec: Spec, names: Names) -> dict[str, list[_Entry]]:
+    """The parts of every array of PyTorch's network; checks that the table covers the spec."""
     leaves = paths(spec)
-    entries = [
-        _Entry(f"{module}.{LEAVES[leaf]}", f"{place.path}/{leaf}", leaves[f"{place.path}/{leaf}"], place)
-        for module, place in names.items()
-        for leaf in _leaves_below(leaves, place.path)
-    ]
-    left = sorted(set(leaves) - {entry.leaf_path for entry in entries})
+    entries: dict[str, list[_Entry]] = {}
+    for module, places in names.items():
+        for place in [places] if isinstance(places, Place) else places:
+            for name, leaf_path in _arrays_at(leaves, module, place.path):
+                entries.setdefault(name, []).append(_Entry(leaf_path, leaves[leaf_path], place))
+    left = sorted(set(leaves) - {part.leaf_path for parts in entries.values() for part in parts})
     if left:
         raise ValueError(f"the table of names has no module for {', '.join(left)}")
     return entries
 
 
-def _leaves_below(leaves: Mapping[str, Any], path: str) -> Iterator[str]:
+def _arrays_at(leaves: Mapping[str, Any], module: str, path: str) -> Iterator[tuple[str, str]]:
+    """Name and path of each array of a module, or of the array that is there."""
+    if path in leaves:
+        yield module, path
+        return
     found = [leaf for leaf in LEAVES if f"{path}/{leaf}" in leaves]
     if not found:
         raise ValueError(f"the table of names has a module for '{path}', where the spec has no arrays")
-    yield from found
+    dot = "" if module.endswith("_") else "."
+    yield from ((f"{module}{dot}{LEAVES[leaf]}", f"{path}/{leaf}") for leaf in found)
 
 
-def _check(arrays: Mapping[str, HostArray], entries: Sequence[_Entry]) -> None:
+def _outputs_axis(parts: Sequence[_Entry]) -> int:
+    """The axis on which PyTorch puts layers that are computed at once one after the other."""
+    return -1 if parts[0].place.transposed else 0
+
+
+def _whole_shape(parts: Sequence[_Entry]) -> tuple[int, ...]:
+    shape, axis = list(parts[0].torch_shape), _outputs_axis(parts)
+    if len(parts) > 1:
+        shape[axis] = sum(part.torch_shape[axis] for part in parts)
+    return tuple(shape)
+
+
+def _split(array: HostArray | None, parts: Sequence[_Entry]) -> list[HostArray]:
+    """The parts of an array; only the count of batch norm may be missing."""
+    if array is None:
+        return [np.asarray(_MANY_BATCHES)]
+    if len(parts) == 1:
+        return [array]
+    axis = _outputs_axis(parts)
+    return np.split(array, np.cumsum([part.torch_shape[axis] for part in parts])[:-1], axis=axis)
+
+
+def _check(arrays: Mapping[str, HostArray], entries: Mapping[str, Sequence[_Entry]]) -> None:
     """List everything that does not fit."""
-    expected = {entry.name: entry.torch_shape for entry in entries}
+    expected = {name: _whole_shape(parts) for name, parts in entries.items()}
     optional = {name for name in expected if name.endswith("num_batches_tracked")}
     problems = [
         *(f"missing {name} {list(shape)}" for name, shape in expected.items() if name not in {*arrays, *optional}),
@@ -192,9 +221,20 @@ def _check(arrays: Mapping[str, HostArray], entries: Sequence[_Entry]) -> None:
 
 
 def _from_torch_array(array: HostArray, entry: _Entry) -> HostArray:
+    if entry.place.transposed:
+        array = array.T
     if entry.place.flattened and entry.leaf_path.endswith("kernel"):
         array = channels_first_rows(array, entry.place.flattened)
     return from_torch_layout(array, entry.shape, axes_of(entry.spec))
+
+
+def _to_torch_array(array: HostArray, entry: _Entry) -> HostArray:
+    """PyTorch's array of one layer; `array` is that of all stacked layers, if there are any."""
+    array = array if entry.place.layer is None else array[entry.place.layer]
+    array = to_torch_layout(array, axes_of(entry.spec))
+    if entry.place.flattened and entry.leaf_path.endswith("kernel"):
+        array = channels_last_rows(array, entry.place.flattened)
+    return array.T if entry.place.transposed else array
 
 
 def _host(array: Any) -> HostArray:

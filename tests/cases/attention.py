@@ -36,9 +36,23 @@ def cached(params, state, inputs, key):
     return (y, z), {"cache": cache}
 
 
+def block_dropped(params, state, inputs, key):
+    settings = {"rotary": nn.rotary, "mask": MASK, "activation": nn.relu}
+    return nn.transformer_block(params, inputs, rate=0.2, attention_rate=0.3, key=key, train=True, **settings), state
+
+
+BLOCK = nn.transformer_block_spec(12, heads=2, kv_heads=1, bias=False)
 PRODUCTS = {"queries": normal(2, 5, 4, 8), "keys": normal(2, 7, 2, 8, seed=1), "values": normal(2, 7, 2, 8, seed=2)}
 ROTARY = functools.partial(nn.rotary, interleaved=True, features=4)
 CASES = [
+    Case(
+        "transformer-block",
+        (nn.transformer_block,),
+        nn.transformer_block_spec(12, heads=2, hidden=8),
+        stateless(nn.transformer_block, causal=True, train=False),
+        X,
+    ),
+    Case("transformer-block-dropping", (nn.transformer_block,), BLOCK, block_dropped, X, random=True),
     Case("attention-self", (nn.attention,), SPEC, stateless(nn.attention), X),
     Case("attention-causal", (nn.attention,), SPEC, stateless(nn.attention, causal=True), normal(2, 3, 4, 12)),
     Case("attention-masked", (nn.attention,), SPEC, self_attention, {"x": X, "mask": MASK}),

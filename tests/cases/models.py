@@ -24,12 +24,20 @@ def characters(params, state, inputs, key):
     return models.char_rnn(5, cell="gru", hidden=4, layers=2).apply(cast, state, inputs["ids"], train=True)
 
 
+def tokens(params, state, inputs, key):
+    """Likewise."""
+    cast = jax.tree.map(lambda p: p.astype(inputs["dtype"].dtype), params)
+    model = models.gpt(5, 4, layers=2, heads=2, features=4, rate=0.2)
+    return model.apply(cast, state, inputs["ids"], key=key, train=True)
+
+
 def small_image(size=32):
     return normal(2, size, size, 3)
 
 
 VGG = {"pooled": 1, "hidden": (5,), "width": 1 / 32}
 GOOGLENET = {"small_images": True, "width": 1 / 16}
+VIT = {"layers": 2, "heads": 2, "features": 4}
 CASES = [
     network("lenet5", models.lenet5_spec(), models.lenet5(), normal(2, 28, 28, 1)),
     network("mnist-cnn", models.mnist_cnn_spec(12, 12), models.mnist_cnn(12, 12), normal(2, 12, 12, 1), random=True),
@@ -77,6 +85,17 @@ CASES = [
         models.char_rnn_spec(5, cell="gru", hidden=4, layers=2),
         characters,
         {"ids": np.array([[0, 1, 4], [3, 2, 2]]), "dtype": normal(1)},
+    ),
+    Case(
+        "gpt",
+        (),
+        models.gpt_spec(5, 4, layers=2, heads=2, features=4),
+        tokens,
+        {"ids": np.array([[0, 1, 4], [3, 2, 2]]), "dtype": normal(1)},
+        random=True,
+    ),
+    network(
+        "vit", models.vit_spec(8, 4, 3, **VIT), models.vit(8, 4, 3, rate=0.2, **VIT), normal(2, 8, 8, 3), random=True
     ),
     network("mlp", models.mlp_spec([3, 5, 5, 2], norm=True), models.mlp([3, 5, 5, 2], norm=True), normal(6, 3)),
     network(

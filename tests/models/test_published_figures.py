@@ -10,6 +10,7 @@ import pytest
 
 from jaxnets import count_flops, count_parameters, models
 
+LARGE = {"layers": 24, "heads": 16, "features": 1024}
 NETWORKS = {
     "vgg11": (models.vgg_spec(11), models.vgg(11), 132_863_336, 7.61),
     "vgg13": (models.vgg_spec(13), models.vgg(13), 133_047_848, 11.31),
@@ -31,6 +32,9 @@ NETWORKS = {
     "efficientnet_b5": (models.efficientnet_spec(5), models.efficientnet(5), 30_389_784, 10.27),
     "efficientnet_b6": (models.efficientnet_spec(6), models.efficientnet(6), 43_040_704, 19.07),
     "efficientnet_b7": (models.efficientnet_spec(7), models.efficientnet(7), 66_347_960, 37.75),
+    "vit_b_16": (models.vit_spec(), models.vit(), 86_567_656, 17.56),
+    "vit_b_32": (models.vit_spec(224, 32), models.vit(224, 32), 88_224_232, 4.41),
+    "vit_l_16": (models.vit_spec(**LARGE), models.vit(**LARGE), 304_326_632, 61.55),
 }
 # The size of the images that torchvision's figure is for; of B1 its newer weights' 240.
 SIZES = {f"efficientnet_b{i}": size for i, size in enumerate((224, 240, 288, 300, 380, 456, 528, 600))}
@@ -50,6 +54,20 @@ def test_parameters_and_multiplications(name):
     x = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
     flops = count_flops(lambda p, s, x: model.apply(p, s, x, train=False)[0], params, state, x)
     assert flops / 2e9 == pytest.approx(giga, rel=0.015)
+
+
+@pytest.mark.parametrize(
+    ("layers", "heads", "features", "parameters"),
+    [
+        (12, 12, 768, 124_439_808),
+        (24, 16, 1024, 354_823_168),
+        (36, 20, 1280, 774_030_080),
+        (48, 25, 1600, 1_557_611_200),
+    ],
+)
+def test_parameters_of_gpt2(layers, heads, features, parameters):
+    """Those of Hugging Face's four networks."""
+    assert count_parameters(models.gpt_spec(layers=layers, heads=heads, features=features)) == parameters
 
 
 def test_an_unknown_size_is_an_error():

@@ -4,6 +4,8 @@ Outputs, gradients of all parameters and running statistics agree within 1e-7 of
 is left is the order of sums.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -61,6 +63,13 @@ def efficientnet(variant):
     return getattr(torchvision, f"efficientnet_b{variant}")(**settings), ours, spec, weights.efficientnet_names
 
 
+def vit(size):
+    """torchvision starts the last layer as zeros, which would hide the gradients of all others."""
+    theirs = torchvision.vit_b_16(num_classes=CLASSES, image_size=size)
+    torch.nn.init.normal_(theirs.heads.head.weight, std=0.1)
+    return theirs, models.vit(size, 16, CLASSES), models.vit_spec(size, 16, CLASSES), weights.vit_names
+
+
 slow = pytest.mark.slow
 NETWORKS = {
     "vgg11": (lambda: vgg(11, False), slow),
@@ -87,7 +96,7 @@ CASES = [
     pytest.param(make, size, id=f"{name}-{size}", marks=[mark for mark in (network_mark, size_mark) if mark])
     for name, (make, network_mark) in NETWORKS.items()
     for size, size_mark in SIZES
-]
+] + [pytest.param(functools.partial(vit, size), size, id=f"vit_b_16-{size}", marks=slow) for size in (224, 80)]
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,165 @@
+"""The decoder Transformer of GPT-2, which predicts the next token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxnets import nn
+from jaxnets.model import Model, make_model
+from jaxnets.random import subkey
+from jaxnets.repeat import repeat
+from jaxnets.spec import Spec, repeat_spec
+from jaxnets.types import Array, Key, Params, State
+
+_DEVIATION = 0.02
+
+
+def gpt_spec(
+    vocabulary: int = 50_257,
+    context: int = 1024,
+    *,
+    layers: int = 12,
+    heads: int = 12,
+    features: int = 768,
+    bias: bool = True,
+) -> Spec:
+    """Describe the parameters of `gpt`.
+
+    Args:
+        vocabulary: how many different tokens there are.
+        context: how many positions the network knows.
+        layers: how many blocks.
+        heads: of attention, a divisor of `features`.
+        features: of a token within the network.
+        bias: whether norms, attention and linear layers have biases.
+
+    Returns:
+        A spec with `tokens`, `positions`, `blocks` (stacked) and `norm`. The table of tokens is also the last layer's.
+
+    Raises:
+        ValueError: if heads do not divide `features`.
+
+    Example:
+        >>> from jaxnets import count_parameters
+        >>> count_parameters(gpt_spec())
+        124439808
+    """
+    normal = jax.nn.initializers.normal(_DEVIATION)
+    block = nn.transformer_block_spec(
+        features,
+        heads=heads,
+        bias=bias,
+        kernel_init=normal,
+        out_init=jax.nn.initializers.normal(_DEVIATION / math.sqrt(2 * layers)),
+    )
+    return {
+        "tokens": nn.embedding_spec(vocabulary, features, embedding_init=normal),
+        "positions": nn.embedding_spec(context, features, embedding_init=normal),
+        "blocks": repeat_spec(block, layers),
+        "norm": nn.layer_norm_spec(features, bias=bias),
+    }
+
+
+def gpt_apply(
+    params: Params,
+    state: State,
+    ids: Array,
+    *,
+    key: Key | None = None,
+    train: bool,
+    activation: Callable[[Array], Array] = jax.nn.gelu,
+    rate: float | Array = 0.0,
+    checkpoint: bool = False,
+) -> tuple[Array, State]:
+    """Add embeddings of tokens and positions, run the causal blocks, and score every token by the table of embeddings.
+
+    Args:
+        params: as `gpt_spec` describes them.
+        state: `{}`.
+        ids: integers `[batch, time]`, `time` at most the context.
+        key: for dropout.
+        train: whether dropout drops.
+        activation: of the hidden layers.
+        rate: the probability to drop an entry of the embeddings, of what blocks add, and of attention weights.
+        checkpoint: whether the backward pass computes the blocks again instead of storing their values.
+
+    Returns:
+        Logits `[batch, time, vocabulary]` of each next token, and the state.
+
+    Raises:
+        ValueError: if the sequence is longer than the context, or a key is missing.
+        TypeError: if ids are not integers.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> model = gpt(65, 8, layers=2, heads=2, features=16)
+        >>> params, state = model.init(jax.random.key(0))
+        >>> model.apply(params, state, jnp.zeros((3, 5), jnp.int32), train=False)[0].shape
+        (3, 5, 65)
+    """
+    if ids.ndim != 2:
+        raise ValueError(f"gpt: ids must be [batch, time], got {list(ids.shape)}")
+    context, time = params["positions"]["embedding"].shape[0], ids.shape[1]
+    if time > context:
+        raise ValueError(f"gpt: {time} tokens are more than the context of {context}; pass ids[:, -{context}:]")
+    x = nn.embedding(params["tokens"], ids) + params["positions"]["embedding"][None, :time]
+    x = nn.dropout(x, rate, key=subkey(key, "embeddings"), train=train)
+
+    def block(params: Params, state: State, x: Array, *, key: Key | None) -> tuple[Array, State]:
+        settings: dict[str, Any] = {"rate": rate, "attention_rate": rate, "key": key, "train": train}
+        return nn.transformer_block(params, x, causal=True, activation=activation, **settings), state
+
+    x, _ = repeat(block, params["blocks"], {}, x, key=subkey(key, "blocks"), checkpoint=checkpoint)
+    return nn.tied_logits(params["tokens"], nn.layer_norm(params["norm"], x)), state
+
+
+def gpt(
+    vocabulary: int = 50_257,
+    context: int = 1024,
+    *,
+    activation: Callable[[Array], Array] = jax.nn.gelu,
+    rate: float | Array = 0.0,
+    checkpoint: bool = False,
+    **sizes: Any,
+) -> Model:
+    """Make the network; by default the smallest GPT-2, of 124,439,808 parameters.
+
+    The larger ones have `layers=24, heads=16, features=1024`, `layers=36, heads=20, features=1280` and `layers=48,
+    heads=25, features=1600`.
+
+    Args:
+        vocabulary: how many different tokens there are.
+        context: how many positions the network knows.
+        activation: of the hidden layers; the default computes GELU by tanh as GPT-2 does.
+        rate: of dropout; the paper's networks were trained with 0.1.
+        checkpoint: whether the backward pass computes the blocks again instead of storing their values.
+        **sizes: as in `gpt_spec`.
+
+    Returns:
+        A model from ids `[batch, time]` to logits `[batch, time, vocabulary]`; see `gpt_apply`.
+
+    Raises:
+        ValueError: if heads do not divide `features`.
+
+    Example:
+        >>> from jaxnets import count_parameters
+        >>> count_parameters(gpt_spec(65, 64, layers=4, heads=4, features=128, bias=False))
+        804096
+
+    Reference:
+        Radford et al., Language Models are Unsupervised Multitask Learners, 2019.
+
+    Warning:
+        Positions start with the deviation 0.02 of all other tables, as in Hugging Face's code and nanoGPT; the paper's
+        own code has 0.01 for them.
+    """
+
+    def apply(params: Params, state: State, ids: Array, *, key: Key | None = None, train: bool) -> tuple[Array, State]:
+        settings: dict[str, Any] = {"activation": activation, "rate": rate, "checkpoint": checkpoint}
+        return gpt_apply(params, state, ids, key=key, train=train, **settings)
+
+    return make_model(gpt_spec(vocabulary, context, **sizes), apply)
