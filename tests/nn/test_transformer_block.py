@@ -46,7 +46,7 @@ def pytorch_s(params):
 def params():
     params, _ = init(nn.transformer_block_spec(12, heads=3, hidden=20), jax.random.key(0))
     leaves, structure = jax.tree.flatten(params)
-    noisy = [leaf + 0.3 * normal(*leaf.shape, seed=i) for i, leaf in enumerate(leaves)]
+    noisy = [leaf + 0.1 * normal(*leaf.shape, seed=i) for i, leaf in enumerate(leaves)]
     return jax.tree.unflatten(structure, [leaf.astype(jnp.float32) for leaf in noisy])
 
 
