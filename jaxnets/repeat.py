@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.backend import fast_path
 from jaxnets.layer import locate_errors
 from jaxnets.random import subkey
 from jaxnets.types import Key, Params, State
@@ -25,7 +26,8 @@ def repeat(
 ) -> tuple[Any, State]:
     """Run x through blocks of the same form, one after the other, in one `lax.scan`.
 
-    x_(i+1) = block(params_i, x_i). The program holds the block once, so compile time does not grow with depth.
+    x_(i+1) = block(params_i, x_i). The program holds the block once, so compile time does not grow with depth. With
+    `JAXNETS_PLAIN=repeat` it holds every block instead, which takes longer to compile.
 
     Args:
         block: `block(params, state, x, *, key) -> (x, new_state)`. The result has the shape and dtype of `x`. Pass
@@ -51,11 +53,11 @@ def repeat(
         >>> y.shape
         (2, 4)
     """
-    counts = {np.shape(leaf)[0] if np.ndim(leaf) else None for leaf in jax.tree.leaves((params, state))}
-    if len(counts) != 1 or None in counts:
+    counts = {np.shape(leaf)[0] if np.ndim(leaf) else -1 for leaf in jax.tree.leaves((params, state))}
+    if len(counts) != 1 or -1 in counts:
         raise ValueError(
             "repeat: every array of params and state needs the same first axis, one entry a block, "
-            f"as repeat_spec makes it; got first axes {sorted(map(str, counts))}"
+            f"as repeat_spec makes it; got first axes {sorted('none' if count < 0 else str(count) for count in counts)}"
         )
     count = counts.pop()
 
@@ -64,4 +66,12 @@ def repeat(
         with locate_errors(block_params, known_as=params):
             return block(block_params, block_state, carry, key=subkey(key, index))
 
-    return jax.lax.scan(jax.checkpoint(body) if checkpoint else body, x, (params, state, jnp.arange(count)))
+    body = jax.checkpoint(body) if checkpoint else body
+    if fast_path("repeat", "cpu", "gpu", "tpu"):
+        return jax.lax.scan(body, x, (params, state, jnp.arange(count)))
+    states = []
+    for index in range(count):
+        block_params, block_state = jax.tree.map(lambda leaf, at=index: leaf[at], (params, state))
+        x, new_state = body(x, (block_params, block_state, index))
+        states.append(new_state)
+    return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)

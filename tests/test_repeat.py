@@ -24,9 +24,11 @@ def looped(params, state, x, key):
     return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
 
+@pytest.mark.parametrize("plain", ["", "repeat"])
 @pytest.mark.parametrize("checkpoint", [False, True])
 @pytest.mark.parametrize("key", [None, jax.random.key(5)])
-def test_values_gradients_and_state_equal_a_loop(checkpoint, key):
+def test_values_gradients_and_state_equal_a_loop(monkeypatch, checkpoint, key, plain):
+    monkeypatch.setenv("JAXNETS_PLAIN", plain)
     params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, 3), jax.random.key(0))
     state = {"count": jnp.arange(3)}
     x = normal(2, 4)
@@ -42,12 +44,14 @@ def test_values_gradients_and_state_equal_a_loop(checkpoint, key):
     assert_close(gradient(scanned), gradient(looped), rtol=1e-5, atol=1e-6)
 
 
-def test_the_program_does_not_grow_with_depth():
+def test_the_program_does_not_grow_with_depth(monkeypatch):
     def size(depth):
         params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, depth), jax.random.key(0))
         return len(str(jax.jit(lambda p, x: repeat(block, p, {}, x)).lower(params, jnp.ones((2, 4))).as_text()))
 
     assert abs(size(30) - size(3)) < 100
+    monkeypatch.setenv("JAXNETS_PLAIN", "repeat")
+    assert size(30) > 5 * size(3)
 
 
 def test_stacks_of_different_depth_are_refused():
