@@ -26,7 +26,7 @@ class Config:
     """Of the parts, the initial values, the order of the examples and the augmentation."""
     width: float = 0.125
     """A factor for the channels of all convolutions."""
-    epochs: int = 8
+    epochs: int = 5
     """How often the network sees every example."""
     batch_size: int = 128
     """Examples a step."""

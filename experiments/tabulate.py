@@ -35,6 +35,11 @@ def flat(metrics: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def number(value: float) -> str:
+    """Four decimals, or two digits of what would be lost by that."""
+    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.1e}"
+
+
 def table(groups: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
     """A Markdown section for each experiment with given settings."""
     sections = []
@@ -45,9 +50,9 @@ def table(groups: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
         columns = [flat(run["metrics"]) for run in runs]
         for name in columns[0]:
             values = [column[name] for column in columns]
-            deviation = f"{statistics.stdev(values):.4f}" if len(values) > 1 else ""
-            cells = [name, len(values), f"{statistics.mean(values):.4f}", deviation, f"{min(values):.4f}"]
-            lines.append("| " + " | ".join(map(str, [*cells, f"{max(values):.4f}"])) + " |")
+            deviation = number(statistics.stdev(values)) if len(values) > 1 else ""
+            cells = [number(statistics.mean(values)), deviation, number(min(values)), number(max(values))]
+            lines.append("| " + " | ".join([name, str(len(values)), *cells]) + " |")
         seconds = [run["seconds"]["compile"] + run["seconds"]["run"] for run in runs]
         versions, device = runs[0]["versions"], runs[0]["device"]
         commits = ", ".join(dict.fromkeys((run["commit"] or "unknown")[:12] for run in runs))

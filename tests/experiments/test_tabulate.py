@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.tabulate import read_runs, table
+from experiments.tabulate import number, read_runs, table
 
 
 def write_run(folder, seed, accuracy, commit="c" * 40, **settings):
@@ -37,6 +37,13 @@ def test_mean_and_deviation_over_seeds_for_each_setting(tmp_path):
     assert "| test accuracy | 1 | 0.5000 |  | 0.5000 | 0.5000 |" in rnn
     assert "commit unknown" in rnn
     assert "confusion" not in gru
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0.0000"), (-1.5, "-1.5000"), (0.001, "0.0010"), (3.21e-9, "3.2e-09")]
+)
+def test_small_numbers_keep_two_digits(value, text):
+    assert number(value) == text
 
 
 def test_a_folder_without_a_result_is_named(tmp_path):
