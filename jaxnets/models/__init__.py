@@ -43,6 +43,7 @@ from jaxnets.models.threshold_neuron import (
 )
 from jaxnets.models.vgg import vgg, vgg_apply, vgg_spec
 from jaxnets.models.vit import vit, vit_apply, vit_spec
+from jaxnets.models.whitened_cnn import whitened_cnn, whitened_cnn_apply, whitened_cnn_spec, whitening_kernel
 
 __all__ = [
     "EFFICIENTNET_SCALES",
@@ -104,4 +105,8 @@ __all__ = [
     "vit",
     "vit_apply",
     "vit_spec",
+    "whitened_cnn",
+    "whitened_cnn_apply",
+    "whitened_cnn_spec",
+    "whitening_kernel",
 ]

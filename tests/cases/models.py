@@ -37,6 +37,7 @@ def small_image(size=32):
 
 VGG = {"pooled": 1, "hidden": (5,), "width": 1 / 32}
 GOOGLENET = {"small_images": True, "width": 1 / 16}
+SMALL = {"widths": (4, 4, 4)}
 VIT = {"layers": 2, "heads": 2, "features": 4}
 CASES = [
     network("lenet5", models.lenet5_spec(), models.lenet5(), normal(2, 28, 28, 1)),
