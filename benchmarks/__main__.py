@@ -1,16 +1,20 @@
-"""`python -m benchmarks cpu [--rounds N] [--only CASE ...] [--out FILE]`: time all peers, write a Markdown table."""
+"""`python -m benchmarks cpu|gpu|tpu-plan [--rounds N] [--only CASE ...] [--out FILE]`: time all peers, write tables."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import functools
+import importlib
 import sys
 from pathlib import Path
 
-from benchmarks import lstm, machine, mnist_cnn, pima_mlp, tiny_mlp
+from benchmarks import machine, pima_mlp, tiny_mlp
+from benchmarks import tpu_plan as tpu_plan_module
+from benchmarks.chart import draw
 from benchmarks.compare import Timing, compare
 from benchmarks.imports import import_table
-from benchmarks.processes import pima_table, training_table
+from benchmarks.processes import process_table, seeds_table, training_table
 
 
 def table(timings: list[Timing], unit: float, unit_name: str, what: str = "a step") -> str:
@@ -29,38 +33,50 @@ def table(timings: list[Timing], unit: float, unit_name: str, what: str = "a ste
     return "\n".join(lines)
 
 
-def mnist_section(rounds: int) -> str:
-    """The MNIST network, each peer in a process of its own."""
-    alone = [("shipped", [peer]) for peer in mnist_cnn.PEERS] + [("same", [peer]) for peer in ("pytorch", "plain_jax")]
-    timings = compare("mnist_cnn", rounds, alone)
-    return f"## {mnist_cnn.__doc__}\n\nEach peer ran in its own process.\n\n{table(timings, 1, 'ms')}"
+def case_section(name: str, rounds: int) -> str:
+    """A case, each peer in a process of its own, as shipped and with our allocator setting."""
+    case = importlib.import_module(f"benchmarks.{name}")
+    same = getattr(case, "SAME", [peer for peer in case.PEERS if peer != "jaxnets"])
+    alone = [("shipped", [peer]) for peer in case.PEERS] + [("same", [peer]) for peer in same]
+    TIMINGS[name] = compare(name, rounds, alone)
+    return f"## {case.__doc__}\n\nEach peer ran in its own process.\n\n{table(TIMINGS[name], 1, 'ms')}"
 
 
 def tiny_section(rounds: int) -> str:
     """The overhead of a step, the peers that use JAX in one process."""
     jax_peers = [peer for peer in tiny_mlp.PEERS if peer != "pytorch"]
-    timings = compare("tiny_mlp", rounds, [("same", jax_peers), ("shipped", ["pytorch"])], launches=5)
+    TIMINGS["tiny_mlp"] = compare("tiny_mlp", rounds, [("same", jax_peers), ("shipped", ["pytorch"])], launches=5)
     note = (
         "The peers that use JAX shared one process, which was started five times: between processes, and now and "
         "then within one, all of them change between a fast and a slow mode, about 20 µs apart."
     )
-    return f"## {tiny_mlp.__doc__}\n\n{note}\n\n{table(timings, 1000, 'µs')}"
-
-
-def lstm_section(rounds: int) -> str:
-    """The LSTM, each peer in a process of its own."""
-    alone = [("shipped", [peer]) for peer in lstm.PEERS] + [("same", [peer]) for peer in lstm.PEERS[1:]]
-    timings = compare("lstm", rounds, alone)
-    return f"## {lstm.__doc__}\n\nEach peer ran in its own process.\n\n{table(timings, 1, 'ms')}"
+    return f"## {tiny_mlp.__doc__}\n\n{note}\n\n{table(TIMINGS['tiny_mlp'], 1000, 'µs')}"
 
 
 def pima_section(rounds: int) -> str:
     """The Pima program, compiled, and as a whole process."""
-    timings = compare("pima_mlp", rounds, [("shipped", [peer]) for peer in pima_mlp.PEERS])
-    compiled = table(timings, pima_mlp.STEPS / 1000, "s", "for 100 epochs")
+    TIMINGS["pima_mlp"] = compare("pima_mlp", rounds, [("shipped", [peer]) for peer in pima_mlp.PEERS])
+    compiled = table(TIMINGS["pima_mlp"], pima_mlp.STEPS / 1000, "s", "for 100 epochs")
     return (
         f"## {pima_mlp.__doc__}\nAfter compilation:\n\n{compiled}\n\n"
-        f"Whole fresh processes, imports and compilation included:\n\n{pima_table(rounds)}"
+        "Whole fresh processes, imports and compilation included:\n\n"
+        f"{process_table('pima_mlp', pima_mlp.STEPS, rounds)}"
+    )
+
+
+def cold_section(rounds: int) -> str:
+    """From the start of a process to the end of its first step."""
+    return (
+        "## The MNIST network, from the start of a process to the end of its first step\n\n"
+        f"{process_table('mnist_cnn', 1, rounds)}"
+    )
+
+
+def seeds_section(rounds: int) -> str:
+    """Many networks in one call."""
+    return (
+        "## Many networks in one call\n\nWith `jax.vmap` over the train states, against as many runs of PyTorch one "
+        f"after the other:\n\n{seeds_table(rounds)}"
     )
 
 
@@ -80,14 +96,18 @@ def training_section(rounds: int) -> str:
     )
 
 
+CASES = ("mnist_cnn", "resnet20", "lstm", "gru", "nanogpt", "vit_tiny", "separable", "vae")
 SECTIONS = {
-    "mnist_cnn": mnist_section,
+    **{name: functools.partial(case_section, name) for name in CASES},
     "tiny_mlp": tiny_section,
-    "lstm": lstm_section,
     "pima_mlp": pima_section,
+    "cold": cold_section,
+    "seeds": seeds_section,
     "training": training_section,
     "import": import_section,
 }
+TIMINGS: dict[str, list[Timing]] = {}
+"""What was timed in this run, for the chart."""
 
 
 def cpu(rounds: int, chosen: list[str]) -> str:
@@ -100,20 +120,44 @@ def cpu(rounds: int, chosen: list[str]) -> str:
     return "\n\n".join([*head, *(SECTIONS[name](rounds) for name in chosen)])
 
 
+def gpu(rounds: int) -> str:
+    """Run all cases for a GPU."""
+    from benchmarks.gpu.report import report
+
+    return "\n\n".join([f"# GPU, {datetime.date.today().isoformat()}", machine.describe(), *report(rounds)])
+
+
+def tpu_plan() -> str:
+    """What the TPU compiler predicts."""
+    note = (
+        "Predicted by the compiler, not measured: a training step in bfloat16 on one TPU v5e, with "
+        f"{tpu_plan_module.PEAK / 1e12:.0f} TFLOP/s at most. FLOPs are those of the forward pass times three."
+    )
+    head = [f"# TPU v5e, {datetime.date.today().isoformat()}", machine.describe(), note]
+    return "\n\n".join([*head, tpu_plan_module.table()])
+
+
 def main() -> None:
     """Parse the command line, run, print and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("machine", choices=["cpu"], help="which benchmarks to run")
+    parser.add_argument("machine", choices=["cpu", "gpu", "tpu-plan"], help="which benchmarks to run")
     parser.add_argument("--rounds", type=int, default=7, help="how often each peer is timed (default 7)")
     parser.add_argument(
-        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="which cases (default: all)"
+        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="which cases of the CPU (default: all)"
     )
     parser.add_argument("--out", type=Path, help="write the table to this file as well")
     arguments = parser.parse_args()
-    report = cpu(arguments.rounds, arguments.only)
+    programs = {
+        "cpu": lambda: cpu(arguments.rounds, arguments.only),
+        "gpu": lambda: gpu(arguments.rounds),
+        "tpu-plan": tpu_plan,
+    }
+    report = programs[arguments.machine]()
     print(report)
     if arguments.out:
         arguments.out.write_text(report + "\n")
+        if TIMINGS:
+            draw(TIMINGS, arguments.out.with_suffix(".png"))
         print(f"written to {arguments.out}", file=sys.stderr)
 
 

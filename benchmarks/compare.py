@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import statistics
 import subprocess
@@ -78,7 +79,8 @@ def compare(
         One timing a peer and environment.
 
     Raises:
-        RuntimeError: if the peers' losses differ by more than a part in 10,000, or one of them fails.
+        RuntimeError: if the peers' losses differ by more than a part in 10,000, or the case's `TOLERANCE`, or one of
+            them fails.
     """
     answers: dict[tuple[str, str], list[float]] = {}
     peaks: dict[tuple[str, str], float] = {}
@@ -88,7 +90,7 @@ def compare(
             for environment, peers in processes:
                 print(f"  preparing {', '.join(peers)} ({environment})", file=sys.stderr)
                 workers.append(Worker(case_name, environment, peers))
-            _check_losses(workers)
+            _check_losses(workers, getattr(importlib.import_module(f"benchmarks.{case_name}"), "TOLERANCE", 1e-4))
             turns = [(worker, peer) for worker in workers for peer in worker.steps]
             for turn in range(rounds):
                 print(f"  launch {launch + 1} of {launches}, round {turn + 1} of {rounds}", file=sys.stderr)
@@ -104,9 +106,9 @@ def compare(
     return [Timing(*name, answers[name], peaks[name]) for name in order]
 
 
-def _check_losses(workers: Sequence[Worker]) -> None:
+def _check_losses(workers: Sequence[Worker], tolerance: float) -> None:
     losses = {peer: loss for worker in workers for peer, loss in worker.losses.items()}
     reference = losses["jaxnets"]
     for peer, loss in losses.items():
-        if abs(loss - reference) > 1e-4 * abs(reference):
+        if abs(loss - reference) > tolerance * abs(reference):
             raise RuntimeError(f"{peer} computes another loss: {loss}, expected {reference}")

@@ -8,7 +8,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-PACKAGES = ("jax", "jaxlib", "optax", "flax", "equinox", "dm-haiku", "torch", "numpy")
+PACKAGES = ("jax", "jaxlib", "optax", "flax", "equinox", "dm-haiku", "keras", "torch", "numpy")
 
 
 def describe() -> str:

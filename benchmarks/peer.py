@@ -41,3 +41,13 @@ def cycle(batches: Any) -> Callable[[], Any]:
         return batches[position]
 
     return advance
+
+
+def split_batches(size: int, *arrays: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """The examples in order, so many at a time."""
+    return [tuple(array[i : i + size] for array in arrays) for i in range(0, len(arrays[0]), size)]
+
+
+def outputs_first(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """As PyTorch and Equinox keep them: `[out, in, *window]`, `[out, in]`."""
+    return {name: np.moveaxis(array, (-1, -2), (0, 1)) if array.ndim > 1 else array for name, array in weights.items()}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+from benchmarks.compare import compare
 
 
 def time_process(command: list[str]) -> float:
@@ -16,14 +19,14 @@ def time_process(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def pima_table(rounds: int) -> str:
-    """The Pima program in fresh processes: PyTorch, jaxnets, and jaxnets with its compiled programs kept."""
-    script = [sys.executable, "-m", "benchmarks.pima_mlp.script"]
+def process_table(case: str, steps: int, rounds: int) -> str:
+    """A case in fresh processes: PyTorch, jaxnets, and jaxnets with its compiled programs kept."""
+    script = [sys.executable, "-m", "benchmarks.script", case]
     with tempfile.TemporaryDirectory() as cache:
         commands = {
-            "pytorch": [*script, "pytorch"],
-            "jaxnets": [*script, "jaxnets"],
-            "jaxnets, compilation cache warm": [*script, "jaxnets", cache],
+            "pytorch": [*script, "pytorch", str(steps)],
+            "jaxnets": [*script, "jaxnets", str(steps)],
+            "jaxnets, compilation cache warm": [*script, "jaxnets", str(steps), cache],
         }
         for command in commands.values():  # reads the files from disk once, and fills the cache
             time_process(command)
@@ -43,3 +46,21 @@ def training_table(table: str, number: int) -> str:
     """A table of `benchmarks.training`, which needs a process of its own."""
     command = [sys.executable, "-m", "benchmarks.training", table, str(number)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def seeds_table(rounds: int) -> str:
+    """Many networks of a case at once: 64 perceptrons for 100 epochs, and 8 convolutional networks for 20 steps."""
+    lines = [
+        "| case | networks | n | median s | min | max | PyTorch s, one network | jaxnets / as many PyTorch runs |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for case, count in (("pima_mlp", 64), ("mnist_cnn", 8)):
+        command = [sys.executable, "-m", "benchmarks.seeds", case, str(count), str(rounds)]
+        found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        theirs, _ = compare(case, rounds, [("shipped", ["pytorch"]), ("shipped", ["jaxnets"])])
+        one = theirs.median * found["steps"] / 1000
+        for networks, seconds in ((1, found["one"]), (count, found["many"])):
+            median = statistics.median(seconds)
+            numbers = f"{median:.3f} | {min(seconds):.3f} | {max(seconds):.3f} | {one:.3f}"
+            lines.append(f"| {case} | {networks} | {len(seconds)} | {numbers} | 1/{networks * one / median:,.1f} |")
+    return "\n".join(lines)

@@ -2,8 +2,9 @@
 
 With --full it is the network at its full width on the schedule of an accelerator.
 
-expected:  not measured yet
-time:      not measured yet
+expected:  test accuracy 0.576 +- 0.006 (mean and deviation over the seeds 0 to 2; 0.579 with seed 0), an eighth of the
+           width, 5 epochs on 10,000 images; --full has not been measured
+time:      9 min of processor time
 hardware:  2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.cifar_googlenet --seed 0
 """

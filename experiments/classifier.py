@@ -115,7 +115,9 @@ def measure_test(folder: RunFolder, model: Model, train_state: TrainState, data:
     predictions = probabilities.argmax(axis=1)
     confusion = metrics.confusion_matrix(predictions, labels, classes=len(data.classes)).compute()
     plot_confusion(confusion, data.classes, folder.path / "confusion.png")
-    plot_mistakes(images, labels, predictions, probabilities.max(axis=1), folder.path / "mistakes.png")
+    plot_mistakes(
+        images, labels, predictions, probabilities.max(axis=1), folder.path / "mistakes.png", class_names=data.classes
+    )
     numbers = {"loss": metrics.mean(losses.cross_entropy(logits, labels)), "accuracy": metrics.accuracy(logits, labels)}
     return {name: float(value) for name, value in metrics.compute(numbers).items()}
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from benchmarks.peer import random_weights
+from benchmarks.peer import random_weights, split_batches
 
 PEERS = ("jaxnets", "flax_linen", "flax_nnx", "pytorch")
 STEPS = 20
@@ -26,6 +28,5 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return generator.normal(size=shape).astype(np.float32), generator.uniform(-1, 1, shape).astype(np.float32)
 
 
-def batches(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The examples in order, 32 at a time."""
-    return [(x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, len(x), BATCH)]
+batches = functools.partial(split_batches, BATCH)
+"""The examples in order, one batch after the other."""

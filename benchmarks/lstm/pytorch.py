@@ -6,14 +6,19 @@ from benchmarks import lstm as case
 from benchmarks.peer import Peer, cycle
 
 
-def prepare(weights, x, y):
-    model = torch.nn.LSTM(case.UNITS, case.UNITS, batch_first=True)
+def make_model(weights, units):
+    model = torch.nn.LSTM(units, units, batch_first=True)
     with torch.no_grad():
         model.weight_ih_l0.copy_(torch.tensor(weights["input"].T))
         model.weight_hh_l0.copy_(torch.tensor(weights["hidden"].T))
         model.bias_ih_l0.copy_(torch.tensor(weights["bias"]))
         model.bias_hh_l0.zero_()
     model.bias_hh_l0.requires_grad_(False)
+    return model
+
+
+def prepare(weights, x, y):
+    model = make_model(weights, case.UNITS)
     batches = [(torch.tensor(a), torch.tensor(b)) for a, b in case.batches(x, y)]
     with torch.no_grad():
         loss = torch.nn.functional.mse_loss(model(batches[0][0])[0], batches[0][1]).item()

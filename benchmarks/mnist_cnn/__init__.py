@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
-from benchmarks.peer import random_weights
+from benchmarks.peer import outputs_first, random_weights, split_batches
 
-PEERS = ("jaxnets", "pytorch", "flax_nnx", "flax_linen", "plain_jax", "plain_jax_scan")
+PEERS = (
+    "jaxnets",
+    "pytorch",
+    "pytorch_channels_last",
+    "pytorch_compile",
+    "flax_nnx",
+    "flax_linen",
+    "equinox_",
+    "haiku_",
+    "keras_",
+    "plain_jax",
+    "plain_jax_scan",
+)
 STEPS = 20
 BATCH = 64
 BATCHES = 20
@@ -33,3 +47,13 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     size = BATCH * BATCHES
     images = generator.uniform(size=(size, 28, 28, 1)).astype(np.float32)
     return images, generator.integers(0, 10, size).astype(np.int32)
+
+
+batches = functools.partial(split_batches, BATCH)
+"""The examples in order, one batch after the other."""
+
+
+def channels_first(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """As PyTorch and Equinox keep them: `[out, in, window, window]`, `[out, in]`; fc1 reads channel by channel."""
+    fc1 = weights["fc1/kernel"].reshape(12, 12, 64, 128).transpose(2, 0, 1, 3).reshape(9216, 128)
+    return outputs_first(weights | {"fc1/kernel": fc1})

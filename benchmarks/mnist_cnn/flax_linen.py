@@ -39,8 +39,7 @@ def prepare(weights, images, labels):
     for path, array in weights.items():
         layer, part = path.split("/")
         params.setdefault(layer, {})[part] = jax.numpy.asarray(array)
-    parts = range(0, len(images), case.BATCH)
-    batches = jax.device_put([(images[i : i + case.BATCH], labels[i : i + case.BATCH]) for i in parts])
+    batches = jax.device_put(case.batches(images, labels))
     logits = model.apply({"params": params}, batches[0][0], train=False)
     loss = float(optax.softmax_cross_entropy_with_integer_labels(logits, batches[0][1]).mean())
     state = TrainState.create(apply_fn=model.apply, params=params, tx=optax.adam(1e-3))

@@ -44,8 +44,7 @@ def prepare(weights, images, labels):
     for path, array in weights.items():
         layer, part = path.split("/")
         setattr(getattr(model, layer), part, nnx.Param(jax.numpy.asarray(array)))
-    parts = range(0, len(images), case.BATCH)
-    batches = jax.device_put([(images[i : i + case.BATCH], labels[i : i + case.BATCH]) for i in parts])
+    batches = jax.device_put(case.batches(images, labels))
     model.eval()
     loss = float(loss_fn(model, *batches[0]))
     model.train()

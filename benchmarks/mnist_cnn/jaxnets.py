@@ -9,20 +9,25 @@ from jaxnets import losses
 from jaxnets.models import mnist_cnn
 from jaxnets.train import compile_step, init_train_state, make_step, scan_data, supervised
 
+MODEL, OPTIMIZER = mnist_cnn(), optax.adam(1e-3)
+LOSS = supervised(MODEL, losses.cross_entropy)
 
-def prepare(weights, images, labels):
-    model, optimizer = mnist_cnn(), optax.adam(1e-3)
-    loss = supervised(model, losses.cross_entropy)
-    state = init_train_state(model, optimizer, seed=0)
+
+def start(weights, images, labels):
+    state = init_train_state(MODEL, OPTIMIZER, seed=0)
     params = {
         name: {part: jax.numpy.asarray(weights[f"{name}/{part}"]) for part in layer}
         for name, layer in state.params.items()
     }
-    state = state._replace(params=params)
-    first = images[: case.BATCH], labels[: case.BATCH]
-    value, _ = loss(params, {}, jax.device_put(first), key=None, train=False)
-    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
-    data = jax.device_put((images, labels))
+    train = scan_data(make_step(LOSS, OPTIMIZER), steps=case.STEPS, batch_size=case.BATCH)
+    return state._replace(params=params), train, jax.device_put((images, labels)), case.STEPS
+
+
+def prepare(weights, images, labels):
+    state, train, data, _ = start(weights, images, labels)
+    first = jax.tree.map(lambda leaf: leaf[: case.BATCH], data)
+    value, _ = LOSS(state.params, {}, first, key=None, train=False)
+    run_steps = compile_step(train)
 
     def run(steps):
         nonlocal state

@@ -50,8 +50,7 @@ def start(weights, images, labels):
 def prepare(weights, images, labels):
     loss, state = start(weights, images, labels)
     step = functools.partial(jax.jit, donate_argnums=0)(train_step)
-    parts = range(0, len(images), case.BATCH)
-    advance = cycle(jax.device_put([(images[i : i + case.BATCH], labels[i : i + case.BATCH]) for i in parts]))
+    advance = cycle(jax.device_put(case.batches(images, labels)))
 
     def run(steps):
         nonlocal state

@@ -1,6 +1,5 @@
 """PyTorch, eager, as its own MNIST example trains it."""
 
-import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import nn
@@ -31,21 +30,18 @@ class Net(nn.Module):
 
 
 def load(network, weights):
-    kernels = dict(weights)
-    # PyTorch flattens channel by channel.
-    kernels["fc1/kernel"] = weights["fc1/kernel"].reshape(12, 12, 64, 128).transpose(2, 0, 1, 3).reshape(9216, 128)
-    with torch.no_grad():
-        for name, layer in network.named_children():
-            if f"{name}/kernel" in kernels:
-                kernel = kernels[f"{name}/kernel"]
-                layer.weight.copy_(torch.tensor(kernel.transpose(3, 2, 0, 1) if kernel.ndim == 4 else kernel.T))
-                layer.bias.copy_(torch.tensor(kernels[f"{name}/bias"]))
+    tensors = {
+        path.replace("/", ".").replace("kernel", "weight"): torch.tensor(array)
+        for path, array in case.channels_first(weights).items()
+    }
+    network.load_state_dict(tensors)
 
 
-def prepare(weights, images, labels):
+def prepare(weights, images, labels, *, memory_format=torch.contiguous_format, transform=lambda network: network):
     network = Net()
     load(network, weights)
-    x = torch.tensor(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    network = network.to(memory_format=memory_format)
+    x = torch.tensor(images.transpose(0, 3, 1, 2)).contiguous(memory_format=memory_format)
     y = torch.tensor(labels).long()
     batches = list(zip(x.split(case.BATCH), y.split(case.BATCH), strict=True))
     network.eval()
@@ -54,12 +50,13 @@ def prepare(weights, images, labels):
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     advance = cycle(batches)
     network.train()
+    trained = transform(network)
 
     def run(steps):
         for _ in range(steps):
             data, target = advance()
             optimizer.zero_grad()
-            functional.nll_loss(network(data), target).backward()
+            functional.nll_loss(trained(data), target).backward()
             optimizer.step()
 
     return Peer(loss, run)

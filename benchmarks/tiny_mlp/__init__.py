@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
 
-from benchmarks.peer import random_weights
+from benchmarks.peer import random_weights, split_batches
 
 PEERS = ("jaxnets", "jaxnets_scan", "plain_jax", "flax_nnx", "flax_linen", "equinox_", "haiku_", "pytorch")
 STEPS = 1000
@@ -30,6 +31,5 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return generator.normal(size=(size, 8)).astype(np.float32), generator.integers(0, 2, size).astype(np.float32)
 
 
-def batches(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The examples in order, ten at a time."""
-    return [(x[i : i + BATCH], y[i : i + BATCH]) for i in range(0, len(x), BATCH)]
+batches = functools.partial(split_batches, BATCH)
+"""The examples in order, one batch after the other."""

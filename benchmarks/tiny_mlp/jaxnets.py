@@ -17,9 +17,13 @@ def apply(params, state, x, *, key=None, train):
     return nn.linear(params["fc3"], x)[:, 0], state
 
 
-def start(weights, x, y):
+def make_program():
     model, optimizer = make_model(SPEC, apply), optax.adam(1e-3)
-    loss = supervised(model, losses.binary_cross_entropy)
+    return model, optimizer, supervised(model, losses.binary_cross_entropy)
+
+
+def start(weights, x, y):
+    model, optimizer, loss = make_program()
     state = init_train_state(model, optimizer, seed=0)
     params = {n: {p: jax.numpy.asarray(weights[f"{n}/{p}"]) for p in ("kernel", "bias")} for n in SPEC}
     first = jax.device_put((x[: case.BATCH], y[: case.BATCH]))

@@ -1,0 +1,45 @@
+"""One picture of a run: how long each peer takes, as a multiple of jaxnets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.compare import Timing
+
+OURS, FASTER, SLOWER = "#0072B2", "#D55E00", "#999999"
+
+
+def draw(cases: Mapping[str, Sequence[Timing]], path: Path) -> None:
+    """A panel a case, a bar a peer; the line is jaxnets, and its own bar is blue."""
+    from matplotlib.figure import Figure
+
+    columns = 2 if len(cases) > 1 else 1
+    rows = -(-len(cases) // columns)
+    tallest = max(len(timings) for timings in cases.values())
+    figure = Figure(figsize=(6.5 * columns, rows * (0.28 * tallest + 1.0)), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (name, timings) in zip(panels, cases.items(), strict=False):
+        ours = next(timing.median for timing in timings if timing.peer == "jaxnets")
+        ordered = sorted(timings, key=lambda timing: -timing.median)
+        for place, timing in enumerate(ordered):
+            ratio = timing.median / ours
+            color = OURS if timing.peer == "jaxnets" else FASTER if ratio < 1 else SLOWER
+            axes.barh(place, ratio, color=color, height=0.7)
+            axes.text(ratio, place, f" {ratio:,.2f}", va="center", fontsize=8)
+        axes.set_yticks(range(len(ordered)), [label(timing) for timing in ordered], fontsize=8)
+        axes.axvline(1, color=OURS, linewidth=1)
+        axes.set_xscale("log")
+        axes.set_xlim(right=3 * max(timing.median for timing in timings) / ours)
+        axes.set_xlabel("time a step, as a multiple of jaxnets (log scale)")
+        axes.set_title(name)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(cases) :]:
+        axes.set_visible(False)
+    figure.savefig(path, dpi=120)
+
+
+def label(timing: Timing) -> str:
+    """The peer, and that it has our allocator setting, if it has."""
+    name = timing.peer.rstrip("_").replace("_", " ")
+    return f"{name}, same allocator" if timing.environment == "same" and timing.peer != "jaxnets" else name

@@ -1,0 +1,21 @@
+"""jaxnets: the model of the zoo in bfloat16, ten steps a dispatch."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from benchmarks.gpu import resnet50 as case
+from benchmarks.gpu.training import train_jaxnets
+from benchmarks.peer import Peer
+from jaxnets import losses, models
+from jaxnets.train import TrainState, compute_in, make_step, supervised
+
+
+def prepare(weights, images, labels):
+    model = compute_in(jnp.bfloat16, models.resnet(case.DEPTH, case.CLASSES))
+    loss, optimizer = supervised(model, losses.cross_entropy), optax.sgd(case.RATE, momentum=case.MOMENTUM)
+    params, state = jax.device_put(weights)
+    data = jax.device_put((jnp.asarray(images, jnp.bfloat16), jnp.asarray(labels)))
+    value, _ = jax.jit(lambda p, s: loss(p, s, data, key=None, train=False))(params, state)
+    start = TrainState.create(params, optimizer.init(params), state=state, seed=0)
+    return Peer(float(value), train_jaxnets(make_step(loss, optimizer), start, data, case.BATCH, case.STEPS))

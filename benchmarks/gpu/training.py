@@ -1,0 +1,63 @@
+"""How the peers of the GPU cases train: many steps a dispatch here, mixed precision and torch.compile there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+STEPS_A_DISPATCH = 10
+
+
+def train_jaxnets(step: Any, start: Any, data: Any, batch_size: int, steps: int) -> Callable[[int], None]:
+    """A function that takes the given number of steps on data that lies on the device."""
+    import jax
+
+    from jaxnets.train import compile_step, scan_data
+
+    together = min(steps, STEPS_A_DISPATCH)
+    run_steps = compile_step(scan_data(step, steps=together, batch_size=batch_size, shuffle=False))
+    state = start
+
+    def run(steps: int) -> None:
+        nonlocal state
+        for _ in range(steps // together):
+            state, _ = run_steps(state, data)
+        jax.block_until_ready(state.params)
+
+    return run
+
+
+def train_pytorch(loss: Callable[[], Any], optimizer: Any, device: Any) -> Callable[[int], None]:
+    """Likewise for PyTorch, with the forward pass in bfloat16 by autocast."""
+    import torch
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast(device.type, torch.bfloat16):
+                value = loss()
+            value.backward()
+            optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def pytorch_device() -> Any:
+    """The GPU if there is one, with the fast float32 products that PyTorch recommends."""
+    import torch
+
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_state(network: Any, params: Any, state: Any, spec: Any, names: Any) -> None:
+    """Give PyTorch's network the weights of ours."""
+    import torch
+
+    from jaxnets import weights
+
+    arrays = weights.to_torch(params, state, spec, names)
+    network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})

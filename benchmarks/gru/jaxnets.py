@@ -1,0 +1,44 @@
+"""jaxnets: nn.stacked of bidirectional nn.gru, and the loop's own dispatch, many steps on batches on the device."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from benchmarks import gru as case
+from benchmarks.peer import Peer
+from jaxnets import losses, make_model, nn
+from jaxnets.train import compile_step, init_train_state, make_step, scan_data, supervised
+
+SPEC = nn.stacked_spec(nn.gru_spec, case.UNITS, case.UNITS, count=case.LAYERS, bidirectional=True)
+
+
+def apply(params, state, x, *, key=None, train):
+    y, _ = nn.stacked(functools.partial(nn.bidirectional, nn.gru), params, x)
+    return y, state
+
+
+def load(params, weights):
+    def leaf(path, _):
+        return jnp.asarray(weights[jax.tree_util.keystr(path, simple=True, separator="/")])
+
+    return jax.tree_util.tree_map_with_path(leaf, params)
+
+
+def prepare(weights, x, y):
+    model, optimizer = make_model(SPEC, apply), optax.sgd(case.RATE)
+    loss = supervised(model, losses.mean_squared_error)
+    state = init_train_state(model, optimizer, seed=0)
+    state = state._replace(params=load(state.params, weights))
+    value, _ = loss(state.params, {}, jax.device_put(case.batches(x, y)[0]), key=None, train=False)
+    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
+    data = jax.device_put((x, y))
+
+    def run(steps):
+        nonlocal state
+        for _ in range(steps // case.STEPS):
+            state, _ = run_steps(state, data)
+        jax.block_until_ready(state.params)
+
+    return Peer(float(value), run)

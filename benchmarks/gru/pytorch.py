@@ -1,0 +1,36 @@
+"""PyTorch: nn.GRU, eager, whose second biases of reset and update start at zero."""
+
+import torch
+
+from benchmarks import gru as case
+from benchmarks.peer import Peer, cycle
+
+NAMES = {"input_kernel": "weight_ih", "hidden_kernel": "weight_hh", "bias": "bias_ih", "hidden_bias": "bias_hh"}
+
+
+def load(model, weights):
+    tensors = {}
+    for path, array in case.two_biases(weights).items():
+        layer, direction, name = path.split("/")
+        suffix = "_reverse" if direction == "backward" else ""
+        tensors[f"{NAMES[name]}_l{layer}{suffix}"] = torch.tensor(array.T)
+    model.load_state_dict(tensors)
+
+
+def prepare(weights, x, y):
+    model = torch.nn.GRU(case.UNITS, case.UNITS, case.LAYERS, batch_first=True, bidirectional=True)
+    load(model, weights)
+    batches = [(torch.tensor(a), torch.tensor(b)) for a, b in case.batches(x, y)]
+    with torch.no_grad():
+        loss = torch.nn.functional.mse_loss(model(batches[0][0])[0], batches[0][1]).item()
+    optimizer = torch.optim.SGD(model.parameters(), lr=case.RATE)
+    advance = cycle(batches)
+
+    def run(steps):
+        for _ in range(steps):
+            inputs, targets = advance()
+            optimizer.zero_grad()
+            torch.nn.functional.mse_loss(model(inputs)[0], targets).backward()
+            optimizer.step()
+
+    return Peer(loss, run)

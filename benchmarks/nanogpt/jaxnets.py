@@ -1,0 +1,42 @@
+"""jaxnets: the model of the zoo and the loop's own dispatch, many steps on batches drawn on the device."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import nanogpt as case
+from benchmarks.nanogpt.optimizer import clipped_adamw
+from benchmarks.peer import Peer
+from jaxnets import losses
+from jaxnets.models import gpt
+from jaxnets.train import compile_step, init_train_state, make_step, path_mask, scan_data, supervised
+
+
+def stack_blocks(weights):
+    return weights | {"blocks": jax.tree.map(lambda *arrays: jnp.stack(arrays), *weights["blocks"])}
+
+
+def decayed(params):  # arrays of the blocks are stacked, so the number of axes does not tell
+    return path_mask(params, "*/kernel", "*/embedding")
+
+
+def prepare(weights, ids):
+    gelu = functools.partial(jax.nn.gelu, approximate=False)
+    sizes = {"layers": case.LAYERS, "heads": case.HEADS, "features": case.FEATURES}
+    model = gpt(case.VOCABULARY, case.CONTEXT, activation=gelu, bias=False, **sizes)
+    optimizer, loss = clipped_adamw(decayed), supervised(model, losses.cross_entropy)
+    state = init_train_state(model, optimizer, seed=0)
+    params = jax.device_put(stack_blocks(weights))
+    state = state._replace(params=params)
+    value, _ = loss(params, {}, jax.device_put(case.batches(ids)[0]), key=None, train=False)
+    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
+    data = jax.device_put((ids[:, :-1], ids[:, 1:]))
+
+    def run(steps):
+        nonlocal state
+        for _ in range(steps // case.STEPS):
+            state, _ = run_steps(state, data)
+        jax.block_until_ready(state.params)
+
+    return Peer(float(value), run)

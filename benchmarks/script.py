@@ -1,0 +1,21 @@
+"""A whole program in a fresh process: `python -m benchmarks.script CASE PEER STEPS [cache folder]`."""
+
+import importlib
+import sys
+
+
+def main() -> None:
+    """Import, build, take the steps, and end."""
+    case_name, peer, steps, *cache = sys.argv[1:]
+    case = importlib.import_module(f"benchmarks.{case_name}")
+    case.STEPS = int(steps)  # so that programs which take many steps at once take exactly these
+    if cache:
+        from jaxnets.train import keep_compiled_programs
+
+        keep_compiled_programs(cache[0])
+    prepared = importlib.import_module(f"benchmarks.{case_name}.{peer}").prepare(case.weights(), *case.data())
+    prepared.run(case.STEPS)
+
+
+if __name__ == "__main__":
+    main()

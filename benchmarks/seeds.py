@@ -1,0 +1,43 @@
+"""Many networks in one call: `python -m benchmarks.seeds CASE COUNT ROUNDS` prints JSON with seconds.
+
+The program of the case is mapped over networks that start alike; what they hold does not change how long they take.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.train import compile_step
+
+
+def main() -> None:
+    """Time one network and `COUNT` of them, in turns."""
+    case_name, count, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    case = importlib.import_module(f"benchmarks.{case_name}")
+    program = importlib.import_module(f"benchmarks.{case_name}.jaxnets")
+    state, train, data, steps = program.start(case.weights(), *case.data())
+    together = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), state)
+    programs = {
+        "one": (compile_step(train), state),
+        "many": (compile_step(jax.vmap(train, in_axes=(0, None))), together),
+    }
+    seconds: dict[str, list[float]] = {"one": [], "many": []}
+    for turn in range(rounds + 1):
+        for name, (run, start) in programs.items():
+            begun = time.perf_counter()
+            after, _ = run(start, data)
+            jax.block_until_ready(after.params)
+            programs[name] = run, after
+            if turn > 0:  # the first round compiles
+                seconds[name].append(time.perf_counter() - begun)
+    print(json.dumps(seconds | {"steps": steps}))
+
+
+if __name__ == "__main__":
+    main()

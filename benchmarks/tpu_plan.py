@@ -1,0 +1,134 @@
+"""What the TPU compiler predicts for a training step: it runs here, without a TPU, and executes nothing.
+
+`python -m benchmarks tpu-plan` needs libtpu. It must not lie in the environment of other programs, which would look for
+a TPU: install the version that this jax names into a folder of its own (`pip install --no-deps --target FOLDER libtpu`)
+and set PYTHONPATH=FOLDER.
+
+The compiler does not say how long loops take, so blocks are not scanned for the prediction; the memory is that of the
+program with scans.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+PEAK = 197e12
+"""FLOP/s of a TPU v5e in bfloat16, as its data sheet says."""
+MEMORY = 16.0
+"""GiB of a TPU v5e."""
+ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "JAXNETS_PLATFORM": "tpu", "JAXNETS_TUNE": "0"}
+
+
+class Network(NamedTuple):
+    """A network to train, how many examples a step, and what one of them is."""
+
+    name: str
+    what: str
+    batch: int
+
+
+NETWORKS = {
+    "resnet50": Network("ResNet-50", "images of 224 x 224", 128),
+    "gpt2": Network("GPT-2 124M", "sequences of 1,024 tokens", 8),
+    "vit_b_16": Network("ViT-B/16", "images of 224 x 224", 64),
+}
+
+
+def training_step(name: str) -> tuple[Callable[..., Any], tuple[Any, ...], Callable[..., Any]]:
+    """The step of a network in bfloat16, the shapes of its arguments, and the loss's value, whose FLOPs are counted."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from jaxnets import losses, models
+    from jaxnets.train import compute_in, init_train_state, make_step, supervised
+
+    batch = NETWORKS[name].batch
+    if name == "gpt2":
+        model = models.gpt()
+        data = tuple(jax.ShapeDtypeStruct((batch, 1024), jnp.int32) for _ in range(2))
+    else:
+        model = models.resnet(50) if name == "resnet50" else models.vit()
+        data = (jax.ShapeDtypeStruct((batch, 224, 224, 3), jnp.bfloat16), jax.ShapeDtypeStruct((batch,), jnp.int32))
+    model = compute_in(jnp.bfloat16, model)
+    loss = supervised(model, losses.cross_entropy)
+    optimizer = optax.sgd(0.1, momentum=0.9) if name == "resnet50" else optax.adamw(1e-3)
+    state = jax.eval_shape(lambda: init_train_state(model, optimizer, 0))
+
+    def value(params: Any, model_state: Any, data: Any) -> Any:
+        return loss(params, model_state, data, key=None, train=False)[0]
+
+    return make_step(loss, optimizer), (state, data), value
+
+
+def plan(name: str) -> dict[str, Any]:
+    """Compile the step for one TPU v5e and read off what the compiler predicts."""
+    import jax
+    from jax.experimental import topologies
+    from jax.sharding import SingleDeviceSharding
+
+    from jaxnets import count_flops
+
+    topology = topologies.get_topology_desc("v5e:1x1", platform="tpu", chips_per_host_bounds=(1, 1, 1))
+    device = SingleDeviceSharding(topology.devices[0])
+    step, arguments, value = training_step(name)
+
+    def compiled(plain: str) -> Any:
+        os.environ["JAXNETS_PLAIN"] = plain
+        jitted = jax.jit(lambda *arguments: step(*arguments), in_shardings=device, donate_argnums=0)
+        return jitted.lower(*arguments).compile()
+
+    memory, unrolled = compiled("").memory_analysis(), compiled("repeat")
+    used = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
+    state, data = arguments
+    return {
+        "flops": 3 * count_flops(value, state.params, state.state, data),  # backward twice the forward pass
+        "seconds": unrolled.cost_analysis()["optimal_seconds"],
+        "gibibytes": (used - memory.alias_size_in_bytes) / 2**30,
+        **count_operations(unrolled.as_text()),
+    }
+
+
+def count_operations(text: str) -> dict[str, int]:
+    """How many products in float32, and how many transposes and gathers outside of fusions, a compiled program has."""
+    entry = text[text.index("\nENTRY ") :]
+    products = re.findall(r"= (\w+)\[[^\]]*\]\S* (?:convolution|dot)\(", text)
+    return {
+        "products": len(products),
+        "float32_products": sum(dtype == "f32" for dtype in products),
+        "transposes": len(re.findall(r" transpose\(", entry)),
+        "gathers": len(re.findall(r" gather\(", text)),
+    }
+
+
+def table() -> str:
+    """Plan every network in a process of its own; a Markdown table."""
+    lines = [
+        "| network | examples a step | predicted ms a step | examples/s | TFLOP a step | predicted MFU | GiB of 16 "
+        "| products (of these float32) | transposes | gathers |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, network in NETWORKS.items():
+        print(f"  compiling {network.name}", file=sys.stderr)
+        command = [sys.executable, "-m", "benchmarks.tpu_plan", name]
+        done = subprocess.run(command, env={**os.environ, **ENVIRONMENT}, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"the TPU compiler refused {network.name}:\n{done.stderr[-3000:]}")
+        found = json.loads(done.stdout.splitlines()[-1])
+        seconds = found["seconds"]
+        cells = [network.name, f"{network.batch} {network.what}", f"{1000 * seconds:.1f}"]
+        cells += [f"{network.batch / seconds:,.0f}", f"{found['flops'] / 1e12:.2f}"]
+        cells += [f"{found['flops'] / seconds / PEAK:.1%}", f"{found['gibibytes']:.1f}"]
+        cells += [f"{found['products']} ({found['float32_products']})", str(found["transposes"]), str(found["gathers"])]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(json.dumps(plan(sys.argv[1])))

@@ -1,0 +1,48 @@
+"""jaxnets: the loop's own dispatch, many steps on batches drawn on the device."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from benchmarks import vae as case
+from benchmarks.peer import Peer
+from benchmarks.vae import elbo
+from jaxnets import make_model, nn
+from jaxnets.train import compile_step, init_train_state, make_step, scan_data
+
+SPEC = {name: nn.linear_spec(*sizes) for name, sizes in case.LAYERS.items()}
+
+
+def apply(params, state, x, *, key=None, train):
+    hidden = jax.nn.relu(nn.linear(params["hidden"], x))
+    mean, log_variance = nn.linear(params["mean"], hidden), nn.linear(params["log_variance"], hidden)
+    noise = jax.random.normal(key, mean.shape) if train else 0
+    z = mean + jnp.exp(log_variance / 2) * noise
+    logits = nn.linear(params["out"], jax.nn.relu(nn.linear(params["decoder"], z)))
+    return (logits, mean, log_variance), state
+
+
+MODEL = make_model(SPEC, apply)
+
+
+def loss(params, state, images, *, key, train):
+    outputs, state = MODEL.apply(params, state, images, key=key, train=train)
+    value = elbo.loss(*outputs, images)
+    return value, (state, {"loss": value})
+
+
+def prepare(weights, images):
+    optimizer = optax.adam(case.RATE)
+    params = {name: {part: jnp.asarray(weights[f"{name}/{part}"]) for part in layer} for name, layer in SPEC.items()}
+    state = init_train_state(MODEL, optimizer, seed=0)._replace(params=params)
+    value, _ = loss(params, {}, jax.device_put(images[: case.BATCH]), key=None, train=False)
+    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
+    data = jax.device_put(images)
+
+    def run(steps):
+        nonlocal state
+        for _ in range(steps // case.STEPS):
+            state, _ = run_steps(state, data)
+        jax.block_until_ready(state.params)
+
+    return Peer(float(value), run)

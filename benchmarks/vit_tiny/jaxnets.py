@@ -1,0 +1,31 @@
+"""jaxnets: the model of the zoo and the loop's own dispatch, many steps on batches drawn on the device."""
+
+import jax
+import optax
+
+from benchmarks import vit_tiny as case
+from benchmarks.nanogpt.jaxnets import stack_blocks
+from benchmarks.peer import Peer
+from jaxnets import losses
+from jaxnets.models import vit
+from jaxnets.train import compile_step, init_train_state, make_step, scan_data, supervised
+
+
+def prepare(weights, images, labels):
+    sizes = {"layers": case.LAYERS, "heads": case.HEADS, "features": case.FEATURES}
+    model, optimizer = vit(case.SIZE, case.PATCH, case.CLASSES, **sizes), optax.adam(1e-3)
+    loss = supervised(model, losses.cross_entropy)
+    state = init_train_state(model, optimizer, seed=0)
+    params = jax.device_put(stack_blocks(weights))
+    state = state._replace(params=params)
+    value, _ = loss(params, {}, jax.device_put(case.batches(images, labels)[0]), key=None, train=False)
+    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
+    data = jax.device_put((images, labels))
+
+    def run(steps):
+        nonlocal state
+        for _ in range(steps // case.STEPS):
+            state, _ = run_steps(state, data)
+        jax.block_until_ready(state.params)
+
+    return Peer(float(value), run)
