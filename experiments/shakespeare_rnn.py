@@ -88,19 +88,20 @@ def read_text(config: Config) -> tuple[CharacterText, np.ndarray, np.ndarray]:
     return text, text_windows(text.train, config.length), text_windows(text.validation, 4 * config.length)
 
 
-def smoke_text(config: Config) -> tuple[CharacterText, np.ndarray, np.ndarray]:
+def smoke_text(length: int, batch_size: int) -> tuple[CharacterText, np.ndarray, np.ndarray]:
     """The same of two lines, repeated."""
     line = "To be, or not to be, that is the question:\nWhether 'tis nobler in the mind to suffer\n"
     text = characters(line * 150)
-    windows = text_windows(text.train, config.length)
-    return text, windows[: 2 * config.batch_size], windows[:4]
+    windows = text_windows(text.train, length)
+    return text, windows[: 2 * batch_size], windows[:4]
 
 
 def run(config: Config) -> dict[str, Any]:
     """Train, evaluate, write the run folder and a sample; returns what is in the result.json."""
     if config.smoke:
         config = dataclasses.replace(config, epochs=1, batch_size=4, length=32, hidden=16)
-    text, train, validation = smoke_text(config) if config.smoke else read_text(config)
+    read = smoke_text(config.length, config.batch_size) if config.smoke else read_text(config)
+    text, train, validation = read
     folder = RunFolder.open("shakespeare_rnn", config, path=config.out)
     if (done := folder.read_result()) is not None:
         print(f"this run has ended: {folder.path / 'result.json'}")

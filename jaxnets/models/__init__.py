@@ -18,7 +18,7 @@ from jaxnets.models.googlenet import (
     googlenet_spec,
     inception,
 )
-from jaxnets.models.gpt import gpt, gpt_apply, gpt_spec
+from jaxnets.models.gpt import generate_tokens, gpt, gpt_apply, gpt_spec
 from jaxnets.models.lenet5 import lenet5, lenet5_apply, lenet5_spec
 from jaxnets.models.mlp import mlp, mlp_apply, mlp_spec
 from jaxnets.models.mnist_cnn import mnist_cnn, mnist_cnn_apply, mnist_cnn_spec
@@ -63,6 +63,7 @@ __all__ = [
     "efficientnet_apply",
     "efficientnet_spec",
     "generate_characters",
+    "generate_tokens",
     "googlenet",
     "googlenet_apply",
     "googlenet_loss",

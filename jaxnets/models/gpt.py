@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxnets import nn
 from jaxnets.model import Model, make_model
@@ -163,3 +164,58 @@ def gpt(
         return gpt_apply(params, state, ids, key=key, train=train, **settings)
 
     return make_model(gpt_spec(vocabulary, context, **sizes), apply)
+
+
+def generate_tokens(
+    params: Params,
+    prompt: Array,
+    length: int,
+    *,
+    activation: Callable[[Array], Array] = jax.nn.gelu,
+    temperature: float = 1.0,
+    key: Key,
+) -> Array:
+    """Draw tokens one after the other, each from softmax(logits / temperature) after as many as the context holds.
+
+    Args:
+        params: of a trained `gpt`.
+        prompt: ids `[batch, time]` to begin with, at least one.
+        length: how many tokens to draw.
+        activation: as in training.
+        temperature: below 1 for the likelier tokens, above 1 for more variety, 0 for always the likeliest.
+        key: random key.
+
+    Returns:
+        ids int32 `[batch, length]`.
+
+    Raises:
+        ValueError: if the prompt is empty or the temperature negative.
+
+    Example:
+        >>> params, _ = gpt(65, 8, layers=1, heads=2, features=16).init(jax.random.key(0))
+        >>> generate_tokens(params, jnp.array([[1, 2]]), 12, key=jax.random.key(1)).shape
+        (1, 12)
+
+    Warning:
+        Every token costs a pass over the whole context: positions are learned, so that past keys and values are of no
+        use once the context moves on.
+    """
+    if prompt.ndim != 2 or prompt.shape[1] < 1:
+        raise ValueError(f"generate_tokens: prompt must be [batch, time] with time >= 1, got {list(prompt.shape)}")
+    if temperature < 0:
+        raise ValueError(f"generate_tokens: temperature must not be negative, got {temperature}")
+    context, begun = params["positions"]["embedding"].shape[0], prompt.shape[1]
+    missing = max(length, context - begun)
+    ids = jnp.pad(prompt.astype(jnp.int32), ((0, 0), (0, missing)))
+
+    def step(ids: Array, position: Array) -> tuple[Array, Array]:
+        start = jnp.maximum(position - context, 0)
+        window = jax.lax.dynamic_slice_in_dim(ids, start, context, axis=1)
+        logits, _ = gpt_apply(params, {}, window, train=False, activation=activation)
+        last = jax.lax.dynamic_index_in_dim(logits, position - 1 - start, axis=1, keepdims=False)
+        drawn = jax.random.categorical(subkey(key, position), last / temperature) if temperature else last.argmax(-1)
+        drawn = drawn.astype(jnp.int32)
+        return jax.lax.dynamic_update_slice_in_dim(ids, drawn[:, None], position, axis=1), drawn
+
+    _, drawn = jax.lax.scan(step, ids, jnp.arange(begun, begun + length))
+    return drawn.T

@@ -19,9 +19,11 @@ NAMES = sorted(experiments())
 SLOW = (
     "cifar_googlenet",
     "cifar_resnet",
+    "cifar_speedrun",
     "cifar_vgg",
     "playground",
     "regularization_study",
+    "shakespeare_gpt",
     "universal_approximation",
     "vanishing_gradients",
 )

@@ -67,6 +67,21 @@ def test_the_weights_come_back_as_they_were(theirs):
         np.testing.assert_array_equal(array, there[name], err_msg=name)
 
 
+@pytest.mark.parametrize("begun", [3, 17])
+def test_the_likeliest_tokens_are_hugging_face_s(theirs, begun):
+    """Also beyond the context of 17, where only the last 17 tokens count."""
+    spec = models.gpt_spec(71, 17, **SIZES)
+    params, _ = weights.from_torch(theirs.float().state_dict(), spec, weights.gpt_names, ignore=IGNORED)
+    prompt = np.random.default_rng(begun).integers(0, 71, (2, begun)).astype(np.int32)
+    drawn = models.generate_tokens(params, jnp.asarray(prompt), 20, temperature=0, key=jax.random.key(0))
+    ids = torch.tensor(prompt).long()
+    with torch.no_grad():
+        for _ in range(20):
+            ids = torch.cat([ids, theirs.eval()(ids[:, -17:]).logits[:, -1:].argmax(-1)], dim=1)
+    theirs.double()
+    np.testing.assert_array_equal(drawn, ids[:, begun:])
+
+
 def test_what_comes_later_changes_nothing():
     """The gradient of a logit by the embeddings of later positions is zero, and not by those of earlier ones."""
     model = models.gpt(5, 8, **SIZES)
