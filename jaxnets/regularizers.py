@@ -18,14 +18,15 @@ from jaxnets.types import Array, ArrayLike, Params, PyTree
 
 __all__ = ["confidence_penalty", "decay_mask", "entropy", "l1_penalty", "weight_decay"]
 
-_UNDECAYED = ("bias", "scale", "slope")
+_UNDECAYED = ("bias", "scale", "slope", "class_token", "positions")
 
 
 def decay_mask(params: Params) -> PyTree:
-    """Say which parameters are decayed: all but biases, the scales of norms, and learned slopes.
+    """Say which parameters are decayed: all but biases, scales of norms, learned slopes, class tokens and positions.
 
-    A parameter is left alone if its name is or ends in `bias`, `scale` or `slope` (`hidden_bias`), or if it is not
-    floating point. Shapes do not matter, so stacked parameters of repeated blocks get the mask of one block.
+    A parameter is left alone if its name is or ends in `bias` (`hidden_bias`), `scale`, `slope`, `class_token` or
+    `positions`, or if it is not floating point. GPT's positions are an `embedding`, which is decayed. Shapes do not
+    matter, so stacked parameters of repeated blocks get the mask of one block.
 
     Args:
         params: a tree of parameters.

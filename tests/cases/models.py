@@ -42,7 +42,15 @@ VIT = {"layers": 2, "heads": 2, "features": 4}
 CASES = [
     network("lenet5", models.lenet5_spec(), models.lenet5(), normal(2, 28, 28, 1)),
     network("mnist-cnn", models.mnist_cnn_spec(12, 12), models.mnist_cnn(12, 12), normal(2, 12, 12, 1), random=True),
-    network("vgg11", models.vgg_spec(11, 3, **VGG), models.vgg(11, 3, **VGG), small_image(), random=True, noise=0.25),
+    network(
+        "vgg11",
+        models.vgg_spec(11, 3, **VGG),
+        models.vgg(11, 3, **VGG),
+        small_image(),
+        random=True,
+        noise=0.25,
+        slow=True,
+    ),
     network(
         "vgg11-bn",
         models.vgg_spec(11, 3, norm=True, **VGG),
@@ -68,7 +76,11 @@ CASES = [
         slow=True,
     ),
     network(
-        "cifar-resnet14", models.cifar_resnet_spec(14, 3, width=2), models.cifar_resnet(14, 3, width=2), small_image(8)
+        "cifar-resnet14",
+        models.cifar_resnet_spec(14, 3, width=2),
+        models.cifar_resnet(14, 3, width=2),
+        small_image(8),
+        slow=True,
     ),
     network(
         "googlenet",
@@ -94,9 +106,23 @@ CASES = [
         tokens,
         {"ids": np.array([[0, 1, 4], [3, 2, 2]]), "dtype": normal(1)},
         random=True,
+        slow=True,
     ),
     network(
-        "vit", models.vit_spec(8, 4, 3, **VIT), models.vit(8, 4, 3, rate=0.2, **VIT), normal(2, 8, 8, 3), random=True
+        "vit",
+        models.vit_spec(8, 4, 3, **VIT),
+        models.vit(8, 4, 3, rate=0.2, **VIT),
+        normal(2, 8, 8, 3),
+        random=True,
+        slow=True,
+    ),
+    network(
+        "whitened-cnn",
+        models.whitened_cnn_spec(3, **SMALL),
+        models.whitened_cnn(3, **SMALL),
+        small_image(17),
+        bf16_tolerance=0.1,
+        slow=True,
     ),
     network("mlp", models.mlp_spec([3, 5, 5, 2], norm=True), models.mlp([3, 5, 5, 2], norm=True), normal(6, 3)),
     network(
@@ -105,5 +131,6 @@ CASES = [
         models.mlp([3, 5, 5, 2], rate=0.3, residual=True, activation=jax.nn.tanh),
         normal(6, 3),
         random=True,
+        slow=True,
     ),
 ]

@@ -21,6 +21,8 @@ SLOW = (
     "cifar_resnet",
     "cifar_speedrun",
     "cifar_vgg",
+    "exponential_loss",
+    "mnist_lenet",
     "playground",
     "regularization_study",
     "shakespeare_gpt",

@@ -102,6 +102,7 @@ def test_the_pull_of_examples_is_the_derivative_of_their_loss():
         assert outcome.accuracy.tolist() == [0.5]
 
 
+@pytest.mark.slow
 def test_the_exponential_loss_suffers_more_from_flipped_labels(tmp_path, monkeypatch):
     monkeypatch.delitem(exponential_loss.LOSSES, "hinge")  # to save time
     metrics = exponential_loss.run(Config(networks=10, epochs=30, out=tmp_path))["metrics"]

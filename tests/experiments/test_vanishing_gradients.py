@@ -107,6 +107,7 @@ def test_clipping_bounds_the_first_step_and_infinity_leaves_it():
         np.testing.assert_allclose(np.linalg.norm([*update["a"], *update["b"][0]]), norm, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_network_among_many_is_trained_as_alone():
     """One of the vmapped networks against PyTorch's clipping and momentum."""
     config = experiment.Config(width=8, steps=4, seeds=2, batch_size=8, seed=6)

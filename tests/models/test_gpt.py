@@ -67,6 +67,7 @@ def test_the_weights_come_back_as_they_were(theirs):
         np.testing.assert_array_equal(array, there[name], err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [3, 17])
 def test_the_likeliest_tokens_are_hugging_face_s(theirs, begun):
     """Also beyond the context of 17, where only the last 17 tokens count."""
@@ -96,6 +97,7 @@ def test_what_comes_later_changes_nothing():
     assert np.all(np.abs(np.asarray(gradient)[:5]).sum(axis=1) > 0)
 
 
+@pytest.mark.slow
 def test_recomputed_blocks_have_the_same_gradients():
     plain, checkpointed = (models.gpt(5, 8, **SIZES, rate=0.2, checkpoint=value) for value in (False, True))
     params, state = plain.init(jax.random.key(0))

@@ -37,6 +37,7 @@ def in_pytorch(params, x):
     return x.amax(dim=(2, 3)) @ params["fc"]["kernel"] / 9
 
 
+@pytest.mark.slow
 def test_logits_and_gradients_are_pytorch_s():
     model = models.whitened_cnn(5, widths=WIDTHS)
     params, state = model.init(jax.random.key(0))

@@ -19,7 +19,7 @@ NETWORKS = {
     "char_rnn": (models.char_rnn(7, hidden=8), (5,), jnp.int32),
     "mlp": (models.mlp([4, 8, 8, 3], norm=True), (4,), jnp.float32),
 }
-SLOW = ("googlenet", "vgg")
+SLOW = ("cifar_resnet", "googlenet", "vgg")
 ELSEWHERE = """
 import pathlib, sys
 import jax, numpy
