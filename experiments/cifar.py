@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,44 +21,42 @@ from jaxnets.train import compute_in, steps_per_epoch
 _WARM_UP = 0.2
 
 
-class Settings(Protocol):
-    """What the settings of an experiment on CIFAR-10 have."""
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings that the experiments share; the defaults are for two cores, `--full` is for a GPU or TPU."""
 
-    @property
-    def seed(self) -> int:
-        """Of everything random."""
+    seed: int = 0
+    """Of the parts, the initial values, the order of the examples and the augmentation."""
+    epochs: int = 5
+    """How often the network sees every example."""
+    batch_size: int = 128
+    """Examples a step."""
+    learning_rate: float = 0.1
+    """The largest one, reached after a fifth of the run; from there it falls to zero."""
+    weight_decay: float = 5e-4
+    """Of the kernels, in the loss."""
+    train_examples: int = 10_000
+    """How many of the 45,000 training images are used."""
+    bfloat16: bool = False
+    """Whether to compute in bfloat16."""
+    full: bool = False
+    """Take the settings in FULL instead of those given."""
+    out: Path | None = None
+    """The run folder; by default a new one below runs/."""
+    smoke: bool = False
+    """Take two steps on random images only, to see that everything runs; needs no files."""
 
-    @property
-    def epochs(self) -> int:
-        """How often the network sees every example."""
 
-    @property
-    def batch_size(self) -> int:
-        """Examples a step."""
+FULL: dict[str, Any] = {"epochs": 100, "batch_size": 128, "weight_decay": 5e-4, "train_examples": 45_000}
+"""The schedule of an accelerator."""
+Config = TypeVar("Config", bound=Settings)
 
-    @property
-    def learning_rate(self) -> float:
-        """The largest one, reached after a fifth of the run; from there it falls to zero."""
 
-    @property
-    def weight_decay(self) -> float:
-        """Of the kernels, in the loss."""
-
-    @property
-    def train_examples(self) -> int:
-        """How many of the training images are used."""
-
-    @property
-    def bfloat16(self) -> bool:
-        """Whether to compute in bfloat16."""
-
-    @property
-    def out(self) -> Path | None:
-        """The run folder; None for a new one."""
-
-    @property
-    def smoke(self) -> bool:
-        """Whether to take two steps on random images only."""
+def chosen(config: Config, **full: Any) -> Config:
+    """The settings that count: those of the accelerator with `--full`, very few steps with `--smoke`."""
+    if config.full:
+        config = dataclasses.replace(config, **FULL, **full)
+    return dataclasses.replace(config, epochs=1, batch_size=8) if config.smoke else config
 
 
 def load(config: Settings) -> DataSet:
@@ -66,8 +65,8 @@ def load(config: Settings) -> DataSet:
         return random_images((32, 32, 3), tuple(CIFAR10_CLASSES), 2 * config.batch_size)
     data = cifar10(config.seed)
     images, labels = data.train
-    chosen = np.random.default_rng(config.seed).permutation(len(images))[: config.train_examples]
-    train = images[np.sort(chosen)], labels[np.sort(chosen)]
+    places = np.sort(np.random.default_rng(config.seed).permutation(len(images))[: config.train_examples])
+    train = images[places], labels[places]
     standardize = fit_standardization(train[0])
     parts = [(standardize(x), y) for x, y in (train, data.validation, data.test)]
     return DataSet(parts[0], parts[1], parts[2], data.classes)

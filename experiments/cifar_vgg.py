@@ -12,7 +12,6 @@ command:   python -m experiments.cifar_vgg --seed 0
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from experiments import cifar, command_line
@@ -20,51 +19,20 @@ from jaxnets.models import vgg
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(cifar.Settings):
     """Settings of the experiment; the defaults are for two cores, `--full` is for a GPU or TPU."""
 
-    seed: int = 0
-    """Of the parts, the initial values, the order of the examples and the augmentation."""
     depth: int = 16
     """11, 13, 16 or 19 layers."""
     width: float = 0.25
     """A factor for the channels of all convolutions."""
     epochs: int = 8
     """How often the network sees every example."""
-    batch_size: int = 128
-    """Examples a step."""
-    learning_rate: float = 0.1
-    """The largest one, reached after a fifth of the run; from there it falls to zero."""
-    weight_decay: float = 5e-4
-    """Of the kernels, in the loss."""
-    train_examples: int = 10_000
-    """How many of the 45,000 training images are used."""
-    bfloat16: bool = False
-    """Whether to compute in bfloat16."""
-    full: bool = False
-    """Take the settings in FULL instead of those given."""
-    out: Path | None = None
-    """The run folder; by default runs/cifar_vgg/<time>-seed<seed>."""
-    smoke: bool = False
-    """Take two steps on random images only, to see that everything runs; needs no files."""
-
-
-FULL: dict[str, Any] = {
-    "width": 1.0,
-    "epochs": 100,
-    "batch_size": 128,
-    "learning_rate": 0.1,
-    "weight_decay": 5e-4,
-    "train_examples": 45_000,
-}
 
 
 def run(config: Config) -> dict[str, Any]:
     """Train, evaluate, and write the run folder; returns what is in its result.json."""
-    if config.full:
-        config = dataclasses.replace(config, **FULL)
-    if config.smoke:
-        config = dataclasses.replace(config, epochs=1, batch_size=8)
+    config = cifar.chosen(config, width=1.0, learning_rate=0.1)
     model = vgg(config.depth, 10, norm=True, pooled=1, hidden=(), width=config.width)
     return cifar.train("cifar_vgg", config, model)
 
