@@ -1,7 +1,7 @@
 # Every target works from a fresh clone; all it needs is Python 3.11 or later. `make` lists them.
 #   PYTHON=/path/to/python3.12   make the virtual environment with this interpreter
 #   SEED=1 ARGS='--epochs 5'     settings of `make train`
-#   WORKERS=1                    processes of `make test`; by default one a core, at most four
+#   WORKERS=1                    processes of the tests; by default one a core, at most four, of the slow ones two
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -39,7 +39,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/.installed-test $(LIBTPU) $(ONNX)
-	PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest -m slow $(ARGS)
+	PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest -m slow -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-experiments $(VENV)/.installed-lint
 	$(BIN)/ruff check

@@ -49,7 +49,12 @@ print(json.dumps({"devices": mesh.size, "flops": flops}))
 
 @pytest.mark.parametrize(("topology", "chips", "devices"), [("v5e:1x1", "1,1,1", 1), ("v5e:16x16", "2,2,1", 256)])
 def test_training_compiles_for_tpus(topology, chips, devices):
-    environment = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "JAXNETS_PLATFORM": "tpu"}
+    environment = {
+        "JAX_PLATFORMS": "cpu",
+        "TPU_SKIP_MDS_QUERY": "1",
+        "JAXNETS_PLATFORM": "tpu",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # tests run side by side
+    }
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, topology, chips],
         env={**os.environ, **environment},
