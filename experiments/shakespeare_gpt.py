@@ -20,12 +20,12 @@ import numpy as np
 import optax
 
 from experiments import command_line
-from experiments.shakespeare_rnn import next_character_loss, smoke_text
+from experiments.shakespeare_rnn import next_character_loss, smoke_text, write_run
 from jaxnets import summary
 from jaxnets.data import CharacterText, text_windows, tiny_shakespeare
 from jaxnets.models import generate_tokens, gpt
 from jaxnets.regularizers import decay_mask
-from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
+from jaxnets.report import RunFolder, progress, record_metrics
 from jaxnets.train import Checkpoints, fit, init_train_state, make_evaluate, make_step, steps_per_epoch
 
 GELU = functools.partial(jax.nn.gelu, approximate=False)
@@ -114,19 +114,7 @@ def run(config: Config) -> dict[str, Any]:
         "key": jax.random.key(config.seed),
     }
     ids = generate_tokens(trained.train_state.params, prompt, 500, **settings)
-    sample = text.vocabulary.decode(np.asarray(ids[0]))
-    (folder.path / "sample.txt").write_text(sample + "\n", encoding="utf-8")
-    plot_curves(folder.read_metrics(), folder.path / "curves.png")
-    result = folder.write_result(
-        trained.metrics,
-        trained.train_state.params,
-        compile_seconds=trained.compile_seconds,
-        run_seconds=trained.run_seconds + time.perf_counter() - started,
-        first_step=trained.first_step,
-    )
-    print(f"{sample}\n\nvalidation loss {trained.metrics['validation']['loss']:.4f} nats a character")
-    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
-    return result
+    return write_run(folder, trained, text.vocabulary.decode(np.asarray(ids[0])), started)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,11 @@ def run(config: Config) -> dict[str, Any]:
     ids = generate_characters(
         best.params, prompt, 500, cell=config.cell, temperature=config.temperature, key=jax.random.key(config.seed)
     )
-    sample = text.vocabulary.decode(np.asarray(ids[0]))
+    return write_run(folder, trained, text.vocabulary.decode(np.asarray(ids[0])), started)
+
+
+def write_run(folder: RunFolder, trained: Any, sample: str, started: float) -> dict[str, Any]:
+    """Write the sample, the curves and the result of a run whose training ended at `started`."""
     (folder.path / "sample.txt").write_text(sample + "\n", encoding="utf-8")
     plot_curves(folder.read_metrics(), folder.path / "curves.png")
     result = folder.write_result(
