@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
-from jaxnets.nn.convolution_gradient import Geometry, convolve
+from jaxnets.nn.convolution_gradient import convolve
+from jaxnets.nn.convolution_maps import Geometry
 from jaxnets.nn.initializers import torch_uniform
 from jaxnets.nn.window import (
     PerAxis,

@@ -1,27 +1,15 @@
-"""Convolution and transposed convolution as functions of arrays, with gradients that are fast on CPU.
+"""Convolution and transposed convolution in the form fastest on CPU, with derivatives of their own.
 
-A convolution y = conv(x, kernel) is linear in each argument, so it comes with two more maps, both convolutions too:
-
-    input_gradient (dy, kernel): the convolution of dy, dilated by the stride, with the flipped and transposed kernel
-    kernel_gradient(x, dy):      the convolution of x with dy, batch and channels exchanged
-
-XLA's CPU backend has a fast routine for convolutions whose arrays are laid out [batch, *spatial, channels] and
-[*window, in, out]. Outside of loops it rewrites others; inside `lax.scan` and `lax.while_loop` it does not
-(https://github.com/jax-ml/jax/issues/12868), and the kernel gradient that JAX derives falls to a routine 15 to 100
-times slower. All three maps here are written in that layout. `jax.custom_vjp` would forbid forward mode, so the maps
-are given to `jax.custom_jvp`: the tangent of y with respect to x is the transpose of `input_gradient`, which reverse
-mode transposes once more, back to `input_gradient` itself. Every transformation is possible; reverse mode, the one
-that trains networks, is the fast one.
-
-On CPU some convolutions are faster in another form, see `_convolve_on_cpu`. On other backends, and in
-`jax.shard_map`, `lax` is used as it is.
+Outside of loops XLA's CPU backend brings convolutions into the layout of its fast routine; inside `lax.scan` and
+`lax.while_loop` it does not (https://github.com/jax-ml/jax/issues/12868), and the kernel gradient that JAX derives
+falls to a routine 15 to 100 times slower. So a convolution that is differentiated becomes the primitive of
+`convolution_primitive`; one that is not stays what `lax` makes of it, which can be exported and kept in the compilation
+cache. On other backends, and in `jax.shard_map`, `lax` is used as it is.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,41 +17,23 @@ from jax.custom_derivatives import SymbolicZero
 
 from jaxnets.backend import fast_path, types_carry_sharding
 from jaxnets.nn.check import compute_dtype
-from jaxnets.nn.window import output_sizes, pad_spatial, span, window_size, window_slices
+from jaxnets.nn.convolution_maps import (
+    Geometry,
+    Map,
+    correlate,
+    exchange_channels,
+    input_gradient,
+    kernel_gradient,
+    transposed,
+)
+from jaxnets.nn.convolution_primitive import bind_convolution
+from jaxnets.nn.depthwise_convolution import depthwise_convolve, is_depthwise
+from jaxnets.nn.window import pad_spatial, window_size, window_slices
 from jaxnets.types import Array
 
-_DEPTHWISE_TAPS = 64
-"""Up to this many taps, depthwise convolution on CPU is a sum of slices; the time to compile it grows with them."""
+Pair = tuple[Array, Array]
 _SEPARATE_GROUPS = 8
-"""Up to this many groups, grouped convolution on CPU is one convolution for each; likewise."""
-
-
-class Geometry(NamedTuple):
-    """The static settings of one convolution, one entry for each spatial axis.
-
-    Attributes:
-        input_sizes: spatial sizes of the input.
-        window: sizes of the kernel's window.
-        stride: steps of the window.
-        padding: zeros (before, after); negative numbers crop.
-        dilation: steps between taps of the window.
-        groups: the number of groups of channels.
-    """
-
-    input_sizes: tuple[int, ...]
-    window: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[tuple[int, int], ...]
-    dilation: tuple[int, ...]
-    groups: int = 1
-
-    @property
-    def output_sizes(self) -> tuple[int, ...]:
-        """Spatial sizes of the output."""
-        return output_sizes("convolution", *self[:5])
-
-
-Map = Callable[[Array, Array, Geometry], Array]
+"""Up to this many groups, grouped convolution on CPU is one convolution for each; compile time grows with them."""
 
 
 def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -110,58 +80,24 @@ def _use_fast_form(*arrays: Array) -> bool:
     return fast_path("convolution", "cpu") and not types_carry_sharding(*arrays)
 
 
-def correlate(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    """Convolve by `lax`, with the gradients that JAX derives."""
-    return _canonical(x, kernel, geometry.stride, geometry.padding, geometry.dilation, geometry.groups)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _with_gradients(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    if is_depthwise(geometry, kernel):
+        return depthwise_convolve(x, kernel, geometry)
+    return correlate(x, kernel, geometry)
 
 
-def input_gradient(dy: Array, kernel: Array, geometry: Geometry) -> Array:
-    """Return the gradient of `vdot(dy, correlate(x, kernel))` with respect to `x`."""
-    groups, rank = geometry.groups, len(geometry.window)
-    *window, fan_in, out = kernel.shape
-    flipped = jnp.flip(kernel, range(rank)).reshape(*window, fan_in, groups, out // groups)
-    exchanged = jnp.moveaxis(flipped, -1, rank).swapaxes(-1, -2).reshape(*window, out // groups, groups * fan_in)
-    padding = []
-    for size, width, step, (before, _), gap, positions in zip(*geometry[:5], geometry.output_sizes, strict=True):
-        padding.append((span(width, gap) - 1 - before, size - 1 + before - (positions - 1) * step))
-    ones = (1,) * rank
-    return _canonical(dy, exchanged, ones, tuple(padding), geometry.dilation, groups, geometry.stride)
+def _tangent(geometry: Geometry, primals: Pair, tangents: tuple[Array | SymbolicZero, ...]) -> Pair:
+    (x, kernel), (dx, d_kernel) = primals, tangents
+    terms = []
+    if not isinstance(dx, SymbolicZero):
+        terms.append(bind_convolution(dx, kernel, geometry))
+    if not isinstance(d_kernel, SymbolicZero):
+        terms.append(bind_convolution(x, d_kernel, geometry))
+    return bind_convolution(x, kernel, geometry), functools.reduce(jnp.add, terms)
 
 
-def kernel_gradient(x: Array, dy: Array, geometry: Geometry) -> Array:
-    """Return the gradient of `vdot(dy, correlate(x, kernel))` with respect to the kernel."""
-    groups, rank = geometry.groups, len(geometry.window)
-    batch, *sizes, channels = x.shape
-    grouped = jnp.moveaxis(x.reshape(batch, *sizes, groups, channels // groups), (-1, 0), (0, -1))
-    exchanged = grouped.reshape(channels // groups, *sizes, groups * batch)
-    padding = []
-    for size, width, step, (before, _), gap, positions in zip(*geometry[:5], geometry.output_sizes, strict=True):
-        padding.append((before, (positions - 1) * step + span(width, gap) - size - before))
-    # the taps of this convolution are the positions of the other: stride and dilation change places
-    result = _canonical(exchanged, jnp.moveaxis(dy, 0, -2), geometry.dilation, tuple(padding), geometry.stride, groups)
-    return jnp.moveaxis(result, 0, rank)
-
-
-def _canonical(
-    x: Array,
-    kernel: Array,
-    stride: tuple[int, ...],
-    padding: tuple[tuple[int, int], ...],
-    dilation: tuple[int, ...],
-    groups: int,
-    input_dilation: tuple[int, ...] | None = None,
-) -> Array:
-    axes = "DHW"[-len(stride) :]
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        stride,
-        padding,
-        lhs_dilation=input_dilation,
-        rhs_dilation=dilation,
-        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
-        feature_group_count=groups,
-    )
+_with_gradients.defjvp(_tangent, symbolic_zeros=True)
 
 
 def _bilinear(value: Map, first_gradient: Map, second_gradient: Map) -> Map:
@@ -194,8 +130,13 @@ def _bilinear(value: Map, first_gradient: Map, second_gradient: Map) -> Map:
     return function
 
 
-_with_gradients = _bilinear(correlate, input_gradient, lambda dy, x, geometry: kernel_gradient(x, dy, geometry))
-_transpose_with_gradients = _bilinear(input_gradient, correlate, kernel_gradient)
+_strided_transpose = _bilinear(input_gradient, correlate, kernel_gradient)
+
+
+def _transpose_with_gradients(y: Array, kernel: Array, geometry: Geometry) -> Array:
+    if max(geometry.stride) == 1:
+        return _with_gradients(y, exchange_channels(kernel, geometry), transposed(geometry))
+    return _strided_transpose(y, kernel, geometry)
 
 
 @functools.partial(jax.jit, static_argnums=2)  # one call when run eagerly; layers of equal shape are traced once
@@ -203,8 +144,8 @@ def _convolve_on_cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
     """Choose the form that was fastest in measurements, in one step and inside a scan."""
     taps, groups = window_size(geometry.window), geometry.groups
     fan_in, out = kernel.shape[-2:]
-    if groups > 1 and fan_in == 1 and taps <= _DEPTHWISE_TAPS:
-        return _sum_of_slices(x, kernel, geometry)
+    if is_depthwise(geometry, kernel):
+        return _with_gradients(x, kernel, geometry)
     if groups == 1 and (taps == 1 or taps * fan_in <= out):
         return _product_of_patches(x, kernel, geometry)
     if len(geometry.window) == 3:
@@ -221,19 +162,6 @@ def _transpose_on_cpu(y: Array, kernel: Array, geometry: Geometry) -> Array:
     if 1 < geometry.groups <= _SEPARATE_GROUPS:
         return _group_by_group(_transpose_with_gradients, y, kernel, geometry)
     return _transpose_with_gradients(y, kernel, geometry)
-
-
-def _sum_of_slices(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    """Convolve depthwise: for each tap of the window, what it sees times its number; XLA fuses all of it."""
-    wide = compute_dtype(x)
-    multiplier = kernel.shape[-1] // x.shape[-1]
-    repeated = jnp.repeat(x, multiplier, axis=-1) if multiplier > 1 else x
-    padded = pad_spatial(repeated.astype(wide), geometry.padding, 0)
-    taps = kernel.astype(wide).reshape((-1,) + (1,) * (x.ndim - 1) + kernel.shape[-1:])
-    slices = window_slices(padded, geometry.window, geometry.stride, geometry.dilation)
-    terms = [part * tap for part, tap in zip(slices, taps, strict=True)]
-    total: Array = functools.reduce(jnp.add, terms)
-    return total.astype(x.dtype)
 
 
 def _product_of_patches(x: Array, kernel: Array, geometry: Geometry) -> Array:

@@ -9,7 +9,8 @@ import jax
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.convolution import add_bias, check_groups, kernel_and_bias_spec, merge_groups
-from jaxnets.nn.convolution_gradient import Geometry, convolve_transpose
+from jaxnets.nn.convolution_gradient import convolve_transpose
+from jaxnets.nn.convolution_maps import Geometry
 from jaxnets.nn.window import (
     PerAxis,
     check_spatial,
