@@ -14,9 +14,6 @@ from jaxnets.layer import locate_errors
 from jaxnets.random import subkey
 from jaxnets.types import Key, Params, State
 
-_WRITTEN_OUT_ON_CPU = 4
-"""Up to this many blocks are not scanned there: a scan copies their parameters and what their gradients need."""
-
 
 def repeat(
     block: Callable[..., tuple[Any, State]],
@@ -26,12 +23,12 @@ def repeat(
     *,
     key: Key | None = None,
     checkpoint: bool = False,
+    write_out: int = 0,
 ) -> tuple[Any, State]:
     """Run x through blocks of the same form, one after the other, in one `lax.scan`.
 
-    x_(i+1) = block(params_i, x_i). The program holds the block once, so compile time does not grow with depth. On CPU
-    up to four blocks are written out instead, which runs faster and compiles no slower; with `JAXNETS_PLAIN=repeat`
-    all blocks are, on every backend.
+    x_(i+1) = block(params_i, x_i). The program holds the block once, so compile time does not grow with depth. With
+    `JAXNETS_PLAIN=repeat` it holds every block instead, which takes longer to compile.
 
     Args:
         block: `block(params, state, x, *, key) -> (x, new_state)`. The result has the shape and dtype of `x`. Pass
@@ -42,6 +39,8 @@ def repeat(
         key: the key of block i is `subkey(key, i)`.
         checkpoint: keep only the blocks' inputs for the backward pass and compute the rest again (`jax.checkpoint`):
             less memory for one more forward pass.
+        write_out: on CPU, up to this many blocks are written out: a scan copies the parameters of each block and what
+            its gradient needs.
 
     Returns:
         `(x, new_state)`: what the last block returned, and the state of all blocks.
@@ -71,8 +70,8 @@ def repeat(
             return block(block_params, block_state, carry, key=subkey(key, index))
 
     body = jax.checkpoint(body) if checkpoint else body
-    most_written_out = 0 if platform() != "cpu" else _WRITTEN_OUT_ON_CPU
-    if count > most_written_out and fast_path("repeat", "cpu", "gpu", "tpu"):
+    few = platform() == "cpu" and count <= write_out
+    if fast_path("repeat", "cpu", "gpu", "tpu") and not few:
         return jax.lax.scan(body, x, (params, state, jnp.arange(count)))
     states = []
     for index in range(count):

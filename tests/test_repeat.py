@@ -17,24 +17,24 @@ def block(params, state, x, *, key):
 
 def looped(params, state, x, key):
     states = []
-    for i in range(6):
+    for i in range(3):
         part = jax.tree.map(lambda a, i=i: a[i], (params, state))
         x, new = block(*part, x, key=subkey(key, i))
         states.append(new)
     return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
 
-@pytest.mark.parametrize("plain", ["", "repeat"])
+@pytest.mark.parametrize(("plain", "write_out"), [("", 0), ("", 2), ("", 3), ("repeat", 0)])
 @pytest.mark.parametrize("checkpoint", [False, True])
 @pytest.mark.parametrize("key", [None, jax.random.key(5)])
-def test_values_gradients_and_state_equal_a_loop(monkeypatch, checkpoint, key, plain):
+def test_values_gradients_and_state_equal_a_loop(monkeypatch, checkpoint, key, plain, write_out):
     monkeypatch.setenv("JAXNETS_PLAIN", plain)
-    params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, 6), jax.random.key(0))
-    state = {"count": jnp.arange(6)}
+    params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, 3), jax.random.key(0))
+    state = {"count": jnp.arange(3)}
     x = normal(2, 4)
 
     def scanned(params, state, x, key):
-        return repeat(block, params, state, x, key=key, checkpoint=checkpoint)
+        return repeat(block, params, state, x, key=key, checkpoint=checkpoint, write_out=write_out)
 
     assert_close(scanned(params, state, x, key), looped(params, state, x, key), rtol=1e-6, atol=1e-6)
 
@@ -45,11 +45,14 @@ def test_values_gradients_and_state_equal_a_loop(monkeypatch, checkpoint, key, p
 
 
 def test_the_program_does_not_grow_with_depth(monkeypatch):
-    def size(depth):
+    def size(depth, **settings):
         params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, depth), jax.random.key(0))
-        return len(str(jax.jit(lambda p, x: repeat(block, p, {}, x)).lower(params, jnp.ones((2, 4))).as_text()))
+        run = jax.jit(lambda p, x: repeat(block, p, {}, x, **settings))
+        return len(run.lower(params, jnp.ones((2, 4))).as_text())
 
-    assert abs(size(30) - size(5)) < 100
+    assert abs(size(30) - size(3)) < 100
+    assert size(30, write_out=29) == size(30)
+    assert size(30, write_out=30) > 5 * size(30)
     monkeypatch.setenv("JAXNETS_PLAIN", "repeat")
     assert size(30) > 5 * size(3)
 

@@ -114,7 +114,8 @@ def gpt_apply(
         settings: dict[str, Any] = {"rate": rate, "attention_rate": rate, "key": key, "train": train}
         return nn.transformer_block(params, x, causal=True, activation=activation, **settings), state
 
-    x, _ = repeat(block, params["blocks"], {}, x, key=subkey(key, "blocks"), checkpoint=checkpoint)
+    blocks_key = subkey(key, "blocks")
+    x, _ = repeat(block, params["blocks"], {}, x, key=blocks_key, checkpoint=checkpoint, write_out=4)
     return nn.tied_logits(params["tokens"], nn.layer_norm(params["norm"], x)), state
 
 

@@ -120,7 +120,8 @@ def vit_apply(
         y = nn.transformer_block(params, x, activation=gelu, epsilon=_EPSILON, rate=rate, key=key, train=train)
         return y, state
 
-    x, _ = repeat(block, params["blocks"], {}, x, key=subkey(key, "blocks"), checkpoint=checkpoint)
+    blocks_key = subkey(key, "blocks")
+    x, _ = repeat(block, params["blocks"], {}, x, key=blocks_key, checkpoint=checkpoint, write_out=4)
     return nn.linear(params["fc"], nn.layer_norm(params["norm"], x[:, 0], epsilon=_EPSILON)), state
 
 
