@@ -6,7 +6,7 @@ import argparse
 import datetime
 import functools
 import importlib
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import machine, pima_mlp, tiny_mlp
@@ -14,7 +14,8 @@ from benchmarks import tpu_plan as tpu_plan_module
 from benchmarks.chart import draw
 from benchmarks.compare import Timing, compare
 from benchmarks.imports import import_table
-from benchmarks.processes import process_table, seeds_table, training_table
+from benchmarks.processes import compile_table, process_table, seeds_table, training_table
+from benchmarks.to_result.table import result_table
 
 
 def table(timings: list[Timing], unit: float, unit_name: str, what: str = "a step") -> str:
@@ -80,6 +81,23 @@ def seeds_section(rounds: int) -> str:
     )
 
 
+def compile_section(rounds: int) -> str:
+    """How compile time grows with depth."""
+    return (
+        "## The time to trace and compile a training step\n\nBlocks are scanned, so that a network of four times the "
+        f"depth is not a program of four times the size:\n\n{compile_table(rounds)}"
+    )
+
+
+def to_result_section(rounds: int) -> str:
+    """Whole processes until a network is as good as is asked."""
+    return (
+        "## The time to a result\n\nWhole processes; imports, data and compilation are included.\n\n"
+        f"MNIST, a small convolutional network:\n\n{result_table('mnist', max(rounds, 10))}\n\n"
+        f"Shakespeare, nanoGPT's network for a CPU:\n\n{result_table('shakespeare', rounds)}"
+    )
+
+
 def import_section(rounds: int) -> str:
     """The time that imports take."""
     return f"## Import time\n\n{import_table(rounds)}"
@@ -103,38 +121,44 @@ SECTIONS = {
     "pima_mlp": pima_section,
     "cold": cold_section,
     "seeds": seeds_section,
+    "compile": compile_section,
     "training": training_section,
     "import": import_section,
+    "to_result": to_result_section,
 }
+NEED_FILES = ("to_result",)
+"""Those that read data sets, below the folder that `JAXNETS_DATA` names; they run when asked for."""
 TIMINGS: dict[str, list[Timing]] = {}
 """What was timed in this run, for the chart."""
 
 
-def cpu(rounds: int, chosen: list[str]) -> str:
-    """Run the chosen cases on the CPU."""
+def cpu(rounds: int, chosen: list[str]) -> Iterator[str]:
+    """Run the chosen cases on the CPU, one part of the report after the other."""
     introduction = (
         "Within each round the peers took turns, in an order that rotates. "
         "`shipped`: as the library comes; `same`: with the allocator setting that jaxnets applies."
     )
-    head = [f"# CPU, {datetime.date.today().isoformat()}", machine.describe(), introduction]
-    return "\n\n".join([*head, *(SECTIONS[name](rounds) for name in chosen)])
+    yield from (f"# CPU, {datetime.date.today().isoformat()}", machine.describe(), introduction)
+    for name in chosen:
+        yield SECTIONS[name](rounds)
 
 
-def gpu(rounds: int) -> str:
+def gpu(rounds: int) -> Iterator[str]:
     """Run all cases for a GPU."""
     from benchmarks.gpu.report import report
 
-    return "\n\n".join([f"# GPU, {datetime.date.today().isoformat()}", machine.describe(), *report(rounds)])
+    yield from (f"# GPU, {datetime.date.today().isoformat()}", machine.describe())
+    yield from report(rounds)
 
 
-def tpu_plan() -> str:
+def tpu_plan() -> Iterator[str]:
     """What the TPU compiler predicts."""
     note = (
         "Predicted by the compiler, not measured: a training step in bfloat16 on one TPU v5e, with "
         f"{tpu_plan_module.PEAK / 1e12:.0f} TFLOP/s at most. FLOPs are those of the forward pass times three."
     )
-    head = [f"# TPU v5e, {datetime.date.today().isoformat()}", machine.describe(), note]
-    return "\n\n".join([*head, tpu_plan_module.table()])
+    yield from (f"# TPU v5e, {datetime.date.today().isoformat()}", machine.describe(), note)
+    yield tpu_plan_module.table()
 
 
 def main() -> None:
@@ -142,8 +166,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("machine", choices=["cpu", "gpu", "tpu-plan"], help="which benchmarks to run")
     parser.add_argument("--rounds", type=int, default=7, help="how often each peer is timed (default 7)")
+    usual = [name for name in SECTIONS if name not in NEED_FILES]
     parser.add_argument(
-        "--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="which cases of the CPU (default: all)"
+        "--only",
+        nargs="+",
+        choices=SECTIONS,
+        default=usual,
+        help=f"which cases of the CPU (default: all but {', '.join(NEED_FILES)}, which needs JAXNETS_DATA)",
     )
     parser.add_argument("--out", type=Path, help="write the table to this file as well")
     arguments = parser.parse_args()
@@ -152,13 +181,14 @@ def main() -> None:
         "gpu": lambda: gpu(arguments.rounds),
         "tpu-plan": tpu_plan,
     }
-    report = programs[arguments.machine]()
-    print(report)
-    if arguments.out:
-        arguments.out.write_text(report + "\n")
-        if TIMINGS:
-            draw(TIMINGS, arguments.out.with_suffix(".png"))
-        print(f"written to {arguments.out}", file=sys.stderr)
+    written: list[str] = []
+    for part in programs[arguments.machine]():
+        print(part, end="\n\n", flush=True)
+        written.append(part)
+        if arguments.out:  # after every part, so that nothing is lost when a later one fails
+            arguments.out.write_text("\n\n".join(written) + "\n")
+    if arguments.out and TIMINGS:
+        draw(TIMINGS, arguments.out.with_suffix(".png"))
 
 
 if __name__ == "__main__":

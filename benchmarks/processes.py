@@ -11,6 +11,9 @@ import time
 
 from benchmarks.compare import compare
 
+DEEP_AND_QUARTER = (("resnet152", "resnet_quarter"), ("transformer48", "transformer12"))
+"""Networks of `benchmarks.compile_time`."""
+
 
 def time_process(command: list[str]) -> float:
     """Seconds that a command takes."""
@@ -63,4 +66,21 @@ def seeds_table(rounds: int) -> str:
             median = statistics.median(seconds)
             numbers = f"{median:.3f} | {min(seconds):.3f} | {max(seconds):.3f} | {one:.3f}"
             lines.append(f"| {case} | {networks} | {len(seconds)} | {numbers} | 1/{networks * one / median:,.1f} |")
+    return "\n".join(lines)
+
+
+def compile_table(rounds: int) -> str:
+    """Each network in fresh processes, in turns."""
+    seconds: dict[str, list[float]] = {name: [] for pair in DEEP_AND_QUARTER for name in pair}
+    for _ in range(rounds):
+        for name, values in seconds.items():
+            command = [sys.executable, "-m", "benchmarks.compile_time", name]
+            values.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    lines = ["| network | n | median s | min | max | deep / quarter |", "|---|---|---|---|---|---|"]
+    for deep, quarter in DEEP_AND_QUARTER:
+        for name in (deep, quarter):
+            values = seconds[name]
+            cells = [name, str(rounds), f"{medians[name]:.2f}", f"{min(values):.2f}", f"{max(values):.2f}"]
+            lines.append("| " + " | ".join([*cells, f"{medians[name] / medians[quarter]:.2f}"]) + " |")
     return "\n".join(lines)

@@ -1,0 +1,46 @@
+"""The table of `python -m benchmarks cpu --only to_result`: programs in turns, each seed in a process of its own."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from benchmarks.to_result import MNIST_TARGET, SHAKESPEARE_TARGET
+
+
+def run(program: str, seed: int) -> tuple[float, float]:
+    """The seconds that a process took, and what it reached."""
+    command = [sys.executable, "-m", f"benchmarks.to_result.{program}", str(seed)]
+    started = time.perf_counter()
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return time.perf_counter() - started, float(printed.split()[-1])
+
+
+def result_table(case: str, seeds: int) -> str:
+    """Jaxnets and PyTorch on `mnist` (test accuracy) or `shakespeare` (validation loss)."""
+    reached: Callable[[float], bool]
+    if case == "mnist":
+        what, reached = f"test accuracy of {MNIST_TARGET}", lambda value: value >= MNIST_TARGET
+    else:
+        what, reached = f"validation loss of {SHAKESPEARE_TARGET}", lambda value: value <= SHAKESPEARE_TARGET
+    found: dict[str, list[tuple[float, float]]] = {"jaxnets": [], "pytorch": []}
+    for seed in range(seeds):
+        for name, runs in found.items():
+            print(f"  {case}, {name}, seed {seed}", file=sys.stderr)
+            runs.append(run(f"{case}_{name}", seed))
+    lines = [
+        f"| program | n | median s | min | max | mean result | worst | best | reached a {what} | jaxnets / program |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    ours = statistics.median(seconds for seconds, _ in found["jaxnets"])
+    for name, runs in found.items():
+        seconds, results = zip(*runs, strict=True)
+        median, ordered = statistics.median(seconds), sorted(results, reverse=case != "mnist")
+        cells = [name, str(seeds), f"{median:.1f}", f"{min(seconds):.1f}", f"{max(seconds):.1f}"]
+        cells += [f"{statistics.mean(results):.4f}", f"{ordered[0]:.4f}", f"{ordered[-1]:.4f}"]
+        cells += [f"{sum(map(reached, results))} of {seeds}", f"{ours / median:.3f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
