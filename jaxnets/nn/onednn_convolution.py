@@ -39,7 +39,7 @@ def can_call_onednn(x: Array, kernel: Array, geometry: Geometry) -> bool:
 
 def _one_device_without_cache() -> bool:
     # a partitioner cannot look into the call, and would give all of its arrays to every device
-    return not getattr(jax.config, "jax_compilation_cache_dir", None) and len(jax.local_devices(backend="cpu")) == 1
+    return not getattr(jax.config, "jax_compilation_cache_dir", None) and jax.device_count("cpu") == 1
 
 
 @functools.cache
