@@ -45,6 +45,11 @@ def _evaluate(x: Array, kernel: Array, *, geometry: Geometry, form: Form) -> Arr
     return {"slices": depthwise_convolve, "onednn": call_onednn, "lax": correlate}[form](x, kernel, geometry)
 
 
+def _evaluate_elsewhere(x: Array, kernel: Array, *, geometry: Geometry, form: Form) -> Array:
+    """What was traced on a CPU and is compiled for another platform, which knows no oneDNN."""
+    return correlate(x, kernel, geometry)
+
+
 def _gradient_of_input(dy: Array, x: Any, kernel: Array, *, geometry: Geometry, form: Form) -> Array:
     if max(geometry.stride) == 1:
         exchanged, backward = exchange_channels(kernel, geometry), transposed(geometry)
@@ -93,4 +98,5 @@ _convolution_p.def_impl(jax.jit(_evaluate, static_argnames=("geometry", "form"))
 _convolution_p.def_abstract_eval(_result)
 ad.defbilinear(_convolution_p, _gradient_of_input, _gradient_of_kernel)
 batching.primitive_batchers[_convolution_p] = _batch
-mlir.register_lowering(_convolution_p, mlir.lower_fun(_evaluate, multiple_results=False))
+mlir.register_lowering(_convolution_p, mlir.lower_fun(_evaluate_elsewhere, multiple_results=False))
+mlir.register_lowering(_convolution_p, mlir.lower_fun(_evaluate, multiple_results=False), platform="cpu")
