@@ -17,7 +17,18 @@ import jax
 
 from jaxnets.types import Array
 
-FAST_PATHS = ("attention", "convolution", "embedding", "gru", "lstm", "onednn", "pooling", "repeat", "simple_rnn")
+FAST_PATHS = (
+    "attention",
+    "convolution",
+    "embedding",
+    "gru",
+    "lstm",
+    "onednn",
+    "pooling",
+    "recompute",
+    "repeat",
+    "simple_rnn",
+)
 """The names that `JAXNETS_PLAIN` accepts."""
 
 _PLATFORMS = {"cpu": "cpu", "gpu": "gpu", "cuda": "gpu", "rocm": "gpu", "tpu": "tpu"}

@@ -12,6 +12,7 @@ import numpy as np
 from jaxnets.backend import fast_path, platform
 from jaxnets.layer import locate_errors
 from jaxnets.random import subkey
+from jaxnets.recompute import keep_costly
 from jaxnets.types import Key, Params, State
 
 
@@ -29,6 +30,9 @@ def repeat(
 
     x_(i+1) = block(params_i, x_i). The program holds the block once, so compile time does not grow with depth. With
     `JAXNETS_PLAIN=repeat` it holds every block instead, which takes longer to compile.
+
+    On GPU and TPU the backward pass computes elementwise operations of a block again (`jaxnets.recompute`), which
+    takes less memory and less time than to store their results.
 
     Args:
         block: `block(params, state, x, *, key) -> (x, new_state)`. The result has the shape and dtype of `x`. Pass
@@ -69,7 +73,10 @@ def repeat(
         with locate_errors(block_params, known_as=params):
             return block(block_params, block_state, carry, key=subkey(key, index))
 
-    body = jax.checkpoint(body) if checkpoint else body
+    if checkpoint:
+        body = jax.checkpoint(body)
+    elif fast_path("recompute", "gpu", "tpu"):
+        body = jax.checkpoint(body, policy=keep_costly, prevent_cse=False)
     few = platform() == "cpu" and count <= write_out
     if fast_path("repeat", "cpu", "gpu", "tpu") and not few:
         return jax.lax.scan(body, x, (params, state, jnp.arange(count)))

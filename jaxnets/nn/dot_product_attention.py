@@ -13,9 +13,10 @@ from jaxnets.backend import fast_path, platform
 from jaxnets.nn.check import check_floating, check_rate, compute_dtype, require_key
 from jaxnets.nn.cudnn_attention import cudnn_attention
 from jaxnets.nn.dropout import dropout
+from jaxnets.nn.splash_attention import one_device, splash_attention, tiles
 from jaxnets.types import Array, DTypeLike, Key
 
-Implementation: TypeAlias = Literal["cudnn", "einsum", "xla"]
+Implementation: TypeAlias = Literal["cudnn", "einsum", "splash", "xla"]
 _MASKED = -1e30  # added to a logit: its weight is exactly 0, and no dtype of at least 32 bits overflows
 
 
@@ -49,7 +50,7 @@ def dot_product_attention(
         rate: the probability to drop a weight in training.
         key: random key, needed if weights are dropped.
         train: whether to drop; required if `rate` is not 0.
-        implementation: `"einsum"`, `"xla"` or `"cudnn"`; None for what `choose_implementation` says.
+        implementation: `"einsum"`, `"xla"`, `"cudnn"` or `"splash"`; None for what `choose_implementation` says.
 
     Returns:
         `[..., queries, heads, head_features]`, in the dtype of the queries. Softmax is computed in float32, or in
@@ -74,8 +75,9 @@ def dot_product_attention(
         where attention is forbidden, and by default gives NaN for a query that may attend to nothing; `jax.nn` gives
         it the mean of all values.
 
-        cuDNN's kernel (bfloat16 and float16 on NVIDIA GPUs) has no forward mode, no `jacrev` and no second
-        derivatives: they raise; pass `implementation="xla"`, or set `JAXNETS_PLAIN=attention`, to have them.
+        The kernels for half precision on NVIDIA GPUs (cuDNN) and on one TPU (splash) have no forward mode and no second
+        derivatives, cuDNN's no `jacrev`: they raise; pass `implementation="xla"`, or set `JAXNETS_PLAIN=attention`, to
+        have them.
     """
     _check_arrays(queries, keys, values)
     *leading, length, heads, head_features = queries.shape
@@ -92,8 +94,9 @@ def dot_product_attention(
             masked=mask is not None,
             dropping=dropout_key is not None,
             strict=jax.config.jax_numpy_dtype_promotion == "strict",  # type: ignore[attr-defined]
-            backend=platform() if fast_path("attention", "cpu", "gpu") else None,
+            backend=platform() if fast_path("attention", "cpu", "gpu", "tpu") else None,
             compute_capability=cuda_compute_capability(),
+            tiled=tiles(length, keys.shape[-3]) and one_device(queries, keys, values),
         )
     scale = 1 / math.sqrt(head_features) if scale is None else scale
     q, k, v = (a.reshape((math.prod(leading), *a.shape[-3:])) for a in (queries, keys, values))
@@ -106,11 +109,15 @@ def dot_product_attention(
         raise ValueError(f"dot_product_attention: implementation {implementation!r} cannot drop weights, 'einsum' can")
     elif implementation == "cudnn":
         y = cudnn_attention(q, k, v, mask=mask, causal=causal, scale=scale)
+    elif implementation == "splash":
+        y = splash_attention(q, k, v, mask=mask, causal=causal, scale=scale)
     elif implementation == "xla":
         with jax.numpy_dtype_promotion("standard"):  # it mixes dtypes, also where the caller forbids that
             y = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal, scale=scale, implementation="xla")
     else:
-        raise ValueError(f"dot_product_attention: implementation must be einsum, xla or cudnn, got {implementation!r}")
+        raise ValueError(
+            f"dot_product_attention: implementation must be einsum, xla, cudnn or splash, got {implementation!r}"
+        )
     if mask is not None:
         y = jnp.where(jnp.any(mask, axis=-1).swapaxes(1, 2)[..., None], y, jnp.zeros((), y.dtype))
     return y.reshape(queries.shape)
@@ -125,14 +132,18 @@ def choose_implementation(
     strict: bool,
     backend: str | None,
     compute_capability: float | None,
+    tiled: bool,
 ) -> Implementation:
     """Choose how to compute attention.
 
     - `"cudnn"`, the flash attention of NVIDIA's library, where it is valid: bfloat16 or float16, heads of at most 128
       features and a multiple of 8, a GPU of compute capability 8.0 (Ampere) or later, no dropout, no mask array. (It
       would take a mask as a bias of the full size, which gives up what flash attention saves, and not under `vmap`.)
-    - `"einsum"`, two batched products with heads before time, on CPU, where it is the fastest; and on every backend
-      for what the form below lacks: float64, dropout, and gradients in half precision under strict dtype promotion.
+    - `"splash"`, JAX's flash attention for TPUs: bfloat16, no dropout, no mask array, lengths that `tiles` allows, and
+      one device, because the compiler cannot split the kernel.
+    - `"einsum"`, two batched products with heads before time, elsewhere on CPU and TPU, where it is the fastest; and on
+      every backend for what the form below lacks: float64, dropout, and gradients in half precision under strict dtype
+      promotion.
     - `"xla"`, the plain form of `jax.nn.dot_product_attention`, elsewhere.
 
     Args:
@@ -143,19 +154,22 @@ def choose_implementation(
         strict: whether JAX's strict dtype promotion is on.
         backend: `"cpu"`, `"gpu"` or `"tpu"`; None for the plain form.
         compute_capability: that of the CUDA device, None without one.
+        tiled: whether splash attention can be computed for these lengths on these devices.
 
     Returns:
-        `"cudnn"`, `"einsum"` or `"xla"`.
+        `"cudnn"`, `"splash"`, `"einsum"` or `"xla"`.
 
     Example:
         >>> import jax.numpy as jnp
         >>> settings = {"masked": False, "dropping": False, "strict": False}
-        >>> gpu = {"backend": "gpu", "compute_capability": 8.0}
+        >>> gpu = {"backend": "gpu", "compute_capability": 8.0, "tiled": False}
         >>> [choose_implementation(dtype, 64, **settings, **gpu) for dtype in (jnp.bfloat16, jnp.float32)]
         ['cudnn', 'xla']
     """
     if dropping or dtype == jnp.float64 or backend == "cpu":
         return "einsum"
+    if backend == "tpu":
+        return "splash" if tiled and dtype == jnp.bfloat16 and not masked else "einsum"
     half_precision = dtype in (jnp.bfloat16, jnp.float16)
     legal_head = head_features % 8 == 0 and 0 < head_features <= 128
     capable = compute_capability is not None and compute_capability >= 8.0
@@ -254,7 +268,8 @@ def _einsum_attention(
     groups = heads // kv_heads
     wide = compute_dtype(queries)
     rows = queries.swapaxes(1, 2).reshape((batch, kv_heads, groups * length, features))
-    logits = jnp.einsum("bkqf,bksf->bkqs", rows, keys.swapaxes(1, 2), preferred_element_type=wide) * scale
+    logits = jnp.einsum("bkqf,bksf->bkqs", rows, keys.swapaxes(1, 2), preferred_element_type=wide)
+    logits = _rounded_gradient(logits, queries.dtype) * scale
     if causal:
         mask = jnp.tri(length, size, dtype=bool)[None, None]
     if mask is not None:
@@ -268,3 +283,11 @@ def _einsum_attention(
     y = jnp.einsum("bkqs,bksf->bkqf", weights.astype(values.dtype), values.swapaxes(1, 2), preferred_element_type=wide)
     y = (y / total).astype(queries.dtype)
     return y.reshape((batch, heads, length, features)).swapaxes(1, 2)
+
+
+def _rounded_gradient(x: Array, dtype: DTypeLike) -> Array:
+    """Return `x`; its gradient is rounded to `dtype`: a TPU takes thrice as long for products in float32."""
+    if x.dtype == dtype:
+        return x
+    rounded = x.astype(dtype).astype(x.dtype)
+    return rounded + jax.lax.stop_gradient(x - rounded)

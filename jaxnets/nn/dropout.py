@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxnets.nn.check import check_floating, check_rate, compute_dtype, require_key
 from jaxnets.types import Array, Key
@@ -179,6 +180,7 @@ def _drop(
     key = require_key(name, key, "training with rate > 0")
     # Uniform numbers are in [0, 1): rate 0 keeps all, rate 1 keeps none.
     keep = jax.random.uniform(key, mask_shape, jnp.float32) >= jnp.asarray(rate, jnp.float32)
+    keep = checkpoint_name(keep, "dropout mask")  # a block that is computed again need not draw it again
     if rescale:
         wide = compute_dtype(x)
         rate = jnp.asarray(rate, wide)

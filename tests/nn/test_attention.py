@@ -269,7 +269,10 @@ def test_layer_errors():
         ("xla", {"compute_capability": None}),  # an AMD GPU
         ("xla", {"masked": True}),
         ("xla", {"backend": None}),
-        ("xla", {"backend": "tpu"}),
+        ("splash", {"backend": "tpu"}),
+        ("einsum", {"backend": "tpu", "tiled": False}),
+        ("einsum", {"backend": "tpu", "masked": True}),
+        ("einsum", {"backend": "tpu", "dtype": jnp.float32}),
         ("einsum", {"backend": "cpu"}),
         ("einsum", {"dropping": True}),
         ("einsum", {"dtype": jnp.float64, "backend": None}),
@@ -277,6 +280,7 @@ def test_layer_errors():
 )
 def test_choice_of_implementation(expected, changes):
     base = {"dtype": jnp.bfloat16, "head_features": 64, "masked": False, "dropping": False, "strict": False}
+    base["tiled"] = True
     assert choose_implementation(**{**base, "backend": "gpu", "compute_capability": 8.0, **changes}) == expected
 
 
