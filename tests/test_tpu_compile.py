@@ -49,6 +49,46 @@ print(json.dumps({"devices": mesh.size, "flops": flops}))
 
 @pytest.mark.parametrize(("topology", "chips", "devices"), [("v5e:1x1", "1,1,1", 1), ("v5e:16x16", "2,2,1", 256)])
 def test_training_compiles_for_tpus(topology, chips, devices):
+    answer = on_the_tpu_compiler("-c", PROGRAM, topology, chips)
+    assert answer["devices"] == devices
+    assert all(flops > 0 for flops in answer["flops"])
+
+
+@pytest.mark.parametrize("network", ["gpt2", "vit_b_16"])
+def test_plans_fit_the_memory_and_multiply_in_half_precision(network):
+    found = on_the_tpu_compiler("-m", "benchmarks.tpu_plan", network)
+    assert found["gibibytes"] < 16
+    assert found["products"] > 20
+    assert found["float32_products"] == found["transposes"] == 0
+    assert found["kernels"] == (3 if network == "gpt2" else 0)  # splash attention, forward and backward
+
+
+LOOP = """
+import json, jax, jax.numpy as jnp
+from jax.experimental import topologies
+from jax.sharding import SingleDeviceSharding
+from benchmarks.tpu_plan import CLOCK
+from benchmarks.tpu_program import cycles
+
+topology = topologies.get_topology_desc("v5e:1x1", platform="tpu", chips_per_host_bounds=(1, 1, 1))
+size = 4096
+square = jax.ShapeDtypeStruct((size, size), jnp.bfloat16)
+run = jax.jit(
+    lambda x, y: jax.lax.scan(lambda x, _: (x @ y, None), x, length=10)[0],
+    in_shardings=SingleDeviceSharding(topology.devices[0]),
+)
+print(json.dumps({"seconds": cycles(run.lower(square, square).compile().as_text()) / CLOCK}))
+"""
+
+
+def test_predicted_time_of_large_products_is_close_to_the_limit():
+    seconds = on_the_tpu_compiler("-c", LOOP)["seconds"]
+    least = 10 * 2 * 4096**3 / 197e12  # the peak of a v5e's data sheet
+    assert least <= seconds < 1.5 * least
+
+
+def on_the_tpu_compiler(*program):
+    """Run a program in a process that compiles for TPUs; it prints its answer."""
     environment = {
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
@@ -56,13 +96,11 @@ def test_training_compiles_for_tpus(topology, chips, devices):
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # tests run side by side
     }
     result = subprocess.run(
-        [sys.executable, "-c", PROGRAM, topology, chips],
+        [sys.executable, *program],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stderr[-3000:]
-    answer = json.loads(result.stdout.splitlines()[-1])
-    assert answer["devices"] == devices
-    assert all(flops > 0 for flops in answer["flops"])
+    return json.loads(result.stdout.splitlines()[-1])

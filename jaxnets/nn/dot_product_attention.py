@@ -281,7 +281,7 @@ def _einsum_attention(
     if key is not None:
         weights = dropout(weights, rate, key=key, train=True)
     y = jnp.einsum("bkqs,bksf->bkqf", weights.astype(values.dtype), values.swapaxes(1, 2), preferred_element_type=wide)
-    y = (y / total).astype(queries.dtype)
+    y = (_rounded_gradient(y, queries.dtype) / total).astype(queries.dtype)
     return y.reshape((batch, heads, length, features)).swapaxes(1, 2)
 
 

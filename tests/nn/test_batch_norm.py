@@ -157,14 +157,23 @@ def test_mean_large_beside_the_deviation_keeps_the_variance():
     np.testing.assert_allclose(y, (exact - exact.mean(axis=0)) / np.sqrt(exact.var(axis=0) + 1e-5), atol=1e-2)
 
 
-def test_bfloat16_statistics_are_summed_in_float32():
-    x = jnp.asarray(1 + normal(30000, 2), jnp.bfloat16)
+@pytest.mark.parametrize("offset", [1, 100])
+def test_bfloat16_statistics_and_gradients_are_summed_in_float32(offset):
+    x = jnp.asarray(offset + normal(30000, 2), jnp.bfloat16)  # numbers of 64 to 128 are multiples of 1/2
+    cotangent = normal(30000, 2, seed=1)
     params, state = init(nn.batch_norm_spec(2), jax.random.key(0))
-    y, state = nn.batch_norm(params, state, x, train=True)
-    exact = np.asarray(x, np.float64)
+    (y, state), backward = jax.vjp(lambda x: nn.batch_norm(params, state, x, train=True), x)
+    exact = torch.tensor(np.asarray(x, np.float64), requires_grad=True)
     assert y.dtype == jnp.bfloat16
-    np.testing.assert_allclose(state["mean"], exact.mean(axis=0), rtol=1e-5)
-    np.testing.assert_allclose(state["variance"], exact.var(axis=0, ddof=1), rtol=1e-5)
+    np.testing.assert_allclose(state["mean"], exact.detach().mean(0), rtol=1e-5)
+    np.testing.assert_allclose(state["variance"], exact.detach().var(0), rtol=1e-5 if offset == 1 else 3e-3)
+    expected = torch.nn.functional.batch_norm(exact, None, None, training=True)
+    expected.backward(torch.tensor(cotangent, dtype=torch.float64))
+    zeros = jax.tree.map(jnp.zeros_like, state)
+    zeros["count"] = np.zeros(np.shape(state["count"]), jax.dtypes.float0)
+    gradient = backward((jnp.asarray(cotangent, jnp.bfloat16), zeros))[0]
+    np.testing.assert_allclose(np.asarray(y, np.float64), expected.detach(), atol=0.02)
+    np.testing.assert_allclose(np.asarray(gradient, np.float64), exact.grad, atol=0.03)
 
 
 def test_padding_of_any_value_changes_nothing():
