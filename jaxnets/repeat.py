@@ -31,8 +31,8 @@ def repeat(
     x_(i+1) = block(params_i, x_i). The program holds the block once, so compile time does not grow with depth. With
     `JAXNETS_PLAIN=repeat` it holds every block instead, which takes longer to compile.
 
-    On GPU and TPU the backward pass computes elementwise operations of a block again (`jaxnets.recompute`), which
-    takes less memory and less time than to store their results.
+    The backward pass computes elementwise operations of a block again (`jaxnets.recompute`), which takes less memory
+    and less time than to store their results for every block.
 
     Args:
         block: `block(params, state, x, *, key) -> (x, new_state)`. The result has the shape and dtype of `x`. Pass
@@ -75,10 +75,10 @@ def repeat(
 
     if checkpoint:
         body = jax.checkpoint(body)
-    elif fast_path("recompute", "gpu", "tpu"):
-        body = jax.checkpoint(body, policy=keep_costly, prevent_cse=False)
     few = platform() == "cpu" and count <= write_out
     if fast_path("repeat", "cpu", "gpu", "tpu") and not few:
+        if not checkpoint and fast_path("recompute", "cpu", "gpu", "tpu"):
+            body = jax.checkpoint(body, policy=keep_costly, prevent_cse=False)
         return jax.lax.scan(body, x, (params, state, jnp.arange(count)))
     states = []
     for index in range(count):

@@ -1,4 +1,4 @@
-"""What blocks compute again on GPU and TPU: the same values in every transformation, and less stored."""
+"""What repeated blocks compute again: the same values in every transformation, and less stored."""
 
 import jax
 import jax.numpy as jnp
