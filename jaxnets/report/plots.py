@@ -73,6 +73,8 @@ def _draw_metric(axes: Axes, name: str, rows: Sequence[Mapping[str, Any]]) -> No
         axes.plot(epochs, values, label=f"{split} {values[-1]:.4g}", markersize=size, linewidth=1.6, **style)
     axes.set_title(name)
     axes.set_xlabel("epoch")
+    if len({row["epoch"] for row in rows}) == 1:
+        axes.set_xticks([rows[0]["epoch"]])
     if drawn and min(drawn) > 0 and max(drawn) > 10 * min(drawn):
         axes.set_yscale("log")
         axes.set_ylabel(f"{name} (log scale)")

@@ -53,6 +53,11 @@ def test_wide_positive_ranges_are_logarithmic(figures, values, scale):
     assert axes.get_yscale() == scale
 
 
+def test_a_single_epoch_is_the_only_tick(figures):
+    plot_curves([*rows("train", [0.5]), *rows("validation", [0.7])], "unused")
+    assert list(figures[0].axes[0].get_xticks()) == [1]
+
+
 def test_values_that_are_not_finite_are_left_out(figures):
     plot_curves(rows("train", [1.0, np.nan, 0.5, np.inf]) + rows("train", [np.nan], "ratio"), "unused")
     loss, ratio = figures[0].axes
