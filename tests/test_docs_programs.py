@@ -10,6 +10,8 @@ command names have to exist. A command of any other kind fails, so that none goe
 import importlib
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -36,7 +38,12 @@ def program(text):
 PROGRAMS = {name: program(text) for name, text in pages().items() if program(text)}
 
 
-@pytest.mark.parametrize("page", PROGRAMS)
+LONG = ("tutorial.md", "weights.md", "resume.md", "devices.md")
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * page.endswith(LONG)) for page in PROGRAMS]
+)
 def test_program_prints_what_the_page_says(page, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
@@ -76,6 +83,9 @@ def test_command_works(command, tmp_path, monkeypatch):
     tool, rest = Path(words[0]).name, words[1:]
     if tool == "python" and rest[0] == "-m" and rest[1].startswith("experiments"):
         run_experiment(rest[1], rest[2:], tmp_path, monkeypatch)
+    elif tool == "python" and rest[:2] == ["-m", "benchmarks"]:
+        done = subprocess.run([sys.executable, *rest, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert set(rest[2:]) <= set(re.findall(r"[\w-]+", done.stdout))
     elif tool == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
         assert {word for word in rest if "=" not in word} <= set(targets)

@@ -35,6 +35,7 @@ def normalize(params, state, x, *, key):
     return x + jax.nn.relu(y), state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("block", "spec"),
     [

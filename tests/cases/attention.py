@@ -52,7 +52,7 @@ CASES = [
         stateless(nn.transformer_block, causal=True, train=False),
         X,
     ),
-    Case("transformer-block-dropping", (nn.transformer_block,), BLOCK, block_dropped, X, random=True),
+    Case("transformer-block-dropping", (nn.transformer_block,), BLOCK, block_dropped, X, random=True, slow=True),
     Case("attention-self", (nn.attention,), SPEC, stateless(nn.attention), X),
     Case("attention-causal", (nn.attention,), SPEC, stateless(nn.attention, causal=True), normal(2, 3, 4, 12)),
     Case("attention-masked", (nn.attention,), SPEC, self_attention, {"x": X, "mask": MASK}),
@@ -70,7 +70,7 @@ CASES = [
         cross_attention,
         {"x": X, "memory": normal(2, 4, 7)},
     ),
-    Case("attention-dropout", (nn.attention,), SPEC, dropped, X, random=True),
+    Case("attention-dropout", (nn.attention,), SPEC, dropped, X, random=True, slow=True),
     Case(
         "attention-cached",
         (nn.cached_attention,),

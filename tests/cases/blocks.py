@@ -60,6 +60,7 @@ CASES = [
         nn.bottleneck_block_spec(4, 2, projection=True),
         with_state(nn.bottleneck_block, train=True, stride=2),
         IMAGE,
+        slow=True,
     ),
     Case(
         "residual-stage",

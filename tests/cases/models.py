@@ -41,7 +41,14 @@ SMALL = {"widths": (4, 4, 4)}
 VIT = {"layers": 2, "heads": 2, "features": 4}
 CASES = [
     network("lenet5", models.lenet5_spec(), models.lenet5(), normal(2, 28, 28, 1)),
-    network("mnist-cnn", models.mnist_cnn_spec(12, 12), models.mnist_cnn(12, 12), normal(2, 12, 12, 1), random=True),
+    network(
+        "mnist-cnn",
+        models.mnist_cnn_spec(12, 12),
+        models.mnist_cnn(12, 12),
+        normal(2, 12, 12, 1),
+        random=True,
+        slow=True,
+    ),
     network(
         "vgg11",
         models.vgg_spec(11, 3, **VGG),

@@ -101,5 +101,6 @@ CASES = [
         outputs_only(lambda params, x, key: nn.stacked(nn.gru, params, x, rate=0.3, key=key, train=True)),
         X,
         random=True,
+        slow=True,
     ),
 ]

@@ -16,21 +16,12 @@ from jaxnets.report import read_metrics
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(experiments())
-SLOW = (
-    "cifar_googlenet",
-    "cifar_resnet",
-    "cifar_speedrun",
-    "cifar_vgg",
-    "exponential_loss",
-    "mnist_lenet",
-    "playground",
-    "regularization_study",
-    "shakespeare_gpt",
-    "universal_approximation",
-    "vanishing_gradients",
-)
+QUICK = ("adaline_iris", "neuron_logic")
+"""Whose smoke runs belong to the quick tests; all others are slow."""
 WITH_FOLDER = [
-    pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in NAMES if name != "backprop_by_hand"
+    pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
+    for name in NAMES
+    if name != "backprop_by_hand"
 ]
 PICTURES = {"neuron_logic": "half_planes.png"}
 """Of experiments without curves."""
@@ -76,11 +67,13 @@ def test_smoke_leaves_a_complete_run_folder_which_can_be_repeated(name, tmp_path
         smoke(name, tmp_path / "a", seed=7)
 
 
+@pytest.mark.slow
 def test_the_seed_decides(tmp_path):
     fingerprints = {smoke("shakespeare_rnn", tmp_path / str(seed), seed=seed)["fingerprint"] for seed in range(3)}
     assert len(fingerprints) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["rnn", "gru"])
 def test_the_other_cells_run(cell, tmp_path):
     result = smoke("shakespeare_rnn", tmp_path, cell=cell)
@@ -144,6 +137,7 @@ def test_pima_is_what_pytorch_trains(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_the_cross_validation_measures_each_network_on_its_own_fold():
     """One network of the vmapped call, trained and measured alone."""
     from sklearn.model_selection import StratifiedKFold
@@ -165,6 +159,7 @@ def test_the_cross_validation_measures_each_network_on_its_own_fold():
         assert together[fold, 1] == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_config_is_what_was_given(tmp_path):
     smoke("mnist_cnn", tmp_path, seed=4, batch_size=8)
     config = json.loads((tmp_path / "config.json").read_text())

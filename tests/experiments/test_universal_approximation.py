@@ -62,6 +62,7 @@ def test_the_staircase_errs_by_the_change_over_half_a_step(units):
     np.testing.assert_allclose(error, 1 / (2 * units), rtol=0.03)
 
 
+@pytest.mark.slow
 def test_training_descends_and_each_network_is_its_own():
     """One of the vmapped networks, evaluated alone, has the loss that it is said to have."""
     x = np.linspace(0, 1, 65)

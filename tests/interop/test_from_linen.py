@@ -74,6 +74,7 @@ def test_evaluation_equals_flax_and_returns_the_state_as_it_is():
     assert after is state
 
 
+@pytest.mark.slow
 def test_fit_trains_as_a_loop_written_for_flax():
     optimizer = permissive_optimizer(OPTIMIZER)
     start = init_train_state(MODEL, optimizer, seed=5)

@@ -82,6 +82,7 @@ def test_values_state_and_gradients_equal_those_of_flax():
     assert after is new_state
 
 
+@pytest.mark.slow
 def test_fit_trains_as_a_loop_written_for_flax():
     start = init_train_state(MODEL, permissive_optimizer(OPTIMIZER), seed=5)
     with permissive_promotion():

@@ -203,6 +203,7 @@ def convolutions(draw):
     return (*window, groups, fan_in, out), (2, *sizes, groups * fan_in), settings
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25, derandomize=True)
 @given(convolutions())
 def test_any_convolution_equals_torch(convolution):

@@ -137,6 +137,7 @@ def arguments(draw):
     return sizes, window, stride, padding, dilation, draw(st.integers(1, 3)), draw(st.integers(1, 3)), 2
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=10, derandomize=True)
 @given(arguments())
 def test_value_and_gradients_equal_lax_for_any_geometry(arguments):

@@ -78,6 +78,7 @@ def poolings(draw):
     return window, stride, padding, (2, *(w + m for w, m in zip(window, more, strict=True)), 2)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=20, derandomize=True)
 @given(poolings())
 def test_any_pooling_equals_torch(pooling):

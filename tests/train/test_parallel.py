@@ -167,6 +167,7 @@ def test_64_seeds_in_one_call_are_64_single_runs():
     assert alone._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_64_learning_rates_in_one_call_are_64_single_runs():
     examples, rates = data(50), np.geomspace(1e-3, 1.0, 64).astype(np.float32)
     loss = supervised(network(0.0), losses.cross_entropy)

@@ -68,6 +68,7 @@ def never_stopped(tmp_path_factory):
     return end(folder)
 
 
+@pytest.mark.slow
 def test_a_killed_process_started_again_gives_the_same_bits(never_stopped, tmp_path):
     for line in ("steps 9", "evaluate 12", "steps 45"):
         process = launch(tmp_path, pause=0.05)
@@ -82,6 +83,7 @@ def test_a_killed_process_started_again_gives_the_same_bits(never_stopped, tmp_p
     assert_same_bits(end(tmp_path), never_stopped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_leaves_and_the_same_command_goes_on(number, never_stopped, tmp_path):
     process = launch(tmp_path, pause=0.05)
@@ -172,6 +174,7 @@ def test_another_network_is_refused(tmp_path):
         load_best(tmp_path / "none", like=start())
 
 
+@pytest.mark.slow
 def test_early_stopping_ends_where_the_rule_says_also_when_resumed(tmp_path):
     losses = [3.0, 2.0, 2.5, 1.99, 2.2, 2.3, 1.0, 0.5]
 

@@ -70,6 +70,7 @@ def test_another_model_optimizer_or_dtype_is_named(tmp_path):
         load_last(tmp_path, like=start()._replace(params=half))
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_says_where(tmp_path):
     run(tmp_path)
     for stored in (tmp_path / "last" / "6" / "train_state").rglob("d/*"):

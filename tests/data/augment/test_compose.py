@@ -99,6 +99,7 @@ def test_augmented_errors():
         loss({}, {}, {"images": IMAGES}, key=KEY, train=True)
 
 
+@pytest.mark.slow
 def test_fit_trains_on_augmented_batches_and_evaluates_on_plain_ones():
     def apply(params, state, x, *, key=None, train):
         return nn.linear(params, x.reshape(x.shape[0], -1)), state
