@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 
 import jax
 
@@ -61,7 +61,7 @@ def splash_attention(
     return y.swapaxes(1, 2).astype(queries.dtype)
 
 
-def _kernel(length: int, size: int, heads: int, causal: bool) -> functools.partial[Array]:
+def _kernel(length: int, size: int, heads: int, causal: bool) -> Callable[..., Array]:
     """The kernel `[heads, time, head_features]`, with the largest tiles of up to 512 positions that fit."""
     from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
@@ -77,11 +77,11 @@ def _kernel(length: int, size: int, heads: int, causal: bool) -> functools.parti
         block_kv_dq=columns,
     )
     mask = (splash.CausalMask if causal else splash.FullMask)((length, size))
-    kernel = splash.make_splash_mha(
+    kernel: Callable[..., Array] = splash.make_splash_mha(
         splash.MultiHeadMask([mask] * heads),
         block_sizes=tiles,
         head_shards=1,
         q_seq_shards=1,
         interpret=platform() != "tpu",
     )
-    return functools.partial(kernel)
+    return kernel
