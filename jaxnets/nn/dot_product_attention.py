@@ -88,16 +88,7 @@ def dot_product_attention(
         )
     dropout_key = _dropout_key(rate, key, train)
     if implementation is None:
-        implementation = choose_implementation(
-            queries.dtype,
-            head_features,
-            masked=mask is not None,
-            dropping=dropout_key is not None,
-            strict=jax.config.jax_numpy_dtype_promotion == "strict",  # type: ignore[attr-defined]
-            backend=platform() if fast_path("attention", "cpu", "gpu", "tpu") else None,
-            compute_capability=cuda_compute_capability(),
-            tiled=tiles(length, keys.shape[-3]) and one_device(queries, keys, values),
-        )
+        implementation = _implementation_here(queries, keys, values, mask is not None, dropout_key is not None)
     scale = 1 / math.sqrt(head_features) if scale is None else scale
     q, k, v = (a.reshape((math.prod(leading), *a.shape[-3:])) for a in (queries, keys, values))
     if mask is not None:
@@ -189,6 +180,20 @@ def cuda_compute_capability() -> float | None:
     found = [str(getattr(device, "compute_capability", "")) for device in jax.local_devices()]
     cuda = [float(capability) for capability in found if re.fullmatch(r"\d+\.\d+", capability)]  # ROCm has names
     return min(cuda, default=None)
+
+
+def _implementation_here(queries: Array, keys: Array, values: Array, masked: bool, dropping: bool) -> Implementation:
+    """What `choose_implementation` says for these arrays on the devices at hand."""
+    return choose_implementation(
+        queries.dtype,
+        queries.shape[-1],
+        masked=masked,
+        dropping=dropping,
+        strict=jax.config.jax_numpy_dtype_promotion == "strict",  # type: ignore[attr-defined]
+        backend=platform() if fast_path("attention", "cpu", "gpu", "tpu") else None,
+        compute_capability=cuda_compute_capability(),
+        tiled=tiles(queries.shape[-3], keys.shape[-3]) and one_device(queries, keys, values),
+    )
 
 
 def _check_arrays(queries: Array, keys: Array, values: Array) -> None:
@@ -286,7 +291,7 @@ def _einsum_attention(
 
 
 def _rounded_gradient(x: Array, dtype: DTypeLike) -> Array:
-    """Return `x`; its gradient is rounded to `dtype`: a TPU takes thrice as long for products in float32."""
+    """Return `x`; its gradient is rounded to `dtype`, so that backward products have no float32 factor."""
     if x.dtype == dtype:
         return x
     rounded = x.astype(dtype).astype(x.dtype)
