@@ -22,6 +22,7 @@ FAST_PATHS = (
     "convolution",
     "embedding",
     "gru",
+    "init",
     "lstm",
     "onednn",
     "pooling",

@@ -7,17 +7,23 @@ values and repeated blocks are all functions of that tree.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
+from jaxnets import backend
 from jaxnets.random import subkey
 from jaxnets.types import Array, DTypeLike, Initializer, Key, Params, State
 
 Spec: TypeAlias = Any
 """A nested dict or list with `ArraySpec`s at its leaves."""
+
+_QUICK_COMPILATION = {"xla_backend_optimization_level": "1"}
+"""For programs that run once. Options may be given to outermost programs only."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,28 +88,69 @@ def init(spec: Spec, key: Key, *, dtype: DTypeLike = jnp.float32) -> tuple[Param
         >>> params["fc"]["kernel"].shape, sorted(params["bn"]), sorted(state)
         ((8, 4), ['bias', 'scale'], ['bn'])
     """
-    made = _init_node(spec, key, dtype, path="")
+    traced = isinstance(subkey(key, 0), jax.core.Tracer)  # also if the key is a constant of what is being traced
+
+    @functools.cache
+    def key_of(path: tuple[str | int, ...]) -> Key:
+        return subkey(key_of(path[:-1]), path[-1]) if path else key
+
+    def make(path: tuple[str | int, ...], leaf: ArraySpec) -> Array:
+        default = jnp.float32 if leaf.is_state and jnp.dtype(dtype).itemsize < 4 else dtype
+        return _draw(leaf, key_of(path), default if leaf.dtype is None else leaf.dtype, traced)
+
+    return assemble(spec, make)
+
+
+def _draw(leaf: ArraySpec, key: Key, dtype: DTypeLike, traced: bool) -> Array:
+    """The array of a leaf, by one program and not by one for each operation, because compiling takes the longest."""
+    draw = leaf.initializer
+    if backend.fast_path("init", "cpu", "gpu", "tpu"):
+        quick = _QUICK_COMPILATION if backend.platform() == "cpu" and not traced else None
+        draw = jax.jit(draw, static_argnums=(1, 2), compiler_options=quick)
+    return draw(key, leaf.shape, jnp.dtype(dtype))
+
+
+def assemble(spec: Spec, make: Callable[[tuple[str | int, ...], ArraySpec], Array]) -> tuple[Params, State]:
+    """Put the array that `make(path, leaf)` returns for each leaf where `init` puts it.
+
+    Args:
+        spec: a nested dict or list with `ArraySpec`s at its leaves.
+        make: gets the names and positions on the way to a leaf, and the leaf.
+
+    Returns:
+        `(params, state)`, as `init` does.
+
+    Raises:
+        TypeError: if the spec holds something that is not a dict, a list or an `ArraySpec`, with its path.
+
+    Example:
+        >>> import jax
+        >>> spec = {"fc": {"kernel": ArraySpec((8, 4), jax.nn.initializers.zeros)}}
+        >>> assemble(spec, lambda path, leaf: (path, leaf.shape))[0]
+        {'fc': {'kernel': (('fc', 'kernel'), (8, 4))}}
+    """
+    made = _assemble_node(spec, make, ())
     if isinstance(spec, ArraySpec):
         return ({}, made) if spec.is_state else (made, {})
     params, state = made
     return params, state
 
 
-def _init_node(spec: Spec, key: Key, dtype: DTypeLike, path: str) -> Any:
+def _assemble_node(spec: Spec, make: Callable[..., Any], path: tuple[str | int, ...]) -> Any:
     """The array of a leaf; for a dict or list the pair (params, state)."""
     if isinstance(spec, ArraySpec):
-        default = jnp.float32 if spec.is_state and jnp.dtype(dtype).itemsize < 4 else dtype
-        return spec.initializer(key, spec.shape, default if spec.dtype is None else spec.dtype)
+        return make(path, spec)
     if isinstance(spec, dict):
         items: Any = spec.items()
     elif isinstance(spec, list | tuple):
         items = enumerate(spec)
     else:
-        raise TypeError(f"a spec holds dicts, lists and ArraySpecs, got {type(spec).__name__} at '{path or '/'}'")
+        where = "/".join(map(str, path)) or "/"
+        raise TypeError(f"a spec holds dicts, lists and ArraySpecs, got {type(spec).__name__} at '{where}'")
     params: dict[Any, Any] = {}
     state: dict[Any, Any] = {}
     for name, child in items:
-        value = _init_node(child, subkey(key, name), dtype, f"{path}/{name}" if path else str(name))
+        value = _assemble_node(child, make, (*path, name))
         if isinstance(child, ArraySpec):
             (state if child.is_state else params)[name] = value
         else:
@@ -172,17 +219,22 @@ def repeat_spec(spec: Spec, count: int) -> Spec:
 
 
 def _repeat_array(leaf: ArraySpec, count: int) -> ArraySpec:
-    def stacked(initializer: Initializer) -> Initializer:
-        def initialize(key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-            keys = jax.vmap(lambda i: subkey(key, i))(jnp.arange(count))
-            return jax.vmap(lambda k: initializer(k, shape[1:], dtype))(keys)
-
-        return initialize
-
+    torch_initializer = leaf.torch_initializer
     return dataclasses.replace(
         leaf,
         shape=(count, *leaf.shape),
         axes=("layers", *leaf.axes) if leaf.axes else (),
-        initializer=stacked(leaf.initializer),
-        torch_initializer=None if leaf.torch_initializer is None else stacked(leaf.torch_initializer),
+        initializer=_Stacked(leaf.initializer),
+        torch_initializer=None if torch_initializer is None else _Stacked(torch_initializer),
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stacked:
+    """An initializer along the first axis; equal ones are compiled once."""
+
+    initializer: Initializer
+
+    def __call__(self, key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        keys = jax.vmap(lambda i: subkey(key, i))(jnp.arange(shape[0]))
+        return jax.vmap(lambda k: self.initializer(k, shape[1:], dtype))(keys)

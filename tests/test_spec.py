@@ -1,5 +1,7 @@
 """Specs and their initialization."""
 
+import zlib
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -64,6 +66,49 @@ def test_repeated_blocks_have_keys_of_their_own():
     array_key = subkey(subkey(KEY, "fc"), 2)
     np.testing.assert_allclose(stacked["fc"][2], jax.random.normal(array_key, (4, 3)), rtol=1e-6)
     assert repeat_spec(array(4, 3, axes=("in", "out")), 3).axes == ("layers", "in", "out")
+
+
+@pytest.mark.parametrize("plain", ["", "init"])
+def test_values_are_the_initializers_own(monkeypatch, plain):
+    monkeypatch.setenv("JAXNETS_PLAIN", plain)
+    spec = {"fc": array(50, 20), "blocks": repeat_spec({"kernel": array(30)}, 3)}
+    params, _ = init(spec, KEY)
+    fc = jax.random.fold_in(KEY, zlib.crc32(b"fc"))
+    kernel = jax.random.fold_in(jax.random.fold_in(KEY, zlib.crc32(b"blocks")), zlib.crc32(b"kernel"))
+    rows = [jax.random.normal(jax.random.fold_in(kernel, i), (30,)) for i in range(3)]
+    np.testing.assert_allclose(params["fc"], jax.random.normal(fc, (50, 20)), rtol=1e-6)
+    np.testing.assert_allclose(params["blocks"]["kernel"], jnp.stack(rows), rtol=1e-6)
+
+
+@pytest.mark.parametrize("spec", [array(4, 3), {"fc": array(4, 3)}, repeat_spec(array(3), 4)])
+def test_initialization_can_be_transformed(spec):
+    """Also where the key is a constant of the function that is traced, and where nothing is computed."""
+    expected = init(spec, KEY)
+    chex.assert_trees_all_close(jax.jit(lambda: init(spec, KEY))(), expected, rtol=1e-6)
+    chex.assert_trees_all_close(jax.jit(lambda key: init(spec, key))(KEY), expected, rtol=1e-6)
+    many = jax.vmap(lambda key: init(spec, key))(jnp.stack([KEY, jax.random.key(1)]))
+    chex.assert_trees_all_close(jax.tree.map(lambda a: a[0], many), expected, rtol=1e-6)
+    chex.assert_trees_all_equal_shapes_and_dtypes(jax.eval_shape(lambda: init(spec, KEY)), expected)
+
+
+def test_arrays_alike_are_compiled_once():
+    """Initializing a deep network must not take longer to compile than a shallow one."""
+    compiled = []
+
+    def listen(event, duration_secs, **_):
+        if event.endswith("backend_compile_duration"):
+            compiled.append(event)
+
+    def spec(layers):
+        return [{"fc": array(17, 19), "block": repeat_spec(array(23), 2)} for _ in range(layers)]
+
+    init(spec(1), KEY)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        init(spec(5), KEY)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert not compiled
 
 
 def test_counts_are_those_of_the_lectures_networks():

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets.spec import ArraySpec, Spec, init
+from jaxnets.spec import ArraySpec, Spec, assemble
 from jaxnets.tree import paths
-from jaxnets.types import Params, State
+from jaxnets.types import Array, Params, State
 
 _NESTED = ("state_dict", "model")
 
@@ -34,7 +32,7 @@ def save(path: str | os.PathLike[str], params: Params, state: State | None = Non
         ValueError: if a name holds a slash.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, jax, jax.numpy as jnp
         >>> from jaxnets import models
         >>> params, state = models.lenet5().init(jax.random.key(0))
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -93,12 +91,11 @@ def load(path: str | os.PathLike[str], spec: Spec) -> tuple[Params, State]:
 def arrange(spec: Spec, arrays: Mapping[str, Any]) -> tuple[Params, State]:
     """Put arrays, named by their paths in the spec, where `init` puts them."""
 
-    def filled(path: Any, leaf: ArraySpec) -> ArraySpec:
-        array = jnp.asarray(arrays[jax.tree_util.keystr(path, simple=True, separator="/")])
-        array = array if leaf.dtype is None else array.astype(leaf.dtype)
-        return dataclasses.replace(leaf, initializer=lambda key, shape, dtype: array)
+    def named(path: tuple[str | int, ...], leaf: ArraySpec) -> Array:
+        array = jnp.asarray(arrays["/".join(map(str, path))])
+        return array if leaf.dtype is None else array.astype(leaf.dtype)
 
-    return init(jax.tree_util.tree_map_with_path(filled, spec), jax.random.key(0))
+    return assemble(spec, named)
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
