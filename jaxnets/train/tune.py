@@ -2,8 +2,9 @@
 
 XLA allocates its temporary memory afresh at every call. With glibc's defaults large blocks go back to the operating
 system each time, and the page faults that follow take up to half of a training step. Keeping freed memory in the
-process removes them; the process then holds on to its peak memory. `JAXNETS_TUNE=0` in the environment turns
-everything in this file off.
+process removes them. The most is freed while a program is compiled, and in heaps that steps do not use, so freed
+memory goes back before and after a large program is compiled. `JAXNETS_TUNE=0` in the environment turns everything in
+this file off.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
+import math
 import os
 import platform as system_platform
 
@@ -20,6 +22,11 @@ from jaxnets import backend
 
 _LOGGER = logging.getLogger("jaxnets")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_LARGE_PROGRAM = {
+    "/jax/core/compile/jaxpr_to_mlir_module_duration": 0.1,
+    "/jax/core/compile/backend_compile_duration": 0.5,
+}
+"""JAX's events right before and right after XLA compiles, and from how many seconds on a program is large."""
 _YNN_FUSION = "xla_cpu_experimental_ynn_fusion_type"
 
 
@@ -51,8 +58,14 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     done = bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    jax.monitoring.register_event_duration_secs_listener(_give_back_around_compilation)
     _LOGGER.info("jaxnets keeps freed memory in the process (glibc); JAXNETS_TUNE=0 turns this off")
     return done
+
+
+def _give_back_around_compilation(event: str, duration_secs: float, **_: str | int) -> None:
+    if duration_secs > _LARGE_PROGRAM.get(event, math.inf):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @functools.cache

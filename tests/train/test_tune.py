@@ -26,9 +26,28 @@ print(json.dumps([train.keep_freed_memory(), train.compiler_options(), count]))
 """
 
 
-def measure(**environment):
+RESIDENT = """
+import json
+import jax, jax.numpy as jnp, numpy as np
+import jaxnets.train
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20  # MiB
+
+EVENT = "/jax/core/compile/backend_compile_duration"
+np.ones(2**25)  # 256 MiB, taken and freed
+kept, events = resident(), []
+jax.monitoring.register_event_duration_secs_listener(lambda event, seconds, **_: events.append(event))
+jax.jit(lambda x: x + 1)(jnp.ones(3))
+after_a_small_program = resident()
+jax.monitoring.record_event_duration_secs(EVENT, 2.0)
+print(json.dumps([kept, after_a_small_program, resident(), EVENT in events]))
+"""
+
+
+def measure(program=PAGE_FAULTS, **environment):
     result = subprocess.run(
-        [sys.executable, "-c", PAGE_FAULTS],
+        [sys.executable, "-c", program],
         env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
         capture_output=True,
         text=True,
@@ -45,6 +64,14 @@ def test_freed_memory_is_kept_and_so_causes_no_page_faults():
     assert not off
     assert options is None
     assert tuned_faults < 100 < 1000 < plain_faults
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator setting is glibc's")
+def test_freed_memory_goes_back_when_a_large_program_is_compiled():
+    kept, after_a_small_program, after_a_large_one, jax_sends_the_event = measure(RESIDENT)
+    assert jax_sends_the_event
+    assert after_a_small_program > kept - 32
+    assert after_a_large_one < kept - 128
 
 
 def test_compiler_options_are_known_to_this_jaxlib():
