@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxnets.layer import layer
+from jaxnets.nn.cudnn_lstm import check_cudnn_lstm, cudnn_lstm
 from jaxnets.nn.recurrence import Recurrence, recurrence_spec
-from jaxnets.nn.recurrence_layer import initial_carry, run_cell, run_sequence
+from jaxnets.nn.recurrence_layer import as_carry, check_sequence, initial_carry, run_cell, run_sequence
 from jaxnets.spec import Spec
 from jaxnets.types import Array, DTypeLike, Initializer, Key, Params
 
@@ -146,7 +147,13 @@ def lstm_cell(params: Params, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Ar
 
 @layer
 def lstm(
-    params: Params, x: Array, *, carry: LSTMCarry | None = None, mask: Array | None = None, reverse: bool = False
+    params: Params,
+    x: Array,
+    *,
+    carry: LSTMCarry | None = None,
+    mask: Array | None = None,
+    reverse: bool = False,
+    implementation: Literal["scan", "cudnn"] = "scan",
 ) -> tuple[Array, LSTMCarry]:
     """Run `lstm_cell` over a sequence: c_t = f_t c_(t-1) + i_t g_t, h_t = o_t tanh(c_t).
 
@@ -158,13 +165,15 @@ def lstm(
         mask: boolean `[..., time]`, True at real steps; None if all are. Other steps leave the carry as it is, have
             zeros as result, and may hold anything in `x`.
         reverse: whether to run from the last step to the first. The results stay in the places of their inputs.
+        implementation: `"scan"` runs everywhere. `"cudnn"` is the kernel of NVIDIA GPUs for float32 without a mask; it
+            has reverse mode only, and `jax.vmap` runs networks one after the other.
 
     Returns:
         `(y, carry)`: the hidden states `[..., time, hidden]`, and the carry after the last step.
 
     Raises:
-        ValueError: if shapes do not fit.
-        TypeError: if `x` is not floating point, or the mask not boolean.
+        ValueError: if shapes do not fit, there is no such implementation, or cuDNN's gets a mask or has no GPU.
+        TypeError: if `x` is not floating point, for cuDNN not float32, or the mask not boolean.
 
     Example:
         >>> from jaxnets import init, nn
@@ -185,7 +194,15 @@ def lstm(
         PyTorch has two biases, which it adds, and its weights are the transposes of the kernels here;
         `jaxnets.weights` converts them. Its `batch_first` is False by default.
     """
-    return run_sequence(_RECURRENCE, params, x, carry=carry, mask=mask, reverse=reverse)
+    if implementation == "scan":
+        return run_sequence(_RECURRENCE, params, x, carry=carry, mask=mask, reverse=reverse)
+    if implementation != "cudnn":
+        raise ValueError(f"lstm: implementation must be 'scan' or 'cudnn', got {implementation!r}")
+    start = check_sequence(_RECURRENCE, params, x, carry, mask)
+    check_cudnn_lstm(x, mask)
+    hidden, cell = (jnp.asarray(state, jnp.float32) for state in start)
+    y, *end = cudnn_lstm(params, x, hidden, cell, reverse=reverse)
+    return y, as_carry(LSTMCarry(*end), start)
 
 
 class _Coefficients(NamedTuple):

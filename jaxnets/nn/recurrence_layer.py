@@ -40,28 +40,20 @@ def run_cell(recurrence: Recurrence, params: Params, carry: Carry, x: Array) -> 
         affine(hidden_of(wide), weights.hidden_kernel, weights.hidden_bias),
         wide,
     )
-    return _as_carry(new, carry), hidden_of(new).astype(x.dtype)
+    return as_carry(new, carry), hidden_of(new).astype(x.dtype)
 
 
 def run_sequence(
     recurrence: Recurrence, params: Params, x: Array, *, carry: Carry | None, mask: Array | None, reverse: bool
 ) -> tuple[Array, Carry]:
     """Run over x `[..., time, in]` in the form that is the fastest on the backend."""
-    _check(recurrence.name, recurrence, params, x)
-    if x.ndim < 2:
-        raise ValueError(f"{recurrence.name}: x must be [..., time, in_features], got {list(x.shape)}")
-    check_mask(recurrence.name, mask, x)
+    carry = check_sequence(recurrence, params, x, carry, mask)
     *leading, time, in_features = x.shape
-    dtype = compute_dtype(x)
-    if carry is None:
-        carry = initial_carry(recurrence, params, tuple(leading), dtype)
-    else:
-        _check_carry(recurrence.name, recurrence, params, carry, x, tuple(leading))
-    start = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), carry)
+    start = jax.tree.map(lambda leaf: jnp.asarray(leaf, compute_dtype(x)), carry)
     if not fast_path(recurrence.name, "cpu") or types_carry_sharding(x, params["hidden_kernel"]):
         cell = functools.partial(run_cell, recurrence)
         y, end = recurrent(cell, params, x, carry=start, mask=mask, reverse=reverse)
-        return y, _as_carry(end, carry)
+        return y, as_carry(end, carry)
     batch, weights = math.prod(leading), _weights(params, x)
     hidden, end = run_steps(
         recurrence,
@@ -73,10 +65,23 @@ def run_sequence(
         None if mask is None else mask.reshape((batch, time)).T,
     )
     y = hidden.astype(x.dtype).swapaxes(0, 1).reshape((*leading, time, hidden.shape[-1]))
-    return zero_where_masked(y, mask), _as_carry(end, carry)
+    return zero_where_masked(y, mask), as_carry(end, carry)
 
 
-def _as_carry(carry: Carry, like: Carry) -> Carry:
+def check_sequence(recurrence: Recurrence, params: Params, x: Array, carry: Carry | None, mask: Array | None) -> Carry:
+    """Check what a layer was called with, and return the carry before the first step."""
+    _check(recurrence.name, recurrence, params, x)
+    if x.ndim < 2:
+        raise ValueError(f"{recurrence.name}: x must be [..., time, in_features], got {list(x.shape)}")
+    check_mask(recurrence.name, mask, x)
+    leading = tuple(x.shape[:-2])
+    if carry is None:
+        return initial_carry(recurrence, params, leading, compute_dtype(x))
+    _check_carry(recurrence.name, recurrence, params, carry, x, leading)
+    return carry
+
+
+def as_carry(carry: Carry, like: Carry) -> Carry:
     """Give a carry the shapes and dtypes of another."""
     return jax.tree.map(lambda new, old: new.reshape(old.shape).astype(old.dtype), carry, like)
 
