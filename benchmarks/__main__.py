@@ -66,10 +66,12 @@ def pima_section(rounds: int) -> str:
 
 
 def cold_section(rounds: int) -> str:
-    """From the start of a process to the end of its first step."""
+    """From the start of a process to the end of its first step, and of a whole small run."""
     return (
         "## The MNIST network, from the start of a process to the end of its first step\n\n"
-        f"{process_table('mnist_cnn', 1, rounds)}"
+        f"{process_table('mnist_cnn', 1, rounds)}\n\n"
+        "## The digits of scikit-learn, from the start of a process to the end of 20 epochs\n\n"
+        f"{result_table('digits', rounds)}"
     )
 
 

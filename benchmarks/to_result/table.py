@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks.to_result import MNIST_TARGET, SHAKESPEARE_TARGET
+from benchmarks.to_result import ACCURACIES, LOSSES
 
 
 def run(program: str, seed: int) -> tuple[float, float]:
@@ -20,12 +20,12 @@ def run(program: str, seed: int) -> tuple[float, float]:
 
 
 def result_table(case: str, seeds: int) -> str:
-    """Jaxnets and PyTorch on `mnist` (test accuracy) or `shakespeare` (validation loss)."""
+    """Jaxnets and PyTorch on a case of `ACCURACIES` or `LOSSES`."""
     reached: Callable[[float], bool]
-    if case == "mnist":
-        what, reached = f"test accuracy of {MNIST_TARGET}", lambda value: value >= MNIST_TARGET
+    if case in ACCURACIES:
+        what, reached = f"test accuracy of {ACCURACIES[case]}", lambda value: value >= ACCURACIES[case]
     else:
-        what, reached = f"validation loss of {SHAKESPEARE_TARGET}", lambda value: value <= SHAKESPEARE_TARGET
+        what, reached = f"validation loss of {LOSSES[case]}", lambda value: value <= LOSSES[case]
     found: dict[str, list[tuple[float, float]]] = {"jaxnets": [], "pytorch": []}
     for seed in range(seeds):
         for name, runs in found.items():
@@ -38,7 +38,7 @@ def result_table(case: str, seeds: int) -> str:
     ours = statistics.median(seconds for seconds, _ in found["jaxnets"])
     for name, runs in found.items():
         seconds, results = zip(*runs, strict=True)
-        median, ordered = statistics.median(seconds), sorted(results, reverse=case != "mnist")
+        median, ordered = statistics.median(seconds), sorted(results, reverse=case in LOSSES)
         cells = [name, str(seeds), f"{median:.1f}", f"{min(seconds):.1f}", f"{max(seconds):.1f}"]
         cells += [f"{statistics.mean(results):.4f}", f"{ordered[0]:.4f}", f"{ordered[-1]:.4f}"]
         cells += [f"{sum(map(reached, results))} of {seeds}", f"{ours / median:.3f}"]
