@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.compare import Timing
 
 OURS, FASTER, SLOWER = "#0072B2", "#D55E00", "#999999"
+TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def draw(cases: Mapping[str, Sequence[Timing]], path: Path) -> None:
@@ -30,7 +31,11 @@ def draw(cases: Mapping[str, Sequence[Timing]], path: Path) -> None:
         axes.set_yticks(range(len(ordered)), [label(timing) for timing in ordered], fontsize=8)
         axes.axvline(1, color=OURS, linewidth=1)
         axes.set_xscale("log")
-        axes.set_xlim(right=3 * max(timing.median for timing in timings) / ours)
+        low, high = (bound(timing.median for timing in timings) / ours for bound in (min, max))
+        axes.set_xlim(0.6 * low, 3 * high)
+        ticks = [tick for tick in TICKS if 0.6 * low <= tick <= 3 * high]
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
         axes.set_xlabel("time a step, as a multiple of jaxnets (log scale)")
         axes.set_title(name)
         axes.spines[["top", "right"]].set_visible(False)
