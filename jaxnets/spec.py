@@ -107,7 +107,7 @@ def _draw(leaf: ArraySpec, key: Key, dtype: DTypeLike, traced: bool) -> Array:
     if backend.fast_path("init", "cpu", "gpu", "tpu"):
         quick = _QUICK_COMPILATION if backend.platform() == "cpu" and not traced else None
         draw = jax.jit(draw, static_argnums=(1, 2), compiler_options=quick)
-    return draw(key, leaf.shape, jnp.dtype(dtype))
+    return draw(key, tuple(leaf.shape), jnp.dtype(dtype))
 
 
 def assemble(spec: Spec, make: Callable[[tuple[str | int, ...], ArraySpec], Array]) -> tuple[Params, State]:
