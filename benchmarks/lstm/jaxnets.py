@@ -10,9 +10,9 @@ from jaxnets import nn
 from jaxnets.train import TrainState, compile_step, make_step
 
 
-def loss(params, state, batch, *, key, train):
+def loss(params, state, batch, *, key, train, implementation="scan"):
     x, y = batch
-    outputs, _ = nn.lstm(params, x)
+    outputs, _ = nn.lstm(params, x, implementation=implementation)
     return jnp.mean((outputs - y) ** 2), (state, {})
 
 

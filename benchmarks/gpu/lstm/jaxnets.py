@@ -1,27 +1,21 @@
 """jaxnets: nn.lstm with cuDNN's kernel, ten steps a dispatch; the scan where there is no GPU."""
 
+import functools
+
 import jax
-import jax.numpy as jnp
 import optax
 
 from benchmarks.gpu import lstm as case
 from benchmarks.gpu.training import train_jaxnets
+from benchmarks.lstm.jaxnets import loss as lstm_loss
 from benchmarks.peer import Peer
-from jaxnets import backend, nn
+from jaxnets import backend
 from jaxnets.train import TrainState, make_step
 
 
-def make_loss(implementation):
-    def loss(params, state, batch, *, key, train):
-        x, y = batch
-        outputs, _ = nn.lstm(params, x, implementation=implementation)
-        return jnp.mean((outputs - y) ** 2), (state, {})
-
-    return loss
-
-
 def prepare(weights, x, y, implementation=None):
-    loss = make_loss(implementation or ("cudnn" if backend.platform() == "gpu" else "scan"))
+    implementation = implementation or ("cudnn" if backend.platform() == "gpu" else "scan")
+    loss = functools.partial(lstm_loss, implementation=implementation)
     params, data = jax.device_put(weights), jax.device_put((x, y))
     params = {name if name == "bias" else f"{name}_kernel": array for name, array in params.items()}
     value, _ = loss(params, {}, data, key=None, train=False)
