@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jaxnets.nn.convolution_gradient import convolve, convolve_transpose
 from jaxnets.nn.convolution_maps import Geometry, correlate
 from tests.oracles import assert_close, normal
+from tests.transformations import transformed
 
 
 def lax_convolve(x, kernel, geometry):
@@ -58,46 +59,6 @@ SETTINGS = {
 }
 
 
-def transformed(function, geometry, a, b, da, db, weights):
-    """The results of every transformation of `function(a, b, geometry)`, with tangents `da` and `db`."""
-
-    def f(a, b):
-        return function(a, b, geometry)
-
-    def loss(a, b):
-        return jnp.vdot(weights, jnp.sin(f(a, b)))
-
-    def hessian_vector(a, b):
-        return jax.jvp(jax.grad(loss, (0, 1)), (a, b), (da, db))[1]
-
-    def slope(a, b):
-        gradients = jax.grad(loss, (0, 1))(a, b)
-        return jnp.vdot(gradients[0], da) + jnp.vdot(gradients[1], db)
-
-    def turn(carry, _):
-        gradients = jax.grad(loss, (0, 1))(*carry)
-        return jax.tree.map(lambda v, g: v - 0.1 * g, carry, gradients), loss(*carry)
-
-    two_a, two_b = jnp.stack([a, da]), jnp.stack([b, db])
-    gradient = jax.grad(loss, (0, 1))
-    return {
-        "value": f(a, b),
-        "gradient": gradient(a, b),
-        "gradient, second constant": jax.grad(loss)(a, b),
-        "gradient, first constant": jax.grad(loss, 1)(a, b),
-        "jvp": jax.jvp(f, (a, b), (da, db)),
-        "jvp, second constant": jax.jvp(lambda a: f(a, b), (a,), (da,)),
-        "jvp, first constant": jax.jvp(lambda b: f(a, b), (b,), (db,)),
-        "vmap over both": jax.vmap(gradient)(two_a, two_b),
-        "vmap over the first": jax.vmap(gradient, (0, None))(two_a, b),
-        "vmap over the second": jax.vmap(gradient, (None, 0))(a, two_b),
-        "forward over reverse": hessian_vector(a, b),
-        "reverse over reverse": jax.grad(slope, (0, 1))(a, b),
-        "checkpoint": jax.grad(jax.checkpoint(loss), (0, 1))(a, b),
-        "scan": jax.lax.scan(turn, (a, b), length=3),
-    }
-
-
 def quick(name):
     """The others compile for long; `make test-slow` runs them."""
     return name if name in ("dense", "untouched-rows", "depthwise") else pytest.param(name, marks=pytest.mark.slow)
@@ -107,8 +68,10 @@ def quick(name):
 def test_every_transformation_of_convolve_equals_lax(name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     arrays = (x, kernel, normal(*x.shape, seed=3), normal(*kernel.shape, seed=4), y)
-    actual = jax.jit(lambda *arrays: transformed(convolve, geometry, *arrays))(*arrays)
-    expected = jax.jit(lambda *arrays: transformed(lax_convolve, geometry, *arrays))(*arrays)
+    actual, expected = (
+        jax.jit(functools.partial(transformed, functools.partial(form, geometry=geometry)))(*arrays)
+        for form in (convolve, lax_convolve)
+    )
     assert_close(actual, expected, rtol=1e-4, atol=2e-4)
 
 
@@ -119,8 +82,10 @@ SOME = ["untouched-rows", "dense", "dilated", "two-groups", "nine-groups", "1-d"
 def test_every_transformation_of_convolve_transpose_equals_lax(name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     arrays = (y, kernel, normal(*y.shape, seed=3), normal(*kernel.shape, seed=4), x)
-    actual = jax.jit(lambda *arrays: transformed(convolve_transpose, geometry, *arrays))(*arrays)
-    expected = jax.jit(lambda *arrays: transformed(lax_convolve_transpose, geometry, *arrays))(*arrays)
+    actual, expected = (
+        jax.jit(functools.partial(transformed, functools.partial(form, geometry=geometry)))(*arrays)
+        for form in (convolve_transpose, lax_convolve_transpose)
+    )
     assert_close(actual, expected, rtol=1e-4, atol=2e-4)
 
 
