@@ -29,6 +29,7 @@ FAST_PATHS = (
     "recompute",
     "repeat",
     "simple_rnn",
+    "small_product",
 )
 """The names that `JAXNETS_PLAIN` accepts."""
 

@@ -7,6 +7,7 @@ import jax
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.initializers import torch_uniform
+from jaxnets.nn.small_product import matrix_product
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, Initializer, Params
 
@@ -72,7 +73,7 @@ def linear(params: Params, x: Array) -> Array:
     check_features("linear", x, params["kernel"].shape[0], params["kernel"])
     kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
     rows, leading = flatten_leading(x)
-    y: Array = rows @ kernel
+    y = matrix_product(rows, kernel)
     if bias is not None:
         y = y + bias[None]
     return y.reshape((*leading, kernel.shape[1]))

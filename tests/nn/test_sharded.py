@@ -10,6 +10,7 @@ from jaxnets import init, nn
 from tests.oracles import assert_close, normal
 
 LAYERS = {
+    "linear": (nn.linear_spec(3, 4), nn.linear, normal(8, 3)),
     "conv": (nn.conv_spec((3, 3), 3, 4), nn.conv, normal(8, 5, 5, 3)),
     "depthwise_conv": (nn.depthwise_conv_spec((3, 3), 3), nn.depthwise_conv, normal(8, 5, 5, 3)),
     "lstm": (nn.lstm_spec(3, 4), lambda params, x: nn.lstm(params, x)[0], normal(8, 5, 3)),
