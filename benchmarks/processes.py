@@ -54,18 +54,21 @@ def training_table(table: str, number: int) -> str:
 def seeds_table(rounds: int) -> str:
     """Many networks of a case at once: 64 perceptrons for 100 epochs, and 8 convolutional networks for 20 steps."""
     lines = [
-        "| case | networks | n | median s | min | max | PyTorch s, one network | jaxnets / as many PyTorch runs |",
-        "|---|---|---|---|---|---|---|---|",
+        "| case | networks | by | n | median s | min | max | PyTorch s, one network | jaxnets / as many PyTorch runs |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for case, count in (("pima_mlp", 64), ("mnist_cnn", 8)):
         command = [sys.executable, "-m", "benchmarks.seeds", case, str(count), str(rounds)]
         found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         theirs, _ = compare(case, rounds, [("shipped", ["pytorch"]), ("shipped", ["jaxnets"])])
         one = theirs.median * found["steps"] / 1000
-        for networks, seconds in ((1, found["one"]), (count, found["many"])):
+        for networks, by in ((1, "one"), (count, "vmap"), (count, "map")):
+            seconds = found[by]
             median = statistics.median(seconds)
             numbers = f"{median:.3f} | {min(seconds):.3f} | {max(seconds):.3f} | {one:.3f}"
-            lines.append(f"| {case} | {networks} | {len(seconds)} | {numbers} | 1/{networks * one / median:,.1f} |")
+            lines.append(
+                f"| {case} | {networks} | {by} | {len(seconds)} | {numbers} | 1/{networks * one / median:,.1f} |"
+            )
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ The program of the case is mapped over networks that start alike; what they hold
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import sys
@@ -16,8 +17,13 @@ import jax.numpy as jnp
 from jaxnets.train import compile_step
 
 
+def one_by_one(train, states, data):
+    """Train one network after the other, in one call."""
+    return jax.lax.map(lambda state: train(state, data), states)
+
+
 def main() -> None:
-    """Time one network and `COUNT` of them, in turns."""
+    """Time one network, `COUNT` of them by `jax.vmap`, and as many by `jax.lax.map`, in turns."""
     case_name, count, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     case = importlib.import_module(f"benchmarks.{case_name}")
     program = importlib.import_module(f"benchmarks.{case_name}.jaxnets")
@@ -25,9 +31,10 @@ def main() -> None:
     together = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), state)
     programs = {
         "one": (compile_step(train), state),
-        "many": (compile_step(jax.vmap(train, in_axes=(0, None))), together),
+        "vmap": (compile_step(jax.vmap(train, in_axes=(0, None))), together),
+        "map": (compile_step(functools.partial(one_by_one, train)), jax.tree.map(jnp.copy, together)),
     }
-    seconds: dict[str, list[float]] = {"one": [], "many": []}
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(rounds + 1):
         for name, (run, start) in programs.items():
             begun = time.perf_counter()

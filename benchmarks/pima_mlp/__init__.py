@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks import tiny_mlp
 
-PEERS = ("jaxnets", "pytorch")
+PEERS = ("jaxnets", "jaxnets_flatten", "pytorch", "pytorch_fused")
 EPOCHS, BATCH, EXAMPLES = 100, 10, 768
 STEPS = EPOCHS * -(-EXAMPLES // BATCH)
 

@@ -28,19 +28,18 @@ def loss(params, state, batch, *, key, train):
     return jnp.sum(weights * values) / jnp.sum(weights), (state, measured)
 
 
-def start(weights, x, y):
+def start(weights, x, y, optimizer=optax.adam(1e-3)):
     params = {n: {p: jnp.asarray(weights[f"{n}/{p}"]) for p in ("kernel", "bias")} for n in ("fc1", "fc2", "fc3")}
     missing = -len(x) % case.BATCH
     ones = np.ones(len(x), np.float32)
     data = jax.device_put((np.pad(x, ((0, missing), (0, 0))), np.pad(y, (0, missing)), np.pad(ones, (0, missing))))
-    optimizer = optax.adam(1e-3)
     state = TrainState.create(params, optimizer.init(params), seed=0)
     train = scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH, shuffle=False)
     return state, train, data, case.STEPS
 
 
-def prepare(weights, x, y):
-    state, train, data, _ = start(weights, x, y)
+def prepare(weights, x, y, **settings):
+    state, train, data, _ = start(weights, x, y, **settings)
     first = jax.tree.map(lambda leaf: leaf[: case.BATCH], data)
     value, _ = loss(state.params, {}, first, key=None, train=False)
     compiled = compile_step(train)

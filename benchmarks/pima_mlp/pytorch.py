@@ -7,7 +7,7 @@ from benchmarks import pima_mlp as case
 from benchmarks.peer import Peer
 
 
-def prepare(weights, x, y):
+def prepare(weights, x, y, **settings):
     model = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 1), nn.Sigmoid())
     with torch.no_grad():
         for i, layer in enumerate(model[::2], start=1):
@@ -17,7 +17,7 @@ def prepare(weights, x, y):
     loss_fn = nn.BCELoss()
     with torch.no_grad():
         loss = loss_fn(model(inputs[: case.BATCH]), targets[: case.BATCH]).item()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001, **settings)
 
     def run(steps):
         for _ in range(steps // case.STEPS * case.EPOCHS):
