@@ -107,11 +107,7 @@ def fit(
         >>> round(float(result.train_state.params), 3), int(result.train_state.step)
         (1.0, 80)
     """
-    if (validation is None) != (evaluate is None):
-        raise ValueError("fit: validation data and evaluate go together; evaluate=make_evaluate(loss) measures it")
-    for name, number in {"epochs": epochs, "steps_per_call": steps_per_call, "evaluate_every": evaluate_every}.items():
-        if not isinstance(number, int) or number < 1:
-            raise ValueError(f"fit: {name} must be an integer of at least 1, got {number!r}")
+    _check_arguments(validation, evaluate, epochs=epochs, steps_per_call=steps_per_call, evaluate_every=evaluate_every)
     started = time.perf_counter()
     examples = data_size(data)
     per_epoch = steps_per_epoch(examples, batch_size)
@@ -146,9 +142,17 @@ def fit(
             run.leave_if_asked()
         finally:
             run.tell("end", "train", {})
-    seconds = time.perf_counter() - started
     compiling = programs.compile_seconds
-    return FitResult(run.train_state, run.metrics, compiling, seconds - compiling, first_step, list(run.history))
+    running = time.perf_counter() - started - compiling
+    return FitResult(run.train_state, run.metrics, compiling, running, first_step, list(run.history))
+
+
+def _check_arguments(validation: Any, evaluate: Any, **numbers: int) -> None:
+    if (validation is None) != (evaluate is None):
+        raise ValueError("fit: validation data and evaluate go together; evaluate=make_evaluate(loss) measures it")
+    for name, number in numbers.items():
+        if not isinstance(number, int) or number < 1:
+            raise ValueError(f"fit: {name} must be an integer of at least 1, got {number!r}")
 
 
 class _Run:
