@@ -78,8 +78,8 @@ def cold_section(rounds: int) -> str:
 def seeds_section(rounds: int) -> str:
     """Many networks in one call."""
     return (
-        "## Many networks in one call\n\nBy `jax.vmap` over the train states, or by `jax.lax.map`, which trains one after "
-        f"the other; against as many runs of PyTorch:\n\n{seeds_table(rounds)}"
+        "## Many networks in one call\n\nBy `jax.vmap` over the train states, or by `jax.lax.map`, one after the "
+        f"other, against as many runs of PyTorch:\n\n{seeds_table(rounds)}"
     )
 
 
