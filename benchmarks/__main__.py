@@ -45,8 +45,10 @@ def case_section(name: str, rounds: int) -> str:
 
 def tiny_section(rounds: int) -> str:
     """The overhead of a step, the peers that use JAX in one process."""
-    jax_peers = [peer for peer in tiny_mlp.PEERS if peer != "pytorch"]
-    TIMINGS["tiny_mlp"] = compare("tiny_mlp", rounds, [("same", jax_peers), ("shipped", ["pytorch"])], launches=5)
+    torch_peers = [peer for peer in tiny_mlp.PEERS if peer.startswith("pytorch")]
+    jax_peers = [peer for peer in tiny_mlp.PEERS if peer not in torch_peers]
+    alone = [("shipped", [peer]) for peer in torch_peers]
+    TIMINGS["tiny_mlp"] = compare("tiny_mlp", rounds, [("same", jax_peers), *alone], launches=5)
     note = (
         "The peers that use JAX shared one process, which was started five times: between processes, and now and "
         "then within one, all of them change between a fast and a slow mode, about 20 µs apart."

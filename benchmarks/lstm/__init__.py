@@ -1,4 +1,7 @@
-"""A training step of an LSTM: batch 32, length 128, 256 inputs and units, squared error, SGD 0.01."""
+"""A training step of an LSTM: batch 32, length 128, 256 inputs and units, squared error, SGD 0.01.
+
+torch.compile is missing: it takes the layer apart into its steps, which is slower than PyTorch's own routine.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 
 from benchmarks.peer import random_weights, split_batches
 
-PEERS = ("jaxnets", "flax_linen", "flax_nnx", "pytorch")
+PEERS = ("jaxnets", "flax_linen", "flax_nnx", "equinox_", "haiku_", "keras_", "pytorch")
 STEPS = 20
 BATCH, LENGTH, UNITS = 32, 128, 256
 BATCHES = 4

@@ -8,7 +8,6 @@ import optax
 from benchmarks import resnet20 as case
 from benchmarks.peer import Peer, cycle, outputs_first
 
-OPTIMIZER = optax.sgd(case.RATE, case.MOMENTUM)
 KEY = jax.random.key(0)
 
 
@@ -66,7 +65,7 @@ def load(model, weights):
 
     def leaf(path, old):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        return jnp.asarray(arrays[name]) if name in arrays else old
+        return jnp.asarray(arrays[name]).reshape(old.shape) if name in arrays else old
 
     return jax.tree_util.tree_map_with_path(leaf, model)
 
@@ -76,19 +75,21 @@ def loss_fn(model, state, images, labels):
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), state
 
 
-@eqx.filter_jit(donate="all-except-first")
-def train_step(batch, model, state, opt_state):
-    (loss, state), grads = eqx.filter_value_and_grad(loss_fn, has_aux=True)(model, state, *batch)
-    updates, opt_state = OPTIMIZER.update(grads, opt_state, eqx.filter(model, eqx.is_array))
-    return loss, eqx.apply_updates(model, updates), state, opt_state
+def train(case, make_network, weights, images, labels):
+    """The program after the network."""
+    optimizer = optax.sgd(case.RATE, case.MOMENTUM)
 
+    @eqx.filter_jit(donate="all-except-first")
+    def train_step(batch, model, state, opt_state):
+        (loss, state), grads = eqx.filter_value_and_grad(loss_fn, has_aux=True)(model, state, *batch)
+        updates, opt_state = optimizer.update(grads, opt_state, eqx.filter(model, eqx.is_array))
+        return loss, eqx.apply_updates(model, updates), state, opt_state
 
-def prepare(weights, images, labels):
-    model, state = eqx.nn.make_with_state(ResNet)()
+    model, state = eqx.nn.make_with_state(make_network)()
     model = load(model, outputs_first(weights))
     batches = jax.device_put(case.batches(images.transpose(0, 3, 1, 2), labels))
     loss = float(loss_fn(eqx.nn.inference_mode(model), state, *batches[0])[0])
-    states = model, state, OPTIMIZER.init(eqx.filter(model, eqx.is_array))
+    states = model, state, optimizer.init(eqx.filter(model, eqx.is_array))
     advance = cycle(batches)
 
     def run(steps):
@@ -98,3 +99,7 @@ def prepare(weights, images, labels):
         value.block_until_ready()
 
     return Peer(loss, run)
+
+
+def prepare(weights, images, labels):
+    return train(case, ResNet, weights, images, labels)

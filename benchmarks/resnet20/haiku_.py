@@ -10,8 +10,6 @@ import optax
 from benchmarks import resnet20 as case
 from benchmarks.peer import Peer, cycle
 
-OPTIMIZER = optax.sgd(case.RATE, case.MOMENTUM)
-
 
 class ConvNorm(hk.Module):
     def __init__(self, channels, stride=1, *, name):
@@ -43,36 +41,35 @@ def forward(x, train):
     return hk.Linear(10, name="fc")(x.mean((1, 2)))
 
 
-NETWORK = hk.without_apply_rng(hk.transform_with_state(forward))
-
-
 def load(params, state, weights):
     for path, array in weights.items():
         layer, part = path.replace("blocks/", "blocks_").rsplit("/", 1)
-        name = {"kernel": "w", "scale": "scale", "bias": "offset" if layer.endswith("norm") else "b"}[part]
+        name = {"kernel": "w", "scale": "scale", "bias": "offset" if "norm" in layer else "b"}[part]
         params[layer][name] = jnp.asarray(array).reshape(params[layer][name].shape)
     for name, statistic in state.items():  # Haiku's norms start without: means 0, variances 1
         statistic["average"] = jnp.full_like(statistic["average"], name.endswith("var_ema"))
 
 
-def loss_fn(params, state, images, labels, train):
-    logits, state = NETWORK.apply(params, state, images, train)
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), state
+def train(case, forward, weights, images, labels):
+    """The program after the network."""
+    network = hk.without_apply_rng(hk.transform_with_state(forward))
+    optimizer = optax.sgd(case.RATE, case.MOMENTUM)
 
+    def loss_fn(params, state, images, labels, train):
+        logits, state = network.apply(params, state, images, train)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), state
 
-@functools.partial(jax.jit, donate_argnums=(0, 1, 2))
-def train_step(params, state, opt_state, images, labels):
-    (loss, state), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, state, images, labels, True)
-    updates, opt_state = OPTIMIZER.update(grads, opt_state)
-    return loss, optax.apply_updates(params, updates), state, opt_state
+    @functools.partial(jax.jit, donate_argnums=(0, 1, 2))
+    def train_step(params, state, opt_state, images, labels):
+        (loss, state), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, state, images, labels, True)
+        updates, opt_state = optimizer.update(grads, opt_state)
+        return loss, optax.apply_updates(params, updates), state, opt_state
 
-
-def prepare(weights, images, labels):
     batches = jax.device_put(case.batches(images, labels))
-    params, state = NETWORK.init(jax.random.key(0), batches[0][0], True)
+    params, state = network.init(jax.random.key(0), batches[0][0], True)
     load(params, state, weights)
     loss = float(loss_fn(params, state, *batches[0], False)[0])
-    states = params, state, OPTIMIZER.init(params)
+    states = params, state, optimizer.init(params)
     advance = cycle(batches)
 
     def run(steps):
@@ -82,3 +79,7 @@ def prepare(weights, images, labels):
         value.block_until_ready()
 
     return Peer(loss, run)
+
+
+def prepare(weights, images, labels):
+    return train(case, forward, weights, images, labels)

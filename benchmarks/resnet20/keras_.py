@@ -37,12 +37,15 @@ def make_network():
 
 def load(network, weights):
     for path, array in weights.items():
-        layer, part = path.replace("norm/scale", "norm/gamma").replace("norm/bias", "norm/beta").rsplit("/", 1)
-        getattr(network.get_layer(layer.replace("/", "_")), part).assign(array)
+        layer, part = path.rsplit("/", 1)
+        if "norm" in layer:
+            part = {"scale": "gamma", "bias": "beta"}[part]
+        variable = getattr(network.get_layer(layer.replace("/", "_")), part)
+        variable.assign(array.reshape(variable.shape))
 
 
-def prepare(weights, images, labels):
-    network = make_network()
+def train(case, network, weights, images, labels):
+    """The program after the network."""
     load(network, weights)
     loss = float(LOSS(labels[: case.BATCH], network(images[: case.BATCH], training=False)))
     network.compile(keras.optimizers.SGD(case.RATE, case.MOMENTUM), LOSS)
@@ -52,3 +55,7 @@ def prepare(weights, images, labels):
         network.fit(images[:size], labels[:size], case.BATCH, shuffle=False, verbose=0)
 
     return Peer(loss, run)
+
+
+def prepare(weights, images, labels):
+    return train(case, make_network(), weights, images, labels)

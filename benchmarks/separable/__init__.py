@@ -8,7 +8,17 @@ import numpy as np
 
 from benchmarks.peer import random_weights, split_batches
 
-PEERS = ("jaxnets", "flax_nnx", "flax_linen", "pytorch", "pytorch_channels_last", "pytorch_compile")
+PEERS = (
+    "jaxnets",
+    "flax_nnx",
+    "flax_linen",
+    "equinox_",
+    "haiku_",
+    "keras_",
+    "pytorch",
+    "pytorch_channels_last",
+    "pytorch_compile",
+)
 STEPS = 20
 BATCH = 64
 BATCHES = 20

@@ -9,7 +9,18 @@ import numpy as np
 
 from benchmarks.peer import random_weights, split_batches
 
-PEERS = ("jaxnets", "jaxnets_scan", "plain_jax", "flax_nnx", "flax_linen", "equinox_", "haiku_", "pytorch")
+PEERS = (
+    "jaxnets",
+    "jaxnets_scan",
+    "plain_jax",
+    "flax_nnx",
+    "flax_linen",
+    "equinox_",
+    "haiku_",
+    "keras_",
+    "pytorch",
+    "pytorch_compile",
+)
 STEPS = 1000
 BATCH = 10
 BATCHES = 50

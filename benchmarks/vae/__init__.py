@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.peer import random_weights
 
-PEERS = ("jaxnets", "flax_nnx", "flax_linen", "pytorch", "pytorch_compile")
+PEERS = ("jaxnets", "flax_nnx", "flax_linen", "equinox_", "haiku_", "keras_", "pytorch", "pytorch_compile")
 STEPS = 300
 BATCH = 128
 BATCHES = 20
