@@ -1,5 +1,7 @@
 """oneDNN's convolution equals plain `lax` under every transformation, and is called only where it can be."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,14 +11,9 @@ from jaxnets.nn import onednn_convolution
 from jaxnets.nn.convolution_gradient import convolve, convolve_transpose
 from jaxnets.nn.convolution_primitive import bind_convolution
 from jaxnets.nn.onednn_convolution import can_call_onednn, onednn_available
-from tests.nn.test_convolution_gradient import (
-    SETTINGS,
-    geometry_and_arrays,
-    lax_convolve,
-    lax_convolve_transpose,
-    transformed,
-)
+from tests.nn.test_convolution_gradient import SETTINGS, geometry_and_arrays, lax_convolve, lax_convolve_transpose
 from tests.oracles import assert_close, normal
+from tests.transformations import transformed
 
 TARGET = "__onednn$convolution"
 
@@ -43,12 +40,14 @@ def quick(name):
 def test_every_transformation_by_onednn_equals_lax(name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     arrays = (x, kernel, normal(*x.shape, seed=3), normal(*kernel.shape, seed=4), y)
-    ours = jax.jit(lambda *arrays: transformed(convolve, geometry, *arrays))
+    ours, theirs = (
+        jax.jit(functools.partial(transformed, functools.partial(form, geometry=geometry)))
+        for form in (convolve, lax_convolve)
+    )
     if name in ("dense", "untouched-rows", "dilated", "nine-groups", "1-d"):
         assert TARGET in ours.lower(*arrays).as_text()
-    expected = jax.jit(lambda *arrays: transformed(lax_convolve, geometry, *arrays))(*arrays)
     # sums over 72 taps in another order differ by rounding, which three steps of training in the scan enlarge
-    assert_close(ours(*arrays), expected, rtol=1e-4, atol=1e-3 if name == "depthwise-large-window" else 2e-4)
+    assert_close(ours(*arrays), theirs(*arrays), rtol=1e-4, atol=1e-3 if name == "depthwise-large-window" else 2e-4)
 
 
 @needs_onednn
