@@ -40,7 +40,8 @@ def case_section(name: str, rounds: int) -> str:
     same = getattr(case, "SAME", [peer for peer in case.PEERS if peer != "jaxnets"])
     alone = [("shipped", [peer]) for peer in case.PEERS] + [("same", [peer]) for peer in same]
     TIMINGS[name] = compare(name, rounds, alone)
-    return f"## {case.__doc__}\n\nEach peer ran in its own process.\n\n{table(TIMINGS[name], 1, 'ms')}"
+    note = f"Each peer ran in its own process; the programs are in `benchmarks/{name}/`."
+    return f"## {case.__doc__}\n\n{note}\n\n{table(TIMINGS[name], 1, 'ms')}"
 
 
 def tiny_section(rounds: int) -> str:
