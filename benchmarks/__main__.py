@@ -41,7 +41,7 @@ def case_section(name: str, rounds: int) -> str:
     alone = [("shipped", [peer]) for peer in case.PEERS] + [("same", [peer]) for peer in same]
     TIMINGS[name] = compare(name, rounds, alone)
     note = f"Each peer ran in its own process; the programs are in `benchmarks/{name}/`."
-    return f"## {case.__doc__}\n\n{note}\n\n{table(TIMINGS[name], 1, 'ms')}"
+    return f"## {case.__doc__.rstrip()}\n\n{note}\n\n{table(TIMINGS[name], 1, 'ms')}"
 
 
 def tiny_section(rounds: int) -> str:
