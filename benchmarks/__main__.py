@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import machine, pima_mlp, tiny_mlp
+from benchmarks import machine, one_step, pima_mlp, tiny_mlp
 from benchmarks import tpu_plan as tpu_plan_module
 from benchmarks.chart import draw
 from benchmarks.compare import Timing, compare
@@ -39,8 +39,9 @@ def case_section(name: str, rounds: int) -> str:
     case = importlib.import_module(f"benchmarks.{name}")
     same = getattr(case, "SAME", [peer for peer in case.PEERS if peer != "jaxnets"])
     alone = [("shipped", [peer]) for peer in case.PEERS] + [("same", [peer]) for peer in same]
+    agreement = one_step.check(name, case.PEERS)
     TIMINGS[name] = compare(name, rounds, alone)
-    note = f"Each peer ran in its own process; the programs are in `benchmarks/{name}/`."
+    note = f"{agreement} Each peer ran in its own process; the programs are in `benchmarks/{name}/`."
     return f"## {case.__doc__.rstrip()}\n\n{note}\n\n{table(TIMINGS[name], 1, 'ms')}"
 
 
@@ -49,20 +50,22 @@ def tiny_section(rounds: int) -> str:
     torch_peers = [peer for peer in tiny_mlp.PEERS if peer.startswith("pytorch")]
     jax_peers = [peer for peer in tiny_mlp.PEERS if peer not in torch_peers]
     alone = [("shipped", [peer]) for peer in torch_peers]
+    agreement = one_step.check("tiny_mlp", tiny_mlp.PEERS)
     TIMINGS["tiny_mlp"] = compare("tiny_mlp", rounds, [("same", jax_peers), *alone], launches=5)
     note = (
-        "The peers that use JAX shared one process, which was started five times: between processes, and now and "
-        "then within one, all of them change between a fast and a slow mode, about 20 µs apart."
+        f"{agreement} The peers that use JAX shared one process, which was started five times: between processes, and "
+        "now and then within one, all of them change between a fast and a slow mode, about 20 µs apart."
     )
     return f"## {tiny_mlp.__doc__}\n\n{note}\n\n{table(TIMINGS['tiny_mlp'], 1000, 'µs')}"
 
 
 def pima_section(rounds: int) -> str:
     """The Pima program, compiled, and as a whole process."""
+    agreement = one_step.check("pima_mlp", pima_mlp.PEERS)
     TIMINGS["pima_mlp"] = compare("pima_mlp", rounds, [("shipped", [peer]) for peer in pima_mlp.PEERS])
     compiled = table(TIMINGS["pima_mlp"], pima_mlp.STEPS / 1000, "s", "for 100 epochs")
     return (
-        f"## {pima_mlp.__doc__}\nAfter compilation:\n\n{compiled}\n\n"
+        f"## {pima_mlp.__doc__}\n{agreement}\n\nAfter compilation:\n\n{compiled}\n\n"
         "Whole fresh processes, imports and compilation included:\n\n"
         f"{process_table('pima_mlp', pima_mlp.STEPS, rounds)}"
     )

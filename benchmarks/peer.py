@@ -13,12 +13,13 @@ class Peer(NamedTuple):
 
     Attributes:
         loss: the loss in evaluation mode of the given weights on the first batch, before any training.
-        run: `run(steps)` trains that many steps and returns when they are done.
+        run: `run(steps)` trains that many steps and, when they are done, returns the loss of the last one; Keras the
+            mean of an epoch.
         steps: how many steps a round times; None for as many as the case says.
     """
 
     loss: float
-    run: Callable[[int], None]
+    run: Callable[[int], float]
     steps: int | None = None
 
 

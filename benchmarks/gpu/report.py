@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 
+from benchmarks import one_step
 from benchmarks.compare import Timing, compare
 from benchmarks.gpu import SMALL, attention
 
@@ -40,8 +41,9 @@ def rate_table(timings: list[Timing], flops: float, ceiling: float) -> str:
 def section(name: str, rounds: int, ceiling: float, title: str = "") -> str:
     """One case, each peer in a process of its own."""
     case = importlib.import_module(f"benchmarks.gpu.{name}")
+    agreement = one_step.check(f"gpu.{name}", case.PEERS)
     timings = compare(f"gpu.{name}", rounds, [("shipped", [peer]) for peer in case.PEERS])
-    return f"## {title or case.__doc__}\n\n{rate_table(timings, case.flops(), ceiling)}"
+    return f"## {title or case.__doc__}\n\n{agreement}\n\n{rate_table(timings, case.flops(), ceiling)}"
 
 
 def attention_sections(rounds: int, ceiling: float) -> list[str]:

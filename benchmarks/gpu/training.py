@@ -8,30 +8,29 @@ from typing import Any
 STEPS_A_DISPATCH = 10
 
 
-def train_jaxnets(step: Any, start: Any, data: Any, batch_size: int, steps: int) -> Callable[[int], None]:
+def train_jaxnets(step: Any, start: Any, data: Any, batch_size: int, steps: int) -> Callable[[int], float]:
     """A function that takes the given number of steps on data that lies on the device."""
-    import jax
-
+    from benchmarks.last_loss import last_loss
     from jaxnets.train import compile_step, scan_data
 
     together = min(steps, STEPS_A_DISPATCH)
     run_steps = compile_step(scan_data(step, steps=together, batch_size=batch_size, shuffle=False))
     state = start
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> float:
         nonlocal state
         for _ in range(steps // together):
-            state, _ = run_steps(state, data)
-        jax.block_until_ready(state.params)
+            state, measured = run_steps(state, data)
+        return last_loss(measured, state)
 
     return run
 
 
-def train_pytorch(loss: Callable[[], Any], optimizer: Any, device: Any) -> Callable[[int], None]:
+def train_pytorch(loss: Callable[[], Any], optimizer: Any, device: Any) -> Callable[[int], float]:
     """Likewise for PyTorch, with the forward pass in bfloat16 by autocast."""
     import torch
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> float:
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, torch.bfloat16):
@@ -40,6 +39,7 @@ def train_pytorch(loss: Callable[[], Any], optimizer: Any, device: Any) -> Calla
             optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
+        return value.item()
 
     return run
 

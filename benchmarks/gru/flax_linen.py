@@ -52,6 +52,6 @@ def prepare(weights, x, y):
         nonlocal params, opt_state
         for _ in range(steps):
             params, opt_state, value = train_step(params, opt_state, *advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

@@ -47,7 +47,7 @@ def train(apply, model, batches):
         nonlocal states
         for _ in range(steps):
             value, *states = train_step(advance(), *states)
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)
 

@@ -34,6 +34,6 @@ def prepare(weights, x, y):
     def run(steps):
         for _ in range(steps):
             value = train_step(model, optimizer, *advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

@@ -54,6 +54,6 @@ def prepare(weights, x, y):
         nonlocal states
         for _ in range(steps):
             value, *states = train_step(*states, *advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

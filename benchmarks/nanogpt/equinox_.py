@@ -87,7 +87,7 @@ def train(model, optimizer, batches):
         nonlocal model, opt_state
         for _ in range(steps):
             model, opt_state, value = train_step(advance(), model, opt_state)
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)
 

@@ -61,7 +61,7 @@ def train(model, weights, optimizer, batches):
         nonlocal state
         for _ in range(steps):
             state, value = train_step(state, *advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)
 

@@ -63,7 +63,7 @@ def train(model, optimizer, batches):
     def run(steps):
         for _ in range(steps):
             value = step(*advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)
 

@@ -100,9 +100,11 @@ def prepare(weights, ids, compiled=lambda network: network):
 
     def run(steps):
         for _ in range(steps):
-            model(*advance()).backward()
+            value = model(*advance())
+            value.backward()
             nn.utils.clip_grad_norm_(network.parameters(), case.CLIP)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        return value.item()
 
     return Peer(loss, run)

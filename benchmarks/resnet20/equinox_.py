@@ -96,7 +96,7 @@ def train(case, make_network, weights, images, labels):
         nonlocal states
         for _ in range(steps):
             value, *states = train_step(advance(), *states)
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)
 

@@ -77,7 +77,7 @@ def train(case, model, weights, images, labels):
         nonlocal state
         for _ in range(steps):
             state, value = train_step(state, *advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)
 

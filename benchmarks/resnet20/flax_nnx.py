@@ -79,7 +79,7 @@ def train(case, model, weights, images, labels):
     def run(steps):
         for _ in range(steps):
             value = step(*advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)
 

@@ -76,7 +76,7 @@ def train(case, forward, weights, images, labels):
         nonlocal states
         for _ in range(steps):
             value, *states = train_step(*states, *advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)
 

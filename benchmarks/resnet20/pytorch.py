@@ -75,8 +75,10 @@ def train(
         for _ in range(steps):
             data, target = advance()
             optimizer.zero_grad()
-            functional.cross_entropy(trained(data), target).backward()
+            value = functional.cross_entropy(trained(data), target)
+            value.backward()
             optimizer.step()
+        return value.item()
 
     return Peer(loss, run)
 

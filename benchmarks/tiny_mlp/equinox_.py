@@ -48,6 +48,6 @@ def prepare(weights, x, y):
         nonlocal model, opt_state
         for _ in range(steps):
             model, opt_state, value = train_step(model, opt_state, *advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

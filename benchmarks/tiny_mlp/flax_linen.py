@@ -42,6 +42,6 @@ def prepare(weights, x, y):
         nonlocal state
         for _ in range(steps):
             state, value = train_step(state, *advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

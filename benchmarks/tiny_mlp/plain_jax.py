@@ -41,6 +41,6 @@ def prepare(weights, x, y):
         nonlocal w, opt_state
         for _ in range(steps):
             w, opt_state, value = train_step(w, opt_state, *advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

@@ -11,6 +11,10 @@ STEPS = 300
 BATCH = 128
 BATCHES = 20
 RATE = 1e-3
+LOG_VARIANCE = 0.0
+"""The mean of that layer's bias."""
+ONE_STEP = {"LOG_VARIANCE": -40.0}
+"""What else differs while the losses after one step are compared: libraries draw different noise, here next to none."""
 LAYERS = {"hidden": (784, 400), "mean": (400, 20), "log_variance": (400, 20), "decoder": (20, 400), "out": (400, 784)}
 
 
@@ -19,7 +23,9 @@ def weights() -> dict[str, np.ndarray]:
     shapes: dict[str, tuple[int, ...]] = {}
     for name, sizes in LAYERS.items():
         shapes |= {f"{name}/kernel": sizes, f"{name}/bias": sizes[1:]}
-    return random_weights(shapes)
+    arrays = random_weights(shapes)
+    arrays["log_variance/bias"] += LOG_VARIANCE
+    return arrays
 
 
 def data() -> tuple[np.ndarray]:

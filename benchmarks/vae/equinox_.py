@@ -53,6 +53,6 @@ def prepare(weights, images):
         nonlocal states
         for _ in range(steps):
             value, *states = train_step(advance(), *states)
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

@@ -46,6 +46,6 @@ def prepare(weights, images):
         nonlocal state
         for _ in range(steps):
             state, value = train_step(state, advance(), key)
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

@@ -46,7 +46,9 @@ def prepare(weights, images, *, transform=lambda network: network):
         for _ in range(steps):
             x = advance()
             optimizer.zero_grad()
-            elbo(*trained(x), x).backward()
+            value = elbo(*trained(x), x)
+            value.backward()
             optimizer.step()
+        return value.item()
 
     return Peer(loss, run)

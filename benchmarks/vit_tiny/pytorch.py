@@ -41,7 +41,9 @@ def prepare(weights, images, labels, compiled=lambda network: network):
         for _ in range(steps):
             data, target = advance()
             optimizer.zero_grad()
-            cross_entropy(model(data), target).backward()
+            value = cross_entropy(model(data), target)
+            value.backward()
             optimizer.step()
+        return value.item()
 
     return Peer(loss, run)

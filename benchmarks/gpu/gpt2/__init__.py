@@ -15,6 +15,8 @@ SIZES = {"layers": 2, "heads": 2, "features": 16} if SMALL else {"layers": 12, "
 RATE, BETAS, DECAY = 6e-4, (0.9, 0.95), 0.1
 TOLERANCE = 0.02
 """Of the losses, which are computed in bfloat16 and in another order."""
+CHANGE_TOLERANCE = 0.5
+"""Of the change of the loss by a step: a wrong sign or rate would show."""
 
 
 def weights() -> Any:

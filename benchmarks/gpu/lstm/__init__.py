@@ -13,6 +13,8 @@ BATCH, LENGTH, UNITS = (2, 4, 8) if SMALL else (64, 256, 512)
 RATE = 0.01
 TOLERANCE = 1e-3
 """Of the losses; both compute products in TF32 where the library says so."""
+CHANGE_TOLERANCE = 0.5
+"""Of the change of the loss by a step: a wrong sign or rate would show."""
 
 
 def weights() -> dict[str, np.ndarray]:
