@@ -20,10 +20,19 @@ PEERS = (
     "keras_",
     "plain_jax",
     "plain_jax_scan",
+    "flax_nnx_scan",
+    "flax_linen_scan",
+    "equinox_scan",
+    "haiku_scan",
+    "keras_scan",
 )
+SAME = tuple(peer for peer in PEERS[1:] if not peer.endswith("_scan") or peer == "plain_jax_scan")
 STEPS = 20
 BATCH = 64
 BATCHES = 20
+DROPOUT = True
+ONE_STEP = {"DROPOUT": False}
+"""What else differs while the losses after one step are compared: libraries draw different masks."""
 
 
 def weights() -> dict[str, np.ndarray]:

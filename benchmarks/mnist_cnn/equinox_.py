@@ -63,17 +63,22 @@ def train_step(batch, model, opt_state, key):
     return loss, eqx.apply_updates(model, updates), opt_state, key
 
 
-def prepare(weights, images, labels):
-    model = load(Net(jax.random.key(0)), weights)
+def start(weights, images, labels):
     batches = jax.device_put(case.batches(images.transpose(0, 3, 1, 2), labels))
+    model = load(Net(jax.random.key(0)), weights)
     loss = float(loss_fn(eqx.nn.inference_mode(model), *batches[0], None))
-    state = model, OPTIMIZER.init(eqx.filter(model, eqx.is_array)), jax.random.key(0)
+    model = eqx.nn.inference_mode(model, not case.DROPOUT)
+    return loss, (model, OPTIMIZER.init(eqx.filter(model, eqx.is_array)), jax.random.key(0)), batches
+
+
+def prepare(weights, images, labels):
+    loss, state, batches = start(weights, images, labels)
     advance = cycle(batches)
 
     def run(steps):
         nonlocal state
         for _ in range(steps):
             value, *state = train_step(advance(), *state)
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

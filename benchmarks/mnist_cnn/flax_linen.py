@@ -26,14 +26,14 @@ class Net(nn.Module):
 def train_step(state, images, labels, key):
     def loss_fn(params):
         rngs = {"dropout": jax.random.fold_in(key, state.step)}
-        logits = state.apply_fn({"params": params}, images, train=True, rngs=rngs)
+        logits = state.apply_fn({"params": params}, images, train=case.DROPOUT, rngs=rngs)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
     loss, grads = jax.value_and_grad(loss_fn)(state.params)
     return state.apply_gradients(grads=grads), loss
 
 
-def prepare(weights, images, labels):
+def start(weights, images, labels):
     model = Net()
     params = {}
     for path, array in weights.items():
@@ -42,13 +42,17 @@ def prepare(weights, images, labels):
     batches = jax.device_put(case.batches(images, labels))
     logits = model.apply({"params": params}, batches[0][0], train=False)
     loss = float(optax.softmax_cross_entropy_with_integer_labels(logits, batches[0][1]).mean())
-    state = TrainState.create(apply_fn=model.apply, params=params, tx=optax.adam(1e-3))
+    return loss, TrainState.create(apply_fn=model.apply, params=params, tx=optax.adam(1e-3)), batches
+
+
+def prepare(weights, images, labels):
+    loss, state, batches = start(weights, images, labels)
     advance, key = cycle(batches), jax.random.key(0)
 
     def run(steps):
         nonlocal state
         for _ in range(steps):
             state, value = train_step(state, *advance(), key)
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

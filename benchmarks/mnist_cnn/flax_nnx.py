@@ -39,7 +39,7 @@ def train_step(model, optimizer, images, labels):
     return loss
 
 
-def prepare(weights, images, labels):
+def start(weights, images, labels):
     model = Net(nnx.Rngs(0))
     for path, array in weights.items():
         layer, part = path.split("/")
@@ -47,13 +47,18 @@ def prepare(weights, images, labels):
     batches = jax.device_put(case.batches(images, labels))
     model.eval()
     loss = float(loss_fn(model, *batches[0]))
-    model.train()
-    optimizer = nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
+    if case.DROPOUT:
+        model.train()
+    return loss, (model, nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)), batches
+
+
+def prepare(weights, images, labels):
+    loss, (model, optimizer), batches = start(weights, images, labels)
     advance = cycle(batches)
 
     def run(steps):
         for _ in range(steps):
             value = train_step(model, optimizer, *advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

@@ -36,25 +36,29 @@ def loss_fn(params, key, images, labels, train):
 @functools.partial(jax.jit, donate_argnums=(0, 1, 2))
 def train_step(params, opt_state, key, images, labels):
     key, subkey = jax.random.split(key)
-    loss, grads = jax.value_and_grad(loss_fn)(params, subkey, images, labels, True)
+    loss, grads = jax.value_and_grad(loss_fn)(params, subkey, images, labels, case.DROPOUT)
     updates, opt_state = OPTIMIZER.update(grads, opt_state)
     return loss, optax.apply_updates(params, updates), opt_state, key
 
 
-def prepare(weights, images, labels):
+def start(weights, images, labels):
     params = {
         layer: {"w": jnp.asarray(weights[f"{layer}/kernel"]), "b": jnp.asarray(weights[f"{layer}/bias"])}
         for layer in ("conv1", "conv2", "fc1", "fc2")
     }
     batches = jax.device_put(case.batches(images, labels))
     loss = float(loss_fn(params, None, *batches[0], False))
-    state = params, OPTIMIZER.init(params), jax.random.key(0)
+    return loss, (params, OPTIMIZER.init(params), jax.random.key(0)), batches
+
+
+def prepare(weights, images, labels):
+    loss, state, batches = start(weights, images, labels)
     advance = cycle(batches)
 
     def run(steps):
         nonlocal state
         for _ in range(steps):
             value, *state = train_step(*state, *advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

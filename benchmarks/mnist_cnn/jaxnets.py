@@ -4,6 +4,7 @@ import jax
 import optax
 
 from benchmarks import mnist_cnn as case
+from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer
 from jaxnets import losses
 from jaxnets.models import mnist_cnn
@@ -13,26 +14,30 @@ MODEL, OPTIMIZER = mnist_cnn(), optax.adam(1e-3)
 LOSS = supervised(MODEL, losses.cross_entropy)
 
 
+def loss(params, state, batch, *, key, train):
+    return LOSS(params, state, batch, key=key, train=train and case.DROPOUT)
+
+
 def start(weights, images, labels):
     state = init_train_state(MODEL, OPTIMIZER, seed=0)
     params = {
         name: {part: jax.numpy.asarray(weights[f"{name}/{part}"]) for part in layer}
         for name, layer in state.params.items()
     }
-    train = scan_data(make_step(LOSS, OPTIMIZER), steps=case.STEPS, batch_size=case.BATCH)
+    train = scan_data(make_step(loss, OPTIMIZER), steps=case.STEPS, batch_size=case.BATCH)
     return state._replace(params=params), train, jax.device_put((images, labels)), case.STEPS
 
 
 def prepare(weights, images, labels):
     state, train, data, _ = start(weights, images, labels)
     first = jax.tree.map(lambda leaf: leaf[: case.BATCH], data)
-    value, _ = LOSS(state.params, {}, first, key=None, train=False)
+    value, _ = loss(state.params, {}, first, key=None, train=False)
     run_steps = compile_step(train)
 
     def run(steps):
         nonlocal state
         for _ in range(steps // case.STEPS):
-            state, _ = run_steps(state, data)
-        jax.block_until_ready(state.params)
+            state, measured = run_steps(state, data)
+        return last_loss(measured, state)
 
     return Peer(float(value), run)

@@ -19,25 +19,30 @@ def make_network():
             keras.layers.Conv2D(32, 3, activation="relu", name="conv1"),
             keras.layers.Conv2D(64, 3, activation="relu", name="conv2"),
             keras.layers.MaxPooling2D(),
-            keras.layers.SpatialDropout2D(0.25),
+            keras.layers.SpatialDropout2D(0.25 * case.DROPOUT),
             keras.layers.Flatten(),
             keras.layers.Dense(128, activation="relu", name="fc1"),
-            keras.layers.Dropout(0.5),
+            keras.layers.Dropout(0.5 * case.DROPOUT),
             keras.layers.Dense(10, name="fc2"),
         ]
     )
 
 
-def prepare(weights, images, labels):
+def start(weights, images, labels):
     network = make_network()
     for path, array in weights.items():
         layer, part = path.split("/")
         getattr(network.get_layer(layer), part).assign(array)
     loss = float(LOSS(labels[: case.BATCH], network(images[: case.BATCH], training=False)))
-    network.compile(keras.optimizers.Adam(1e-3, epsilon=1e-8), LOSS)
+    return loss, network, keras.optimizers.Adam(1e-3, epsilon=1e-8)
+
+
+def prepare(weights, images, labels):
+    loss, network, optimizer = start(weights, images, labels)
+    network.compile(optimizer, LOSS)
 
     def run(steps):
         size = steps * case.BATCH
-        network.fit(images[:size], labels[:size], case.BATCH, shuffle=False, verbose=0)
+        return network.fit(images[:size], labels[:size], case.BATCH, shuffle=False, verbose=0).history["loss"][-1]
 
     return Peer(loss, run)

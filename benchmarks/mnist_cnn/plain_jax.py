@@ -35,7 +35,7 @@ def loss_fn(w, images, labels, key=None):
 
 def train_step(state, batch):
     w, opt_state, step = state
-    key = jax.random.fold_in(jax.random.key(0), step)
+    key = jax.random.fold_in(jax.random.key(0), step) if case.DROPOUT else None
     loss, grads = jax.value_and_grad(loss_fn)(w, *batch, key)
     updates, opt_state = OPTIMIZER.update(grads, opt_state)
     return (optax.apply_updates(w, updates), opt_state, step + 1), loss
@@ -43,19 +43,19 @@ def train_step(state, batch):
 
 def start(weights, images, labels):
     w = jax.tree.map(jnp.asarray, weights)
-    loss = float(loss_fn(w, images[: case.BATCH], labels[: case.BATCH]))
-    return loss, (w, OPTIMIZER.init(w), jnp.zeros((), jnp.int32))
+    batches = jax.device_put(case.batches(images, labels))
+    return float(loss_fn(w, *batches[0])), (w, OPTIMIZER.init(w), jnp.zeros((), jnp.int32)), batches
 
 
 def prepare(weights, images, labels):
-    loss, state = start(weights, images, labels)
+    loss, state, batches = start(weights, images, labels)
     step = functools.partial(jax.jit, donate_argnums=0)(train_step)
-    advance = cycle(jax.device_put(case.batches(images, labels)))
+    advance = cycle(batches)
 
     def run(steps):
         nonlocal state
         for _ in range(steps):
             state, value = step(state, advance())
-        value.block_until_ready()
+        return float(value)
 
     return Peer(loss, run)

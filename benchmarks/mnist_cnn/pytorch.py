@@ -49,14 +49,16 @@ def prepare(weights, images, labels, *, memory_format=torch.contiguous_format, t
         loss = functional.nll_loss(network(batches[0][0]), batches[0][1]).item()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     advance = cycle(batches)
-    network.train()
+    network.train(case.DROPOUT)
     trained = transform(network)
 
     def run(steps):
         for _ in range(steps):
             data, target = advance()
             optimizer.zero_grad()
-            functional.nll_loss(trained(data), target).backward()
+            value = functional.nll_loss(trained(data), target)
+            value.backward()
             optimizer.step()
+        return value.item()
 
     return Peer(loss, run)
