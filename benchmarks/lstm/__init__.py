@@ -1,6 +1,7 @@
 """A training step of an LSTM: batch 32, length 128, 256 inputs and units, squared error, SGD 0.01.
 
-torch.compile is missing: it takes the layer apart into its steps, which is slower than PyTorch's own routine.
+torch.compile leaves the layer to PyTorch's own routine. Its experimental `allow_rnn` takes it apart into steps instead,
+which is slower.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from benchmarks.peer import random_weights, split_batches
 
-PEERS = ("jaxnets", "flax_linen", "flax_nnx", "equinox_", "haiku_", "keras_", "pytorch")
+PEERS = ("jaxnets", "flax_linen", "flax_nnx", "equinox_", "haiku_", "keras_", "pytorch", "pytorch_compile")
 STEPS = 20
 BATCH, LENGTH, UNITS = 32, 128, 256
 BATCHES = 4

@@ -9,9 +9,23 @@ import numpy as np
 
 from benchmarks import tiny_mlp
 
-PEERS = ("jaxnets", "jaxnets_flatten", "pytorch", "pytorch_fused")
+PEERS = (
+    "jaxnets",
+    "jaxnets_flatten",
+    "plain_jax",
+    "flax_nnx",
+    "flax_linen",
+    "equinox_",
+    "haiku_",
+    "keras_",
+    "pytorch",
+    "pytorch_fused",
+    "pytorch_compile",
+)
 EPOCHS, BATCH, EXAMPLES = 100, 10, 768
 STEPS = EPOCHS * -(-EXAMPLES // BATCH)
+ONE_STEP = {"EPOCHS": 1, "EXAMPLES": BATCH}
+"""What else differs while the losses after one step are compared."""
 
 weights = tiny_mlp.weights
 

@@ -1,0 +1,5 @@
+"""Keras: the program of `benchmarks/tiny_mlp`, a step a call; the last batch of an epoch has 8 examples."""
+
+from benchmarks.tiny_mlp.keras_ import prepare
+
+__all__ = ["prepare"]
