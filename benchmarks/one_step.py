@@ -1,4 +1,4 @@
-"""Same weights in, same losses out, before and after one step: `python -m benchmarks.one_step CASE PEER` prints them.
+"""Same weights in, same losses out, before and after one step; `python -m benchmarks.one_step CASE PEER` prints them.
 
 The case is reduced to one batch, and its `ONE_STEP` takes out what is drawn at random.
 """
@@ -11,12 +11,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-QUANTITIES = ("the loss in evaluation mode", "that of the first training step", "its change by that step")
-TOLERANCE, CHANGE_TOLERANCE = 1e-4, 0.01
-"""Relative, of the two losses and of the change; a case of lower precision names its own."""
+TOLERANCES = {"the loss": 1e-4, "its change by a step": 0.01}
+"""What is compared, and how far it may differ, relative; a case of another kind or precision names its own."""
 
 
 def measure(case: str, peer: str) -> list[float]:
@@ -25,8 +24,8 @@ def measure(case: str, peer: str) -> list[float]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{case}/{peer} failed:\n{done.stderr}")
-    evaluated, first, second = json.loads(done.stdout)
-    return [evaluated, first, second - first]
+    found: list[float] = json.loads(done.stdout)
+    return found
 
 
 def check(case_name: str, peers: Sequence[str]) -> str:
@@ -37,29 +36,33 @@ def check(case_name: str, peers: Sequence[str]) -> str:
         peers: the names of its programs; the first is ours.
 
     Returns:
-        A sentence with the losses and the largest difference.
+        A sentence with our results and the largest difference.
 
     Raises:
-        RuntimeError: if a loss differs by more than the tolerance, or a program fails.
+        RuntimeError: if one of them differs by more than the tolerance, or a program fails.
     """
-    case = importlib.import_module(f"benchmarks.{case_name}")
-    tolerance = getattr(case, "TOLERANCE", TOLERANCE)
-    tolerances = (tolerance, tolerance, getattr(case, "CHANGE_TOLERANCE", CHANGE_TOLERANCE))
+    tolerances = getattr(importlib.import_module(f"benchmarks.{case_name}"), "TOLERANCES", TOLERANCES)
     print(f"  comparing the losses of {', '.join(peers)}", file=sys.stderr)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ours, *others = pool.map(functools.partial(measure, case_name), peers)
     parts = []
-    for i, quantity in enumerate(QUANTITIES):
+    for i, (quantity, tolerance) in enumerate(tolerances.items()):
         gaps = {peer: abs(theirs[i] / ours[i] - 1) for peer, theirs in zip(peers[1:], others, strict=True)}
         for peer, gap in gaps.items():
-            if not gap <= tolerances[i]:
+            if not gap <= tolerance:
                 raise RuntimeError(f"{case_name}/{peer}: {quantity} differs from {ours[i]} by the part {gap} of it")
         parts.append(f"{quantity} {ours[i]:.6g} (others within {max(gaps.values()):.1g} of it)")
     return f"Compared first, from the same weights, on one batch: {', '.join(parts)}."
 
 
+def two_losses(run: Callable[[int], float]) -> list[float]:
+    """The loss of the given weights, and how much it is after a step less before it."""
+    before, after = run(1), run(1)
+    return [before, after - before]
+
+
 def main() -> None:
-    """Take two steps on one batch and print three losses."""
+    """Reduce the case, take two steps, and print what the check compares."""
     case_name, peer = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is not an answer
@@ -67,7 +70,8 @@ def main() -> None:
     for name, value in {"STEPS": 1, "BATCHES": 1, **getattr(case, "ONE_STEP", {})}.items():
         setattr(case, name, value)
     prepared = importlib.import_module(f"benchmarks.{case_name}.{peer}").prepare(case.weights(), *case.data())
-    print(json.dumps([prepared.loss, prepared.run(1), prepared.run(1)]), file=answers, flush=True)
+    results = prepared.results() if prepared.results else two_losses(prepared.run)
+    print(json.dumps(results), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -12,15 +12,15 @@ class Peer(NamedTuple):
     """A prepared program.
 
     Attributes:
-        loss: the loss in evaluation mode of the given weights on the first batch, before any training.
         run: `run(steps)` trains that many steps and, when they are done, returns the loss of the last one; Keras the
             mean of an epoch.
         steps: how many steps a round times; None for as many as the case says.
+        results: what the check compares, where it is not the losses of two steps.
     """
 
-    loss: float
     run: Callable[[int], float]
     steps: int | None = None
+    results: Callable[[], list[float]] | None = None
 
 
 def random_weights(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:

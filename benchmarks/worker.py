@@ -20,7 +20,7 @@ def keep_freed_memory() -> None:
 
 
 def main() -> None:
-    """Prepare the peers named on the command line, report their losses, and run steps on request."""
+    """Prepare the peers named on the command line, say how many steps each runs, and run them on request."""
     case_name, environment, *names = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is not an answer
@@ -33,8 +33,7 @@ def main() -> None:
     steps = {name: peer.steps or case.STEPS for name, peer in peers.items()}
     for name, peer in peers.items():
         peer.run(steps[name])  # compiles
-    losses = {name: peer.loss for name, peer in peers.items()}
-    print(json.dumps({"losses": losses, "steps": steps}), file=answers, flush=True)
+    print(json.dumps(steps), file=answers, flush=True)
     for line in sys.stdin:
         name, count = line.split()
         started = time.perf_counter()

@@ -51,9 +51,10 @@ def attention_sections(rounds: int, ceiling: float) -> list[str]:
     sections = []
     for length in LENGTHS:
         os.environ["JAXNETS_BENCHMARK_LENGTH"] = str(length)
-        timings = compare("gpu.attention", rounds, [("shipped", [peer]) for peer in ("jaxnets", "pytorch")])
+        agreement = one_step.check("gpu.attention", attention.PEERS)
+        timings = compare("gpu.attention", rounds, [("shipped", [peer]) for peer in attention.PEERS])
         table = rate_table(timings, attention.flops(length), ceiling)
-        sections.append(f"## Causal attention of {length:,} positions, forward and backward\n\n{table}")
+        sections.append(f"## Causal attention of {length:,} positions, forward and backward\n\n{agreement}\n\n{table}")
     return sections
 
 

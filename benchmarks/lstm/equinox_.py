@@ -39,7 +39,6 @@ def train(apply, model, batches):
         return loss, eqx.apply_updates(model, updates), opt_state
 
     batches = jax.device_put(batches)
-    loss = float(loss_fn(model, *batches[0]))
     states = model, OPTIMIZER.init(eqx.filter(model, eqx.is_array))
     advance = cycle(batches)
 
@@ -49,7 +48,7 @@ def train(apply, model, batches):
             value, *states = train_step(advance(), *states)
         return float(value)
 
-    return Peer(loss, run)
+    return Peer(run)
 
 
 def prepare(weights, x, y):

@@ -7,11 +7,11 @@ from benchmarks.mnist_cnn.in_scan import in_scan
 
 
 def prepare(weights, images, labels):
-    loss, state, batches = start(weights, images, labels)
+    state, batches = start(weights, images, labels)
     arrays, static = eqx.partition(state, eqx.is_array)
 
     def step(arrays, batch):
         value, *state = train_step(batch, *eqx.combine(arrays, static))
         return eqx.filter(tuple(state), eqx.is_array), value
 
-    return in_scan(loss, arrays, batches, step)
+    return in_scan(arrays, batches, step)

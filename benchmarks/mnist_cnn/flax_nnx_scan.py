@@ -7,7 +7,7 @@ from benchmarks.mnist_cnn.in_scan import in_scan
 
 
 def prepare(weights, images, labels):
-    loss, objects, batches = start(weights, images, labels)
+    objects, batches = start(weights, images, labels)
     graph, state = nnx.split(objects)
 
     def step(state, batch):
@@ -15,4 +15,4 @@ def prepare(weights, images, labels):
         value = train_step(model, optimizer, *batch)
         return nnx.state((model, optimizer)), value
 
-    return in_scan(loss, state, batches, step)
+    return in_scan(state, batches, step)

@@ -7,7 +7,7 @@ from benchmarks import mnist_cnn as case
 from benchmarks.peer import Peer
 
 
-def in_scan(loss, state, batches, train_step):
+def in_scan(state, batches, train_step):
     """A peer; `train_step(state, batch) -> (state, loss)`, where the state is a pytree of arrays."""
     steps_together = min(2, case.STEPS)
     batches = jax.tree.map(lambda *arrays: jnp.stack(arrays), *batches[:steps_together])
@@ -19,4 +19,4 @@ def in_scan(loss, state, batches, train_step):
             state, values = run_steps(state, batches)
         return float(values[-1])
 
-    return Peer(loss, run, steps_together)
+    return Peer(run, steps_together)

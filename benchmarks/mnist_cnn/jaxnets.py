@@ -30,8 +30,6 @@ def start(weights, images, labels):
 
 def prepare(weights, images, labels):
     state, train, data, _ = start(weights, images, labels)
-    first = jax.tree.map(lambda leaf: leaf[: case.BATCH], data)
-    value, _ = loss(state.params, {}, first, key=None, train=False)
     run_steps = compile_step(train)
 
     def run(steps):
@@ -40,4 +38,4 @@ def prepare(weights, images, labels):
             state, measured = run_steps(state, data)
         return last_loss(measured, state)
 
-    return Peer(float(value), run)
+    return Peer(run)

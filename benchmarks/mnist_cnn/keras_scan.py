@@ -8,7 +8,7 @@ from benchmarks.mnist_cnn.keras_ import LOSS, start
 
 
 def prepare(weights, images, labels):
-    loss, network, optimizer = start(weights, images, labels)
+    network, optimizer = start(weights, images, labels)
     optimizer.build(network.trainable_variables)
     variables = network.trainable_variables, network.non_trainable_variables, optimizer.variables
     state = [[variable.value for variable in group] for group in variables]
@@ -23,4 +23,4 @@ def prepare(weights, images, labels):
         trainable, slots = optimizer.stateless_apply(slots, grads, trainable)
         return [trainable, non_trainable, slots], value
 
-    return in_scan(loss, state, jax.device_put(case.batches(images, labels)), step)
+    return in_scan(state, jax.device_put(case.batches(images, labels)), step)

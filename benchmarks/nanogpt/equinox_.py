@@ -80,7 +80,6 @@ def train(model, optimizer, batches):
         updates, opt_state = optimizer.update(grads, opt_state, eqx.filter(model, eqx.is_array))
         return eqx.apply_updates(model, updates), opt_state, loss
 
-    loss = float(loss_fn(model, *batches[0]))
     opt_state, advance = optimizer.init(eqx.filter(model, eqx.is_array)), cycle(batches)
 
     def run(steps):
@@ -89,7 +88,7 @@ def train(model, optimizer, batches):
             model, opt_state, value = train_step(advance(), model, opt_state)
         return float(value)
 
-    return Peer(loss, run)
+    return Peer(run)
 
 
 def prepare(weights, ids):

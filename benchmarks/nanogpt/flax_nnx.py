@@ -56,7 +56,6 @@ def train_step(model, optimizer, inputs, targets):
 
 
 def train(model, optimizer, batches):
-    loss = float(loss_fn(model, *batches[0]))
     step = nnx.cached_partial(train_step, model, nnx.Optimizer(model, optimizer, wrt=nnx.Param))
     advance = cycle(batches)
 
@@ -65,7 +64,7 @@ def train(model, optimizer, batches):
             value = step(*advance())
         return float(value)
 
-    return Peer(loss, run)
+    return Peer(run)
 
 
 def prepare(weights, ids):

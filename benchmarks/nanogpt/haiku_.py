@@ -62,7 +62,6 @@ def train(forward, weights, optimizer, batches):
         return optax.apply_updates(params, updates), opt_state, loss
 
     params = load(network.init(jax.random.key(0), batches[0][0]), weights)
-    loss = float(loss_fn(params, *batches[0]))
     opt_state, advance = optimizer.init(params), cycle(batches)
 
     def run(steps):
@@ -71,7 +70,7 @@ def train(forward, weights, optimizer, batches):
             params, opt_state, value = train_step(params, opt_state, *advance())
         return float(value)
 
-    return Peer(loss, run)
+    return Peer(run)
 
 
 def prepare(weights, ids):

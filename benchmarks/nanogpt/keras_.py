@@ -54,13 +54,12 @@ def train(model, weights, optimizer, x, y, batch):
     model(x[:batch])  # makes the weights
     model.set_weights(leaves(weights))
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    loss = model.test_on_batch(x[:batch], y[:batch])
 
     def run(steps):
         size = steps * batch
         return model.fit(x[:size], y[:size], batch, shuffle=False, verbose=0).history["loss"][-1]
 
-    return Peer(float(loss), run)
+    return Peer(run)
 
 
 def prepare(weights, ids):

@@ -94,8 +94,6 @@ def prepare(weights, ids, compiled=lambda network: network):
     network = GPT()
     load(network, weights)
     batches = [(torch.tensor(x).long(), torch.tensor(y).long()) for x, y in case.batches(ids)]
-    with torch.no_grad():
-        loss = network(*batches[0]).item()
     optimizer, model, advance = make_optimizer(network), compiled(network), cycle(batches)
 
     def run(steps):
@@ -107,4 +105,4 @@ def prepare(weights, ids, compiled=lambda network: network):
             optimizer.zero_grad(set_to_none=True)
         return value.item()
 
-    return Peer(loss, run)
+    return Peer(run)

@@ -88,7 +88,6 @@ def train(case, make_network, weights, images, labels):
     model, state = eqx.nn.make_with_state(make_network)()
     model = load(model, outputs_first(weights))
     batches = jax.device_put(case.batches(images.transpose(0, 3, 1, 2), labels))
-    loss = float(loss_fn(eqx.nn.inference_mode(model), state, *batches[0])[0])
     states = model, state, optimizer.init(eqx.filter(model, eqx.is_array))
     advance = cycle(batches)
 
@@ -98,7 +97,7 @@ def train(case, make_network, weights, images, labels):
             value, *states = train_step(advance(), *states)
         return float(value)
 
-    return Peer(loss, run)
+    return Peer(run)
 
 
 def prepare(weights, images, labels):

@@ -69,9 +69,6 @@ def train(case, model, weights, images, labels):
     """The program after the network."""
     load(model, weights)
     batches = jax.device_put(case.batches(images, labels))
-    model.eval()
-    loss = float(loss_fn(model, *batches[0]))
-    model.train()
     optimizer = nnx.Optimizer(model, optax.sgd(case.RATE, case.MOMENTUM), wrt=nnx.Param)
     step = nnx.cached_partial(train_step, model, optimizer)
     advance = cycle(batches)
@@ -81,7 +78,7 @@ def train(case, model, weights, images, labels):
             value = step(*advance())
         return float(value)
 
-    return Peer(loss, run)
+    return Peer(run)
 
 
 def prepare(weights, images, labels):

@@ -68,7 +68,6 @@ def train(case, forward, weights, images, labels):
     batches = jax.device_put(case.batches(images, labels))
     params, state = network.init(jax.random.key(0), batches[0][0], True)
     load(params, state, weights)
-    loss = float(loss_fn(params, state, *batches[0], False)[0])
     states = params, state, optimizer.init(params)
     advance = cycle(batches)
 
@@ -78,7 +77,7 @@ def train(case, forward, weights, images, labels):
             value, *states = train_step(*states, *advance())
         return float(value)
 
-    return Peer(loss, run)
+    return Peer(run)
 
 
 def prepare(weights, images, labels):

@@ -63,12 +63,8 @@ def train(
     x = torch.tensor(images.transpose(0, 3, 1, 2)).contiguous(memory_format=memory_format)
     y = torch.tensor(labels).long()
     batches = list(zip(x.split(case.BATCH), y.split(case.BATCH), strict=True))
-    network.eval()
-    with torch.no_grad():
-        loss = functional.cross_entropy(network(batches[0][0]), batches[0][1]).item()
     optimizer = torch.optim.SGD(network.parameters(), lr=case.RATE, momentum=case.MOMENTUM)
     advance = cycle(batches)
-    network.train()
     trained = transform(network)
 
     def run(steps):
@@ -80,7 +76,7 @@ def train(
             optimizer.step()
         return value.item()
 
-    return Peer(loss, run)
+    return Peer(run)
 
 
 def prepare(weights, images, labels, **settings):

@@ -11,8 +11,11 @@ from jaxnets import nn
 def prepare(weights, *arrays):
     queries, keys, values, direction = (jnp.asarray(array, jnp.bfloat16) for array in jax.device_put(arrays))
 
+    def attend(queries, keys, values):
+        return nn.dot_product_attention(queries, keys, values, causal=True)
+
     def scalar(queries, keys, values):
-        y = nn.dot_product_attention(queries, keys, values, causal=True)
+        y = attend(queries, keys, values)
         return jnp.vdot(y.astype(jnp.float32), direction.astype(jnp.float32)) / y.size
 
     def step(_, operands):
@@ -28,6 +31,12 @@ def prepare(weights, *arrays):
         for _ in range(steps // case.STEPS):
             jax.block_until_ready(repeated((queries, keys, values)))
 
-    # Positive, so that what is compared is not a difference of large numbers.
-    y = jax.jit(lambda q, k, v: nn.dot_product_attention(q, k, v, causal=True))(queries, keys, values)
-    return Peer(float(jnp.mean(jnp.abs(y.astype(jnp.float32)))), run)
+        return 0.0
+
+    def results():
+        y = jax.jit(attend)(queries, keys, values)
+        gradients = jax.jit(jax.grad(scalar, argnums=(0, 1, 2)))(queries, keys, values)
+        sizes = [jnp.mean(jnp.abs(array.astype(jnp.float32))) for array in (y, *gradients)]
+        return [float(sizes[0]), float(sum(sizes[1:])) * y.size]
+
+    return Peer(run, results=results)

@@ -13,10 +13,8 @@ STEPS = 2 if SMALL else 20
 BATCH, CONTEXT, VOCABULARY = (2, 16, 99) if SMALL else (16, 1024, 50_257)
 SIZES = {"layers": 2, "heads": 2, "features": 16} if SMALL else {"layers": 12, "heads": 12, "features": 768}
 RATE, BETAS, DECAY = 6e-4, (0.9, 0.95), 0.1
-TOLERANCE = 0.02
-"""Of the losses, which are computed in bfloat16 and in another order."""
-CHANGE_TOLERANCE = 0.5
-"""Of the change of the loss by a step: a wrong sign or rate would show."""
+TOLERANCES = {"the loss": 0.02, "its change by a step": 0.5}
+"""They are computed in bfloat16 and in another order. A wrong sign or rate would show in the change."""
 
 
 def weights() -> Any:

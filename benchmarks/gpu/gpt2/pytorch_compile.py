@@ -41,12 +41,10 @@ def prepare(weights, ids):
     network = network.to(device)
     tokens = torch.tensor(ids).long().to(device)
     x, y = tokens[:, :-1], tokens[:, 1:]
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-        loss = network(x, y).item()
     groups = [
         {"params": [p for p in network.parameters() if p.dim() >= 2], "weight_decay": case.DECAY},
         {"params": [p for p in network.parameters() if p.dim() < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=case.RATE, betas=case.BETAS, fused=device.type == "cuda")
     compiled = torch.compile(network)
-    return Peer(loss, train_pytorch(lambda: compiled(x, y), optimizer, device))
+    return Peer(train_pytorch(lambda: compiled(x, y), optimizer, device))

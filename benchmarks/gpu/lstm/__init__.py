@@ -11,10 +11,8 @@ PEERS = ("jaxnets", "jaxnets_scan", "pytorch")
 STEPS = 2 if SMALL else 20
 BATCH, LENGTH, UNITS = (2, 4, 8) if SMALL else (64, 256, 512)
 RATE = 0.01
-TOLERANCE = 1e-3
-"""Of the losses; both compute products in TF32 where the library says so."""
-CHANGE_TOLERANCE = 0.5
-"""Of the change of the loss by a step: a wrong sign or rate would show."""
+TOLERANCES = {"the loss": 1e-3, "its change by a step": 0.5}
+"""Both compute products in TF32 where the library says so. A wrong sign or rate would show in the change."""
 
 
 def weights() -> dict[str, np.ndarray]:

@@ -12,8 +12,6 @@ def prepare(weights, x, y):
     device = pytorch_device()
     model = make_model(weights, case.UNITS).to(device)
     inputs, targets = (torch.tensor(array).to(device) for array in (x, y))
-    with torch.no_grad():
-        loss = torch.nn.functional.mse_loss(model(inputs)[0], targets).item()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=case.RATE)
 
     def run(steps):
@@ -26,4 +24,4 @@ def prepare(weights, x, y):
             torch.cuda.synchronize()
         return value.item()
 
-    return Peer(loss, run)
+    return Peer(run)

@@ -13,10 +13,8 @@ STEPS = 2 if SMALL else 40
 BATCH, SIZE, DEPTH = (16, 64, 18) if SMALL else (256, 224, 50)
 CLASSES = 1000
 RATE, MOMENTUM = 0.1, 0.9
-TOLERANCE = 0.02
-"""Of the losses, which are computed in bfloat16 and in another order."""
-CHANGE_TOLERANCE = 0.5
-"""Of the change of the loss by a step: a wrong sign or rate would show."""
+TOLERANCES = {"the loss": 0.02, "its change by a step": 0.5}
+"""They are computed in bfloat16 and in another order. A wrong sign or rate would show in the change."""
 
 
 def weights() -> Any:

@@ -19,8 +19,6 @@ def prepare(values, images, labels):
     network = network.to(device, memory_format=torch.channels_last)
     x = torch.tensor(images).permute(0, 3, 1, 2).to(device, memory_format=torch.channels_last)
     y = torch.tensor(labels).long().to(device)
-    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
-        loss = functional.cross_entropy(network.eval()(x).float(), y).item()
     compiled = torch.compile(network.train())
     optimizer = torch.optim.SGD(network.parameters(), lr=case.RATE, momentum=case.MOMENTUM)
-    return Peer(loss, train_pytorch(lambda: functional.cross_entropy(compiled(x).float(), y), optimizer, device))
+    return Peer(train_pytorch(lambda: functional.cross_entropy(compiled(x).float(), y), optimizer, device))
