@@ -17,6 +17,8 @@ STEPS = 20
 BATCH, LENGTH, UNITS = 32, 128, 256
 BATCHES = 4
 RATE = 0.01
+TOLERANCES = {"the loss": 1e-4, "its change by a step": 0.05}
+"""A step changes the loss by 35 millionths of it, so that rounding is a percent of the change."""
 
 
 def weights() -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""jaxnets: make_step compiled alone."""
+"""jaxnets: the loop's own dispatch, many steps on batches drawn on the device."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,9 @@ import optax
 
 from benchmarks import lstm as case
 from benchmarks.last_loss import last_loss
-from benchmarks.peer import Peer, cycle
+from benchmarks.peer import Peer
 from jaxnets import metrics, nn
-from jaxnets.train import TrainState, compile_step, make_step
+from jaxnets.train import TrainState, compile_step, make_step, scan_data
 
 
 def loss(params, state, batch, *, key, train, implementation="scan"):
@@ -22,15 +22,15 @@ def prepare(weights, x, y):
     params = {
         name: jnp.asarray(weights[name.removesuffix("_kernel")]) for name in ("input_kernel", "hidden_kernel", "bias")
     }
-    batches = jax.device_put(case.batches(x, y))
     optimizer = optax.sgd(case.RATE)
     state = TrainState.create(params, optimizer.init(params), seed=0)
-    step, advance = compile_step(make_step(loss, optimizer)), cycle(batches)
+    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
+    data = jax.device_put((x, y))
 
     def run(steps):
         nonlocal state
-        for _ in range(steps):
-            state, measured = step(state, advance())
+        for _ in range(steps // case.STEPS):
+            state, measured = run_steps(state, data)
         return last_loss(measured, state)
 
     return Peer(run)

@@ -11,7 +11,7 @@ from benchmarks.nanogpt.optimizer import clipped_adamw
 from benchmarks.peer import Peer
 from jaxnets import losses
 from jaxnets.models import gpt
-from jaxnets.train import compile_step, init_train_state, make_step, path_mask, scan_data, supervised
+from jaxnets.train import TrainState, compile_step, make_step, path_mask, scan_data, supervised
 
 
 def stack_blocks(weights):
@@ -27,9 +27,8 @@ def prepare(weights, ids):
     sizes = {"layers": case.LAYERS, "heads": case.HEADS, "features": case.FEATURES}
     model = gpt(case.VOCABULARY, case.CONTEXT, activation=gelu, bias=False, **sizes)
     optimizer, loss = clipped_adamw(decayed), supervised(model, losses.cross_entropy)
-    state = init_train_state(model, optimizer, seed=0)
     params = jax.device_put(stack_blocks(weights))
-    state = state._replace(params=params)
+    state = TrainState.create(params, optimizer.init(params), seed=0)
     run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put((ids[:, :-1], ids[:, 1:]))
 

@@ -9,7 +9,7 @@ from benchmarks import pima_mlp as case
 from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer
 from jaxnets import losses, make_model, metrics, nn
-from jaxnets.train import TrainState, compile_step, make_step, scan_data
+from jaxnets.train import compile_step, init_train_state, make_step, scan_data
 
 
 def apply(params, state, x, *, key=None, train):
@@ -30,13 +30,13 @@ def loss(params, state, batch, *, key, train):
 
 
 def start(weights, x, y, optimizer=optax.adam(1e-3)):
-    params = {n: {p: jnp.asarray(weights[f"{n}/{p}"]) for p in ("kernel", "bias")} for n in ("fc1", "fc2", "fc3")}
+    state = init_train_state(MODEL, optimizer, seed=0)  # as a program without given weights starts
+    params = {n: {p: jnp.asarray(weights[f"{n}/{p}"]) for p in layer} for n, layer in state.params.items()}
     missing = -len(x) % case.BATCH
     ones = np.ones(len(x), np.float32)
     data = jax.device_put((np.pad(x, ((0, missing), (0, 0))), np.pad(y, (0, missing)), np.pad(ones, (0, missing))))
-    state = TrainState.create(params, optimizer.init(params), seed=0)
     train = scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH, shuffle=False)
-    return state, train, data, case.STEPS
+    return state._replace(params=params), train, data, case.STEPS
 
 
 def prepare(weights, x, y, **settings):

@@ -9,7 +9,7 @@ from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer
 from benchmarks.vae import elbo
 from jaxnets import make_model, metrics, nn
-from jaxnets.train import compile_step, init_train_state, make_step, scan_data
+from jaxnets.train import TrainState, compile_step, make_step, scan_data
 
 SPEC = {name: nn.linear_spec(*sizes) for name, sizes in case.LAYERS.items()}
 
@@ -35,7 +35,7 @@ def loss(params, state, images, *, key, train):
 def prepare(weights, images):
     optimizer = optax.adam(case.RATE)
     params = {name: {part: jnp.asarray(weights[f"{name}/{part}"]) for part in layer} for name, layer in SPEC.items()}
-    state = init_train_state(MODEL, optimizer, seed=0)._replace(params=params)
+    state = TrainState.create(params, optimizer.init(params), seed=0)
     run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put(images)
 

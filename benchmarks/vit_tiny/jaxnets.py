@@ -9,16 +9,15 @@ from benchmarks.nanogpt.jaxnets import stack_blocks
 from benchmarks.peer import Peer
 from jaxnets import losses
 from jaxnets.models import vit
-from jaxnets.train import compile_step, init_train_state, make_step, scan_data, supervised
+from jaxnets.train import TrainState, compile_step, make_step, scan_data, supervised
 
 
 def prepare(weights, images, labels):
     sizes = {"layers": case.LAYERS, "heads": case.HEADS, "features": case.FEATURES}
     model, optimizer = vit(case.SIZE, case.PATCH, case.CLASSES, **sizes), optax.adam(1e-3)
     loss = supervised(model, losses.cross_entropy)
-    state = init_train_state(model, optimizer, seed=0)
     params = jax.device_put(stack_blocks(weights))
-    state = state._replace(params=params)
+    state = TrainState.create(params, optimizer.init(params), seed=0)
     run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put((images, labels))
 
