@@ -10,7 +10,7 @@ from benchmarks import gru as case
 from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer
 from jaxnets import losses, make_model, nn
-from jaxnets.train import compile_step, init_train_state, make_step, scan_data, supervised
+from jaxnets.train import TrainState, compile_step, make_step, scan_data, supervised
 
 SPEC = nn.stacked_spec(nn.gru_spec, case.UNITS, case.UNITS, count=case.LAYERS, bidirectional=True)
 
@@ -30,8 +30,9 @@ def load(params, weights):
 def prepare(weights, x, y):
     model, optimizer = make_model(SPEC, apply), optax.sgd(case.RATE)
     loss = supervised(model, losses.mean_squared_error)
-    state = init_train_state(model, optimizer, seed=0)
-    state = state._replace(params=load(state.params, weights))
+    shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
+    params = load(shapes, weights)
+    state = TrainState.create(params, optimizer.init(params), seed=0)
     run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put((x, y))
 

@@ -23,7 +23,7 @@ from jaxnets import backend
 _LOGGER = logging.getLogger("jaxnets")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _LARGE_PROGRAM = {
-    "/jax/core/compile/jaxpr_to_mlir_module_duration": 0.1,
+    "/jax/core/compile/jaxpr_to_mlir_module_duration": 0.04,
     "/jax/core/compile/backend_compile_duration": 0.5,
 }
 """JAX's events right before and right after XLA compiles, and from how many seconds on a program is large."""
