@@ -1,7 +1,6 @@
 """A training step of an LSTM: batch 32, length 128, 256 inputs and units, squared error, SGD 0.01.
 
-torch.compile leaves the layer to PyTorch's own routine. Its experimental `allow_rnn` takes it apart into steps instead,
-which is slower.
+torch.compile leaves the layer to PyTorch's own routine.
 """
 
 from __future__ import annotations
