@@ -16,7 +16,7 @@ import optax
 
 from jaxnets import Model, losses, make_model, nn
 from jaxnets.models import gpt
-from jaxnets.train import compile_step, init_train_state, make_step, supervised
+from jaxnets.training import compile_step, init_train_state, make_step, supervised
 
 BLOCKS = {"resnet152": (3, 8, 36, 3), "resnet_quarter": (1, 2, 9, 1)}
 """Bottleneck blocks of each stage."""

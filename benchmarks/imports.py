@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 PROGRAM = "import time; started = time.perf_counter(); import {0}; print(time.perf_counter() - started)"
-PACKAGES = ("jax", "jaxnets", "jaxnets.train", "optax", "flax.linen", "torch")
+PACKAGES = ("jax", "jaxnets", "jaxnets.training", "optax", "flax.linen", "torch")
 
 
 def import_seconds(rounds: int) -> dict[str, list[float]]:

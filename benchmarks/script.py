@@ -10,7 +10,7 @@ def main() -> None:
     case = importlib.import_module(f"benchmarks.{case_name}")
     case.STEPS = int(steps)  # so that programs which take many steps at once take exactly these
     if cache:
-        from jaxnets.train import keep_compiled_programs
+        from jaxnets.training import keep_compiled_programs
 
         keep_compiled_programs(cache[0])
     prepared = importlib.import_module(f"benchmarks.{case_name}.{peer}").prepare(case.weights(), *case.data())

@@ -14,7 +14,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from jaxnets.train import compile_step
+from jaxnets.training import compile_step
 
 
 def one_by_one(train, states, data):

@@ -51,7 +51,7 @@ def training_step(name: str) -> tuple[Callable[..., Any], tuple[Any, ...], Calla
     import optax
 
     from jaxnets import losses, models
-    from jaxnets.train import compute_in, init_train_state, make_step, supervised
+    from jaxnets.training import compute_in, init_train_state, make_step, supervised
 
     batch = NETWORKS[name].batch
     if name.startswith("gpt2"):

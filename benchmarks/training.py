@@ -18,7 +18,7 @@ import optax
 from benchmarks import mnist_cnn, tiny_mlp
 from jaxnets import losses, make_model, metrics, nn
 from jaxnets import models as zoo
-from jaxnets.train import Checkpoints, fit, init_train_state, make_evaluate, make_step, supervised
+from jaxnets.training import Checkpoints, fit, init_train_state, make_evaluate, make_step, supervised
 
 
 def resident_mebibytes() -> float:

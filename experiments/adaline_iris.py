@@ -29,7 +29,7 @@ from experiments.perceptron_iris import two_irises
 from jaxnets.data import Split, fit_standardization
 from jaxnets.models import adaline_apply, adaline_rule, perceptron_path
 from jaxnets.report import RunFolder, plot_curves
-from jaxnets.train import TrainState, scan_data
+from jaxnets.training import TrainState, scan_data
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,7 @@ from jaxnets.data import DataSet, augment, cifar10, fit_standardization
 from jaxnets.data.cifar_classes import CIFAR10_CLASSES
 from jaxnets.model import Model
 from jaxnets.regularizers import decay_mask
-from jaxnets.train import compute_in, steps_per_epoch
+from jaxnets.training import compute_in, steps_per_epoch
 
 _WARM_UP = 0.2
 

@@ -34,7 +34,7 @@ from jaxnets.data.cifar_classes import CIFAR10_CLASSES
 from jaxnets.models import whitened_cnn, whitening_kernel
 from jaxnets.random import subkey
 from jaxnets.report import RunFolder, plot_curves
-from jaxnets.train import TrainState, compile_step, compute_in, init_train_state, make_step, path_mask, supervised
+from jaxnets.training import TrainState, compile_step, compute_in, init_train_state, make_step, path_mask, supervised
 
 MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32)
 DEVIATION = np.array([0.2470, 0.2435, 0.2616], np.float32)

@@ -15,7 +15,7 @@ from jaxnets import losses, metrics, summary
 from jaxnets.data import DataSet, augment
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_confusion, plot_curves, plot_mistakes, progress, record_metrics
-from jaxnets.train import (
+from jaxnets.training import (
     Checkpoints,
     Loss,
     TrainState,

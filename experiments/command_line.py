@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from jaxnets.train import Interrupted
+from jaxnets.training import Interrupted
 
 Config = TypeVar("Config")
 

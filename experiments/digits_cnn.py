@@ -18,7 +18,7 @@ from experiments import command_line
 from experiments.classifier import for_smoke, train_classifier
 from jaxnets.data import digits
 from jaxnets.models import small_cnn
-from jaxnets.train import steps_per_epoch
+from jaxnets.training import steps_per_epoch
 
 
 @dataclasses.dataclass(frozen=True)

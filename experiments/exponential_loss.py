@@ -29,7 +29,7 @@ from jaxnets.data import Split, breast_cancer, standardize
 from jaxnets.model import Model
 from jaxnets.models import mlp
 from jaxnets.report import RunFolder, plot_curves
-from jaxnets.train import TrainState, init_train_state, make_step, scan_data, steps_per_epoch
+from jaxnets.training import TrainState, init_train_state, make_step, scan_data, steps_per_epoch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ from experiments import command_line
 from experiments.classifier import random_images, train_classifier
 from jaxnets.data import mnist
 from jaxnets.models import mnist_cnn
-from jaxnets.train import steps_per_epoch
+from jaxnets.training import steps_per_epoch
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,7 +21,7 @@ from experiments.classifier import random_images, train_classifier
 from jaxnets import nn
 from jaxnets.data import augment, mnist
 from jaxnets.models import lenet5
-from jaxnets.train import steps_per_epoch
+from jaxnets.training import steps_per_epoch
 
 FORMS = {"classic": (jax.nn.tanh, nn.avg_pool), "modern": (jax.nn.relu, nn.max_pool)}
 

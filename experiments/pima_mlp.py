@@ -27,7 +27,7 @@ from experiments import command_line
 from jaxnets import losses, make_model, metrics, nn, torch_defaults
 from jaxnets.data import fit_standardization, pima
 from jaxnets.report import RunFolder, plot_curves
-from jaxnets.train import TrainState, compile_step, init_train_state, make_step, scan_data
+from jaxnets.training import TrainState, compile_step, init_train_state, make_step, scan_data
 
 SPEC = torch_defaults({"fc1": nn.linear_spec(8, 12), "fc2": nn.linear_spec(12, 8), "fc3": nn.linear_spec(8, 1)})
 

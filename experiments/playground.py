@@ -29,7 +29,7 @@ from experiments.playground_figures import animate, plot_losses, plot_sets, plot
 from experiments.playground_network import Setting, make_data, make_trainer, train_draws
 from experiments.playground_survey import GROUPS, LINEAR, LINEAR_DRAWS, describe, outcome, survey, table
 from jaxnets.report import RunFolder
-from jaxnets.train import steps_per_epoch
+from jaxnets.training import steps_per_epoch
 
 COURSE = 0.018
 """The course's test loss on the circle, with 3 sigmoid neurons."""

@@ -23,7 +23,7 @@ from jaxnets.data import DataSet, playground
 from jaxnets.data.playground import REGRESSION, Name
 from jaxnets.models import mlp_apply, mlp_spec
 from jaxnets.regularizers import decay_mask
-from jaxnets.train import init_train_state, make_step, scan_steps, steps_per_epoch, supervised
+from jaxnets.training import init_train_state, make_step, scan_steps, steps_per_epoch, supervised
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "tanh": jnp.tanh,

@@ -30,7 +30,7 @@ import optax
 
 from experiments import command_line
 from experiments.classifier import random_images
-from jaxnets import losses, metrics, regularizers, train
+from jaxnets import losses, metrics, regularizers, training
 from jaxnets.data import Split, augment, mnist
 from jaxnets.model import Model
 from jaxnets.models import mlp
@@ -157,7 +157,7 @@ def make_optimizer(variant: Variant, learning_rate: float) -> optax.GradientTran
     return optax.adamw(learning_rate, weight_decay=variant.decoupled_decay, mask=regularizers.decay_mask)
 
 
-def training_loss(variant: Variant) -> train.Loss:
+def training_loss(variant: Variant) -> training.Loss:
     """What the variant minimizes: mean of cross-entropy - b H(p), + c |W|^2, on augmented images if it says so."""
     model = network(variant)
 
@@ -174,22 +174,22 @@ def training_loss(variant: Variant) -> train.Loss:
 
 def evaluation(variant: Variant) -> Any:
     """Cross-entropy and accuracy, without regularization, so that all variants compare."""
-    loss = train.supervised(network(variant), losses.cross_entropy, {"accuracy": metrics.accuracy})
-    return train.make_evaluate(loss, batch_size=1000)
+    loss = training.supervised(network(variant), losses.cross_entropy, {"accuracy": metrics.accuracy})
+    return training.make_evaluate(loss, batch_size=1000)
 
 
 def train_network(
-    config: Config, variant: Variant, start: train.TrainState, data: dict[str, Split]
-) -> tuple[train.TrainState, Kept, Any]:
+    config: Config, variant: Variant, start: training.TrainState, data: dict[str, Split]
+) -> tuple[training.TrainState, Kept, Any]:
     """Train one network, all epochs in one scan.
 
     Returns the last train state, what early stopping keeps, and the metrics `[epochs]` of training and validation.
     """
-    step = train.make_step(training_loss(variant), make_optimizer(variant, config.learning_rate))
-    steps = train.steps_per_epoch(len(data["train"][0]), config.batch_size)
-    run_epoch, evaluate = train.scan_data(step, steps=steps, batch_size=config.batch_size), evaluation(variant)
+    step = training.make_step(training_loss(variant), make_optimizer(variant, config.learning_rate))
+    steps = training.steps_per_epoch(len(data["train"][0]), config.batch_size)
+    run_epoch, evaluate = training.scan_data(step, steps=steps, batch_size=config.batch_size), evaluation(variant)
 
-    def one_epoch(carry: tuple[train.TrainState, Kept], epoch: Any) -> Any:
+    def one_epoch(carry: tuple[training.TrainState, Kept], epoch: Any) -> Any:
         train_state, kept = carry
         train_state, _ = run_epoch(train_state, data["train"])
         measured = {split: metrics.compute(evaluate(train_state, part)) for split, part in data.items()}
@@ -205,19 +205,21 @@ def train_network(
 # Functions of the module, so that their programs are compiled once in a process: the variants without batch norm and
 # augmentation share one.
 @functools.partial(jax.jit, static_argnums=0)
-def start_networks(variant: Variant, seeds: Any) -> train.TrainState:
+def start_networks(variant: Variant, seeds: Any) -> training.TrainState:
     """New networks, one for each seed, stacked."""
-    return jax.vmap(lambda seed: train.init_train_state(network(variant), make_optimizer(variant, 0.0), seed))(seeds)
+    return jax.vmap(lambda seed: training.init_train_state(network(variant), make_optimizer(variant, 0.0), seed))(seeds)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def train_networks(config: Config, variant: Variant, starts: train.TrainState, data: dict[str, Split]) -> Any:
+def train_networks(config: Config, variant: Variant, starts: training.TrainState, data: dict[str, Split]) -> Any:
     """What `train_network` returns, for all networks at once."""
     return jax.vmap(functools.partial(train_network, config, variant))(starts, data)
 
 
 @jax.jit
-def measure_networks(variant: Variant, trained: train.TrainState, own: Split, test: Split) -> dict[str, dict[str, Any]]:
+def measure_networks(
+    variant: Variant, trained: training.TrainState, own: Split, test: Split
+) -> dict[str, dict[str, Any]]:
     """Loss and accuracy `[networks]` on each network's own training images and on the test images."""
     evaluate = evaluation(variant)
     measured = jax.vmap(evaluate)(trained, own), jax.vmap(evaluate, in_axes=(0, None))(trained, test)
@@ -312,7 +314,7 @@ def study(config: Config, folder: RunFolder) -> tuple[dict[str, Any], dict[str, 
 
 def record_curves(folder: RunFolder, config: Config, name: str, curves: Any) -> None:
     """Append the metrics of every epoch, means over the networks, and the loss of each network, to `metrics.jsonl`."""
-    steps = train.steps_per_epoch(DIGITS * config.per_class, config.batch_size)
+    steps = training.steps_per_epoch(DIGITS * config.per_class, config.batch_size)
     for epoch in range(1, config.epochs + 1):
         for split, values in curves.items():
             loss, accuracy = (np.asarray(values[metric])[:, epoch - 1] for metric in ("loss", "accuracy"))

@@ -27,7 +27,7 @@ from jaxnets.data import CharacterText, text_windows, tiny_shakespeare
 from jaxnets.models import generate_tokens, gpt
 from jaxnets.regularizers import decay_mask
 from jaxnets.report import RunFolder, progress, record_metrics
-from jaxnets.train import Checkpoints, fit, init_train_state, make_evaluate, make_step, steps_per_epoch
+from jaxnets.training import Checkpoints, fit, init_train_state, make_evaluate, make_step, steps_per_epoch
 
 GELU = functools.partial(jax.nn.gelu, approximate=False)
 

@@ -25,7 +25,7 @@ from jaxnets.data import CharacterText, characters, text_windows, tiny_shakespea
 from jaxnets.model import Model
 from jaxnets.models import char_rnn, generate_characters
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
-from jaxnets.train import (
+from jaxnets.training import (
     Checkpoints,
     Loss,
     fit,

@@ -31,7 +31,7 @@ from jaxnets import Model, losses, metrics, nn
 from jaxnets.data import digits
 from jaxnets.models import mlp
 from jaxnets.report import RunFolder
-from jaxnets.train import TrainState, init_train_state, make_gradient_report, make_step, scan_data, supervised
+from jaxnets.training import TrainState, init_train_state, make_gradient_report, make_step, scan_data, supervised
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

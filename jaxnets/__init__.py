@@ -1,7 +1,7 @@
 """Neural networks as plain functions, for JAX.
 
-The layers are in `jaxnets.nn`, networks in `jaxnets.models`, the training step and loop in `jaxnets.train`, chains of
-layers without writing a function in `jaxnets.combinators`, data sets in `jaxnets.data`, run folders and pictures in
+The layers are in `jaxnets.nn`, networks in `jaxnets.models`, the training step and loop in `jaxnets.training`, chains
+of layers without writing a function in `jaxnets.combinators`, data sets in `jaxnets.data`, run folders and pictures in
 `jaxnets.report`.
 """
 

@@ -39,7 +39,7 @@ def test_reference_has_everything_public():
     documented = {id(entry.value) for entries in pages.values() for entry in entries}
     missing = [name for name, value in everything_public() if id(value) not in documented]
     assert not missing
-    for page in ("jaxnets", "jaxnets.nn", "jaxnets.nn.initializers", "jaxnets.train", "jaxnets.report"):
+    for page in ("jaxnets", "jaxnets.nn", "jaxnets.nn.initializers", "jaxnets.training", "jaxnets.report"):
         assert page in pages
 
 
@@ -57,7 +57,7 @@ def test_every_entry_is_told_to_autodoc_once():
         ("jaxnets", ".. autoclass:: jaxnets::ArraySpec"),
         ("jaxnets.nn", ".. autofunction:: jaxnets.nn::linear"),
         ("jaxnets.nn", "- ``relu``: ``jax.nn.relu``"),
-        ("jaxnets.train", ".. autodata:: jaxnets.train.gradient::Loss"),
+        ("jaxnets.training", ".. autodata:: jaxnets.training.gradient::Loss"),
     ],
 )
 def test_directives_by_kind(page, line):

@@ -7,7 +7,7 @@ import pytest
 
 from jaxnets import init, models, nn, repeat, repeat_spec
 from jaxnets.recompute import keep_costly
-from jaxnets.train import compute_in
+from jaxnets.training import compute_in
 from tests.oracles import assert_close, normal
 
 NETWORKS = {

@@ -20,7 +20,7 @@ from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxnets import losses, metrics
 from jaxnets.models import char_rnn, mnist_cnn, small_cnn
-from jaxnets.train import compute_in, data_parallel, init_train_state, make_step, scan_data, supervised, with_ema
+from jaxnets.training import compute_in, data_parallel, init_train_state, make_step, scan_data, supervised, with_ema
 import numpy as np
 
 name, chips = sys.argv[1:]

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import tiny_mlp
 from benchmarks.gpu import SMALL
 from benchmarks.tiny_mlp.jaxnets import make_program
-from jaxnets.train import compile_step, init_train_state, make_step, scan_data
+from jaxnets.training import compile_step, init_train_state, make_step, scan_data
 
 SEEDS = 4 if SMALL else 256
 STEPS = 20 if SMALL else 1000

@@ -11,7 +11,7 @@ STEPS_A_DISPATCH = 10
 def train_jaxnets(step: Any, start: Any, data: Any, batch_size: int, steps: int) -> Callable[[int], float]:
     """A function that takes the given number of steps on data that lies on the device."""
     from benchmarks.last_loss import last_loss
-    from jaxnets.train import compile_step, scan_data
+    from jaxnets.training import compile_step, scan_data
 
     together = min(steps, STEPS_A_DISPATCH)
     run_steps = compile_step(scan_data(step, steps=together, batch_size=batch_size, shuffle=False))

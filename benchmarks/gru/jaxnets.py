@@ -10,7 +10,7 @@ from benchmarks import gru as case
 from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer
 from jaxnets import losses, make_model, nn
-from jaxnets.train import TrainState, compile_step, make_step, scan_data, supervised
+from jaxnets.training import TrainState, compile_step, make_step, scan_data, supervised
 
 SPEC = nn.stacked_spec(nn.gru_spec, case.UNITS, case.UNITS, count=case.LAYERS, bidirectional=True)
 

@@ -8,7 +8,7 @@ from benchmarks import lstm as case
 from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer
 from jaxnets import metrics, nn
-from jaxnets.train import TrainState, compile_step, make_step, scan_data
+from jaxnets.training import TrainState, compile_step, make_step, scan_data
 
 
 def loss(params, state, batch, *, key, train, implementation="scan"):

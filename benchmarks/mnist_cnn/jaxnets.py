@@ -8,7 +8,7 @@ from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer
 from jaxnets import losses
 from jaxnets.models import mnist_cnn
-from jaxnets.train import compile_step, init_train_state, make_step, scan_data, supervised
+from jaxnets.training import compile_step, init_train_state, make_step, scan_data, supervised
 
 MODEL, OPTIMIZER = mnist_cnn(), optax.adam(1e-3)
 LOSS = supervised(MODEL, losses.cross_entropy)

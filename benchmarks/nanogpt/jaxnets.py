@@ -11,7 +11,7 @@ from benchmarks.nanogpt.optimizer import clipped_adamw
 from benchmarks.peer import Peer
 from jaxnets import losses
 from jaxnets.models import gpt
-from jaxnets.train import TrainState, compile_step, make_step, path_mask, scan_data, supervised
+from jaxnets.training import TrainState, compile_step, make_step, path_mask, scan_data, supervised
 
 
 def stack_blocks(weights):

@@ -9,7 +9,7 @@ from benchmarks import pima_mlp as case
 from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer
 from jaxnets import losses, make_model, metrics, nn
-from jaxnets.train import compile_step, init_train_state, make_step, scan_data
+from jaxnets.training import compile_step, init_train_state, make_step, scan_data
 
 
 def apply(params, state, x, *, key=None, train):

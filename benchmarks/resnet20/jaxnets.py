@@ -9,7 +9,7 @@ from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer
 from jaxnets import losses
 from jaxnets.models import cifar_resnet
-from jaxnets.train import compile_step, init_train_state, make_step, scan_data, supervised
+from jaxnets.training import compile_step, init_train_state, make_step, scan_data, supervised
 
 
 def conv_norm(weights, path):

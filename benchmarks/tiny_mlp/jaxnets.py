@@ -7,7 +7,7 @@ from benchmarks import tiny_mlp as case
 from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer, cycle
 from jaxnets import losses, make_model, nn
-from jaxnets.train import compile_step, init_train_state, make_step, supervised
+from jaxnets.training import compile_step, init_train_state, make_step, supervised
 
 SPEC = {f"fc{i + 1}": nn.linear_spec(*case.SIZES[i : i + 2]) for i in range(3)}
 

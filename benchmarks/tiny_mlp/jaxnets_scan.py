@@ -6,7 +6,7 @@ from benchmarks import tiny_mlp as case
 from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer
 from benchmarks.tiny_mlp.jaxnets import start
-from jaxnets.train import compile_step, scan_data
+from jaxnets.training import compile_step, scan_data
 
 
 def prepare(weights, x, y):

@@ -9,7 +9,7 @@ from benchmarks.to_result import DIGITS
 from jaxnets import losses, metrics
 from jaxnets.data import digits
 from jaxnets.models import small_cnn
-from jaxnets.train import compile_step, init_train_state, make_evaluate, make_step, scan_data, supervised
+from jaxnets.training import compile_step, init_train_state, make_evaluate, make_step, scan_data, supervised
 
 
 def main(seed):

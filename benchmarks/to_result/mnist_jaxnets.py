@@ -8,7 +8,7 @@ import optax
 from benchmarks.to_result import MNIST
 from jaxnets import losses, make_model, metrics, nn
 from jaxnets.data import mnist
-from jaxnets.train import compile_step, init_train_state, make_evaluate, make_step, scan_data, supervised
+from jaxnets.training import compile_step, init_train_state, make_evaluate, make_step, scan_data, supervised
 
 FIRST, SECOND = MNIST["channels"]
 SPEC = {

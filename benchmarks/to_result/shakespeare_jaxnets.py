@@ -12,7 +12,7 @@ from benchmarks.to_result import SHAKESPEARE
 from jaxnets import losses
 from jaxnets.data import text_windows, tiny_shakespeare
 from jaxnets.models import gpt
-from jaxnets.train import compile_step, init_train_state, make_evaluate, make_step, scan_data, supervised
+from jaxnets.training import compile_step, init_train_state, make_evaluate, make_step, scan_data, supervised
 
 STEPS, PEAK = SHAKESPEARE["steps"], SHAKESPEARE["rate"]
 

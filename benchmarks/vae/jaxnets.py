@@ -9,7 +9,7 @@ from benchmarks.last_loss import last_loss
 from benchmarks.peer import Peer
 from benchmarks.vae import elbo
 from jaxnets import make_model, metrics, nn
-from jaxnets.train import TrainState, compile_step, make_step, scan_data
+from jaxnets.training import TrainState, compile_step, make_step, scan_data
 
 SPEC = {name: nn.linear_spec(*sizes) for name, sizes in case.LAYERS.items()}
 

@@ -9,7 +9,7 @@ from benchmarks.nanogpt.jaxnets import stack_blocks
 from benchmarks.peer import Peer
 from jaxnets import losses
 from jaxnets.models import vit
-from jaxnets.train import TrainState, compile_step, make_step, scan_data, supervised
+from jaxnets.training import TrainState, compile_step, make_step, scan_data, supervised
 
 
 def prepare(weights, images, labels):

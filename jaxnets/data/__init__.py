@@ -1,7 +1,8 @@
 """Data sets: bundled, generated, or from files that are found in a folder or else downloaded and verified.
 
-Everything is numpy on the host; `jaxnets.train.fit` puts it on the device. Files are looked for below `data_folder()`,
-which `JAXNETS_DATA` in the environment chooses. Augmentation runs on the device: `jaxnets.data.augment`.
+Everything is numpy on the host; `jaxnets.training.fit` puts it on the device. Files are looked for below
+`data_folder()`, which `JAXNETS_DATA` in the environment chooses. Augmentation runs on the device:
+`jaxnets.data.augment`.
 """
 
 from jaxnets.data import augment

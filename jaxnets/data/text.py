@@ -111,7 +111,7 @@ def text_windows(codes: np.ndarray, length: int) -> np.ndarray:
         length: of the inputs.
 
     Returns:
-        `[examples, length + 1]`, for `jaxnets.train.fit`.
+        `[examples, length + 1]`, for `jaxnets.training.fit`.
 
     Raises:
         ValueError: if there is not one example.

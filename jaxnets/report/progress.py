@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxnets.train.event import Callback, Event
+from jaxnets.training.event import Callback, Event
 
 if TYPE_CHECKING:
     from rich.console import Console

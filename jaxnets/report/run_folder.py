@@ -14,7 +14,7 @@ from typing import Any
 from jaxnets.report import provenance
 from jaxnets.report.metrics_file import append_metrics, drop_metrics_after, read_metrics
 from jaxnets.report.strict_json import dumps, write_atomically
-from jaxnets.train.event import Callback, Event
+from jaxnets.training.event import Callback, Event
 from jaxnets.tree import fingerprint
 from jaxnets.types import Params
 
@@ -127,7 +127,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """The folder for `jaxnets.train.Checkpoints`."""
+        """The folder for `jaxnets.training.Checkpoints`."""
         return self.path / "checkpoints"
 
     def read_result(self) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxnets.data import Vocabulary, characters, text_streams, text_windows
-from jaxnets.train.batches import batch_indices
+from jaxnets.training.batches import batch_indices
 
 
 @settings(deadline=None, max_examples=80, derandomize=True)

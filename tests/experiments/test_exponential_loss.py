@@ -11,7 +11,7 @@ from experiments import exponential_loss
 from experiments.exponential_loss import Config, Data
 from jaxnets.data import breast_cancer
 from jaxnets.models import mlp
-from jaxnets.train import batch_indices, init_train_state
+from jaxnets.training import batch_indices, init_train_state
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ from experiments.regularization_study import (
     train_networks,
     training_loss,
 )
-from jaxnets.train import make_step, scan_data
+from jaxnets.training import make_step, scan_data
 
 RATE = 1e-3
 

@@ -9,7 +9,7 @@ import torch
 from experiments import vanishing_gradients as experiment
 from jaxnets import losses
 from jaxnets.models import mlp
-from jaxnets.train import TrainState, init_train_state
+from jaxnets.training import TrainState, init_train_state
 
 X = np.random.default_rng(0).uniform(size=(16, 64)).astype(np.float32)
 LABELS = np.random.default_rng(1).integers(0, 10, 16).astype(np.int32)

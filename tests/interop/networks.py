@@ -8,7 +8,7 @@ import optax
 
 from jaxnets import losses, make_model, nn, subkey
 from jaxnets.model import Model
-from jaxnets.train import supervised
+from jaxnets.training import supervised
 from tests.oracles import normal, permissive_promotion
 
 KEY = jax.random.key(3)

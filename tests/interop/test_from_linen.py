@@ -9,7 +9,7 @@ import pytest
 
 from jaxnets import subkey
 from jaxnets.interop import from_linen
-from jaxnets.train import fit, init_train_state, make_step
+from jaxnets.training import fit, init_train_state, make_step
 from tests.interop.networks import (
     BATCHES,
     DATA,

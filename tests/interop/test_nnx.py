@@ -8,7 +8,7 @@ from flax import nnx
 
 from jaxnets import subkey
 from jaxnets.interop import from_nnx, to_nnx
-from jaxnets.train import TrainState, fit, init_train_state, make_step
+from jaxnets.training import TrainState, fit, init_train_state, make_step
 from tests.interop.networks import (
     BATCHES,
     DATA,

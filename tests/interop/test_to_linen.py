@@ -9,7 +9,7 @@ import pytest
 
 from jaxnets import combinators, make_model, nn
 from jaxnets.interop import from_linen, to_linen
-from jaxnets.train import TrainState, make_step
+from jaxnets.training import TrainState, make_step
 from tests.interop.networks import BATCHES, KEY, OPTIMIZER, cross_entropy_of, mean_cross_entropy, native
 from tests.oracles import assert_close, normal, permissive_optimizer, permissive_promotion
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from jaxnets.report import progress
-from jaxnets.train import Event
+from jaxnets.training import Event
 from tests.report import toy
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"

@@ -16,7 +16,7 @@ import jaxnets
 from jaxnets import report
 from jaxnets.report import RunFolder, provenance, record_metrics
 from jaxnets.report.strict_json import write_atomically
-from jaxnets.train import Event
+from jaxnets.training import Event
 from jaxnets.tree import fingerprint
 from tests.report import toy
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets import metrics
-from jaxnets.train import FitResult, TrainState, fit, make_evaluate, make_step
+from jaxnets.training import FitResult, TrainState, fit, make_evaluate, make_step
 
 
 def loss(params, state, batch, *, key, train):

@@ -9,7 +9,7 @@ from benchmarks.gpu.training import train_jaxnets
 from benchmarks.peer import Peer
 from jaxnets import losses, models
 from jaxnets.regularizers import decay_mask
-from jaxnets.train import TrainState, compute_in, make_step, supervised
+from jaxnets.training import TrainState, compute_in, make_step, supervised
 
 
 def prepare(weights, ids):

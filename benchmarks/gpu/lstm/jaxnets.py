@@ -10,7 +10,7 @@ from benchmarks.gpu.training import train_jaxnets
 from benchmarks.lstm.jaxnets import loss as lstm_loss
 from benchmarks.peer import Peer
 from jaxnets import backend
-from jaxnets.train import TrainState, make_step
+from jaxnets.training import TrainState, make_step
 
 
 def prepare(weights, x, y, implementation=None):

@@ -12,7 +12,7 @@ from jaxnets.random import subkey
 from jaxnets.types import Array, Key, Params, PyTree, State
 
 if TYPE_CHECKING:
-    from jaxnets.train.gradient import Loss
+    from jaxnets.training.gradient import Loss
 
 Augmentation: TypeAlias = Callable[..., Array]
 """`augment(images, *, key) -> images`, a pure function."""
@@ -80,13 +80,13 @@ def augmented(
 
     Args:
         loss: `loss(params, state, batch, *, key, train)` whose batches are pairs (images, labels); see
-            `jaxnets.train.supervised`.
+            `jaxnets.training.supervised`.
         augment: `augment(images, *, key)`, such as `random_flip` or a `chain`.
         mix: `mix(images, labels, *, key)`, such as `mixup` or `cutmix`, applied after `augment`. For data with
             integer labels make it a function that writes them as probabilities first.
 
     Returns:
-        A loss for `jaxnets.train.make_step` and `make_evaluate`.
+        A loss for `jaxnets.training.make_step` and `make_evaluate`.
 
     Raises:
         ValueError: by the returned loss, in training, without a key or if the batch is not a pair.

@@ -10,7 +10,7 @@ import pytest
 
 from jaxnets import losses, make_model, nn, subkey
 from jaxnets.data import augment
-from jaxnets.train import fit, init_train_state, make_evaluate, make_step, supervised
+from jaxnets.training import fit, init_train_state, make_evaluate, make_step, supervised
 from tests.oracles import assert_close, normal
 
 KEY = jax.random.key(0)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from jaxnets.train.state import TrainState
+from jaxnets.training.state import TrainState
 from jaxnets.tree import paths
 from jaxnets.types import Array, PyTree
 

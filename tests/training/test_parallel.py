@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from jaxnets import losses, make_model, metrics, nn, subkey
-from jaxnets.train import (
+from jaxnets.training import (
     TrainState,
     compile_step,
     data_parallel,
@@ -28,7 +28,7 @@ from jaxnets.train import (
     supervised,
 )
 from tests.oracles import permissive_optimizer
-from tests.train.problem import OPTIMIZER, data
+from tests.training.problem import OPTIMIZER, data
 
 BATCHES = [data(32, seed=seed) for seed in range(5)]
 STACKED = jax.tree.map(lambda *leaves: jnp.stack(leaves), *BATCHES)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jaxnets.train.event import Callback, Event
-from jaxnets.train.history import Mode, check_metric, epochs_without_gain, values_of
+from jaxnets.training.event import Callback, Event
+from jaxnets.training.history import Mode, check_metric, epochs_without_gain, values_of
 
 
 def early_stopping(

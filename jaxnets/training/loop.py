@@ -14,14 +14,14 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnets import metrics as metric
-from jaxnets.train.batches import data_size, steps_per_epoch
-from jaxnets.train.checkpoints import Checkpoints, Progress
-from jaxnets.train.event import Callback, Event
-from jaxnets.train.history import Record
-from jaxnets.train.interrupt import Interrupted, StopRequest, stop_on_signals
-from jaxnets.train.programs import Programs, copy_arrays
-from jaxnets.train.state import TrainState
-from jaxnets.train.step import Step
+from jaxnets.training.batches import data_size, steps_per_epoch
+from jaxnets.training.checkpoints import Checkpoints, Progress
+from jaxnets.training.event import Callback, Event
+from jaxnets.training.history import Record
+from jaxnets.training.interrupt import Interrupted, StopRequest, stop_on_signals
+from jaxnets.training.programs import Programs, copy_arrays
+from jaxnets.training.state import TrainState
+from jaxnets.training.step import Step
 from jaxnets.types import PyTree
 
 
@@ -97,7 +97,7 @@ def fit(
 
     Example:
         >>> import jax.numpy as jnp, optax
-        >>> from jaxnets.train import make_step
+        >>> from jaxnets.training import make_step
         >>> def loss(params, state, batch, *, key, train):
         ...     value = jnp.mean((params - batch) ** 2)
         ...     return value, (state, {"loss": metric.mean(value[None])})

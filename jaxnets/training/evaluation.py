@@ -9,9 +9,9 @@ import jax
 
 from jaxnets import metrics as metric
 from jaxnets.random import subkey
-from jaxnets.train.batches import data_size
-from jaxnets.train.gradient import Loss, as_metrics
-from jaxnets.train.state import TrainState
+from jaxnets.training.batches import data_size
+from jaxnets.training.gradient import Loss, as_metrics
+from jaxnets.training.state import TrainState
 from jaxnets.types import PyTree
 
 

@@ -1,4 +1,4 @@
-"""A run of `fit` in a process of its own, for the tests that kill it: `python -m tests.train.killed_run FOLDER`."""
+"""A run of `fit` in a process of its own, for the tests that kill it: `python -m tests.training.killed_run FOLDER`."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxnets.train import Checkpoints, early_stopping, fit, init_train_state, make_evaluate, make_step, supervised
+from jaxnets.training import Checkpoints, early_stopping, fit, init_train_state, make_evaluate, make_step, supervised
 
 EPOCHS, BATCH, PER_CALL = 6, 8, 3
 
@@ -17,7 +17,7 @@ def main(folder: Path, pause: float) -> None:
     import optax
 
     from jaxnets import losses, metrics
-    from tests.train.problem import MODEL, data
+    from tests.training.problem import MODEL, data
 
     optimizer = optax.adam(optax.cosine_decay_schedule(0.01, 100))
     loss = supervised(MODEL, losses.cross_entropy, {"accuracy": metrics.accuracy})

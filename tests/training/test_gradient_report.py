@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jaxnets import losses, make_model, nn
-from jaxnets.train import TrainState, gradient_table, make_gradient_report, supervised
+from jaxnets.training import TrainState, gradient_table, make_gradient_report, supervised
 
 DEPTH = 8
 

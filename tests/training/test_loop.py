@@ -8,8 +8,8 @@ import pytest
 import sklearn.metrics
 
 from jaxnets import metrics
-from jaxnets.train import compile_step, fit, load_checkpoint, make_evaluate, save_checkpoint, scan_data
-from tests.train.problem import LOSS, MODEL, STEP, data, start
+from jaxnets.training import compile_step, fit, load_checkpoint, make_evaluate, save_checkpoint, scan_data
+from tests.training.problem import LOSS, MODEL, STEP, data, start
 
 DATA = data()
 

@@ -12,9 +12,9 @@ import optax
 from jaxnets import metrics as metric
 from jaxnets.model import Model
 from jaxnets.random import subkey
-from jaxnets.train.gradient import Loss, accumulated_gradient, loss_gradient
-from jaxnets.train.nonfinite import finite_numbers, skip_bad_step
-from jaxnets.train.state import TrainState
+from jaxnets.training.gradient import Loss, accumulated_gradient, loss_gradient
+from jaxnets.training.nonfinite import finite_numbers, skip_bad_step
+from jaxnets.training.state import TrainState
 from jaxnets.types import Array, Key, Params, PyTree, State
 
 Step: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, PyTree]]
@@ -28,7 +28,7 @@ class CheckedStep:
 
     Attributes:
         checked: `checked(train_state, batch) -> (train_state, metrics, finite)`, where `finite` is what
-            `jaxnets.train.nonfinite.finite_numbers` returns.
+            `jaxnets.training.nonfinite.finite_numbers` returns.
     """
 
     def __init__(self, checked: Callable[[TrainState, Any], tuple[TrainState, PyTree, PyTree]]):
@@ -121,7 +121,7 @@ def make_step(
     """Make the training step of a loss and an optimizer: theta <- theta + update(gradient).
 
     The step is pure and traceable: pass it to `jax.jit`, `jax.lax.scan`, `jax.vmap` over stacked train states, or to
-    the helpers of `jaxnets.train`. The randomness of a step depends on the run's seed and the step's number alone.
+    the helpers of `jaxnets.training`. The randomness of a step depends on the run's seed and the step's number alone.
 
     Args:
         loss: `loss(params, state, batch, *, key, train) -> (scalar, (new_state, metrics))`; see `supervised`.

@@ -9,8 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnets.train.checkpoints import restore_target
-from jaxnets.train.state import TrainState
+from jaxnets.training.checkpoints import restore_target
+from jaxnets.training.state import TrainState
 
 
 def save_checkpoint(path: str | os.PathLike[str], train_state: TrainState) -> None:

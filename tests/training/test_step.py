@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jaxnets import losses, make_model, metrics, nn
-from jaxnets.train import init_train_state, make_step, supervised
+from jaxnets.training import init_train_state, make_step, supervised
 from tests.oracles import assert_close, normal, permissive_optimizer
 
 OPTIMIZERS = {

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-from jaxnets.train.history import History, Mode, check_metric, is_best
-from jaxnets.train.programs import copy_arrays
-from jaxnets.train.state import TrainState
+from jaxnets.training.history import History, Mode, check_metric, is_best
+from jaxnets.training.programs import copy_arrays
+from jaxnets.training.state import TrainState
 from jaxnets.tree import paths
 from jaxnets.types import PyTree
 
@@ -24,7 +24,7 @@ class Progress(NamedTuple):
     Attributes:
         train_state: the train state.
         epoch_metrics: the streamable metrics of the running epoch, None at its beginning.
-        history: the records so far; see `jaxnets.train.history`.
+        history: the records so far; see `jaxnets.training.history`.
         metrics: the newest numbers of each split, arrays included.
         settings: what has to be the same when the run goes on, by name: seed, batch size, ...
     """

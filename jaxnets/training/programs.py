@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import metrics as metric
-from jaxnets.train.compiled import scan_data
-from jaxnets.train.nonfinite import NonFiniteError, all_finite, all_true, first_nonfinite
-from jaxnets.train.state import TrainState
-from jaxnets.train.step import Step, checked_step
-from jaxnets.train.tune import compiler_options
+from jaxnets.training.compiled import scan_data
+from jaxnets.training.nonfinite import NonFiniteError, all_finite, all_true, first_nonfinite
+from jaxnets.training.state import TrainState
+from jaxnets.training.step import Step, checked_step
+from jaxnets.training.tune import compiler_options
 from jaxnets.tree import paths
 from jaxnets.types import PyTree
 

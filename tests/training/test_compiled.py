@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from jaxnets import metrics
-from jaxnets.train import batch_indices, compile_step, scan_data, scan_steps
-from tests.train.problem import STEP, data, start
+from jaxnets.training import batch_indices, compile_step, scan_data, scan_steps
+from tests.training.problem import STEP, data, start
 
 BATCH = 16
 STEPS = 7  # more than two epochs of 50 // 16 steps

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxnets import metrics as metric
 from jaxnets.random import subkey
-from jaxnets.train.batches import data_size
+from jaxnets.training.batches import data_size
 from jaxnets.types import Array, Key, Params, PyTree, State
 
 Loss: TypeAlias = Callable[..., tuple[Array, tuple[State, PyTree]]]

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from jaxnets.train.state import TrainState
-from jaxnets.train.step import CheckedStep, Step, checked_step
+from jaxnets.training.state import TrainState
+from jaxnets.training.step import CheckedStep, Step, checked_step
 from jaxnets.types import PyTree
 
 
@@ -60,7 +60,7 @@ def data_parallel(step: Step, mesh: Mesh) -> Step:
         ValueError: by the returned step, if a batch cannot be cut into equal parts.
 
     Example:
-        >>> from jaxnets.train import compile_step, make_step
+        >>> from jaxnets.training import compile_step, make_step
         >>> import optax
         >>> def loss(params, state, batch, *, key, train):
         ...     return jnp.mean((params - batch) ** 2), (state, {})
@@ -112,7 +112,7 @@ def pmap_step(
         ValueError: by the returned function, if a batch cannot be cut into equal parts.
 
     Example:
-        >>> from jaxnets.train import make_step
+        >>> from jaxnets.training import make_step
         >>> import optax
         >>> def loss(params, state, batch, *, key, train):
         ...     return jnp.mean((params - batch) ** 2), (state, {})

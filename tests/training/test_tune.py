@@ -11,7 +11,7 @@ import pytest
 PAGE_FAULTS = """
 import json, resource
 import numpy as np
-import jaxnets.train as train
+import jaxnets.training as train
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -22,14 +22,14 @@ before = faults()
 for _ in range(10):
     np.ones(2**22)
 count = faults() - before
-print(json.dumps([train.keep_freed_memory(), train.compiler_options(), count]))
+print(json.dumps([training.keep_freed_memory(), training.compiler_options(), count]))
 """
 
 
 RESIDENT = """
 import json
 import jax, jax.numpy as jnp, numpy as np
-import jaxnets.train
+import jaxnets.training
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20  # MiB

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnets.train import (
+from jaxnets.training import (
     Checkpoints,
     Interrupted,
     NonFiniteError,
@@ -23,14 +23,14 @@ from jaxnets.train import (
     make_evaluate,
     make_step,
 )
-from jaxnets.train.history import epochs_without_gain, is_best, values_of
-from tests.train.problem import LOSS, MODEL, OPTIMIZER, STEP, data, start
+from jaxnets.training.history import epochs_without_gain, is_best, values_of
+from tests.training.problem import LOSS, MODEL, OPTIMIZER, STEP, data, start
 
 DATA, VALIDATION = data(), data(30, seed=1)
 
 
 def launch(folder, pause=0.0):
-    command = [sys.executable, "-m", "tests.train.killed_run", str(folder), str(pause)]
+    command = [sys.executable, "-m", "tests.training.killed_run", str(folder), str(pause)]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parents[2])}
     environment.pop("XLA_FLAGS", None)
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnets.train.state import TrainState
+from jaxnets.training.state import TrainState
 from jaxnets.tree import paths
 from jaxnets.types import Array, Params, PyTree
 

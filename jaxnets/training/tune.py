@@ -42,7 +42,7 @@ def tuning_enabled() -> bool:
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory in the process; done once, at the import of `jaxnets.train`.
+    """Tell glibc to keep freed memory in the process; done once, at the import of `jaxnets.training`.
 
     Returns:
         True if it was done: on Linux with glibc, when `JAXNETS_TUNE` is not 0 and JAX was not told to use other

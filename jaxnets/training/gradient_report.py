@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxnets.random import subkey
-from jaxnets.train.gradient import Loss, loss_gradient
-from jaxnets.train.state import TrainState
+from jaxnets.training.gradient import Loss, loss_gradient
+from jaxnets.training.state import TrainState
 from jaxnets.tree import paths
 from jaxnets.types import Array
 

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 from jaxnets import losses, make_model, metrics, nn, subkey
-from jaxnets.train import init_train_state, make_step, supervised
+from jaxnets.training import init_train_state, make_step, supervised
 from tests.oracles import permissive_optimizer
 
 

@@ -8,8 +8,8 @@ import optax
 import pytest
 
 from jaxnets import losses, make_model, nn
-from jaxnets.train import NonFiniteError, TrainState, fit, freeze, init_train_state, make_step, supervised
-from jaxnets.train.nonfinite import all_finite, first_nonfinite
+from jaxnets.training import NonFiniteError, TrainState, fit, freeze, init_train_state, make_step, supervised
+from jaxnets.training.nonfinite import all_finite, first_nonfinite
 from tests.oracles import permissive_optimizer
 
 

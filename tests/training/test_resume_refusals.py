@@ -14,7 +14,7 @@ import optax
 import pytest
 
 from jaxnets import metrics
-from jaxnets.train import (
+from jaxnets.training import (
     Checkpoints,
     Interrupted,
     NonFiniteError,
@@ -28,7 +28,7 @@ from jaxnets.train import (
     make_step,
     save_checkpoint,
 )
-from tests.train.problem import LOSS, MODEL, STEP, data, start
+from tests.training.problem import LOSS, MODEL, STEP, data, start
 
 DATA, VALIDATION = data(), data(30, seed=1)
 
@@ -77,8 +77,8 @@ def test_a_damaged_checkpoint_says_where(tmp_path):
         stored.write_bytes(stored.read_bytes()[:10])
     # In a process of its own: what reads the other arrays goes on in the background, and complains there.
     program = (
-        "from jaxnets.train import load_last\n"
-        "from tests.train.problem import start\n"
+        "from jaxnets.training import load_last\n"
+        "from tests.training.problem import start\n"
         f"load_last({str(tmp_path)!r}, like=start())"
     )
     root = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from jaxnets import losses, make_model, nn
-from jaxnets.train import (
+from jaxnets.training import (
     TrainState,
     compile_step,
     compute_in,
@@ -21,9 +21,9 @@ from jaxnets.train import (
     use_ema,
     with_ema,
 )
-from jaxnets.train.freeze import path_mask
+from jaxnets.training.freeze import path_mask
 from tests.oracles import permissive_optimizer
-from tests.train.problem import LOSS, MODEL, data
+from tests.training.problem import LOSS, MODEL, data
 
 SPEC = {"fc1": nn.linear_spec(4, 8), "fc2": nn.linear_spec(8, 3)}
 

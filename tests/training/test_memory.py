@@ -10,7 +10,7 @@ PROGRAM = """
 import jax.numpy as jnp, optax
 from pathlib import Path
 from jaxnets import metrics
-from jaxnets.train import TrainState, fit, make_evaluate, make_step
+from jaxnets.training import TrainState, fit, make_evaluate, make_step
 
 def loss(params, state, batch, *, key, train):
     errors = (batch - params) ** 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from jaxnets.train.history import History
-from jaxnets.train.state import TrainState
+from jaxnets.training.history import History
+from jaxnets.training.state import TrainState
 
 
 class Event(NamedTuple):

@@ -12,10 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnets.train.batches import batch_indices, data_size
-from jaxnets.train.state import TrainState
-from jaxnets.train.step import Step, checked_step
-from jaxnets.train.tune import compiler_options
+from jaxnets.training.batches import batch_indices, data_size
+from jaxnets.training.state import TrainState
+from jaxnets.training.step import Step, checked_step
+from jaxnets.training.tune import compiler_options
 from jaxnets.types import PyTree
 
 TrainFunction = Callable[[TrainState, Any], tuple[TrainState, PyTree]]
@@ -25,7 +25,7 @@ def compile_step(step: TrainFunction) -> Any:
     """Compile a step, or what the functions below make of one, with `jax.jit`.
 
     The train state that is passed in is donated: its buffers are reused for the result, so it cannot be read again.
-    On CPU the compiler options of `jaxnets.train.tune` are passed.
+    On CPU the compiler options of `jaxnets.training.tune` are passed.
 
     Args:
         step: `step(train_state, batch) -> (train_state, metrics)`.
