@@ -113,7 +113,7 @@ def fit(
     started = time.perf_counter()
     examples = data_size(data)
     per_epoch = steps_per_epoch(examples, batch_size)
-    steps_per_call = largest_call(per_epoch, steps_per_call)
+    steps_per_call = steps_of_call(per_epoch, steps_per_call)
     programs = Programs(step, steps_per_call, batch_size, shuffle, evaluate)
     data, validation = jax.device_put((data, validation), _placement(train_state))
     with contextlib.ExitStack() as stack:
@@ -239,10 +239,10 @@ class _Run:
 
     def train(self, programs: Programs, count: int, data: Any, examples: int) -> None:
         """Run the steps of one dispatch; if one fails, the train state before it is kept."""
-        self.train_state, measured, found = programs.train(count, self.train_state, data)
-        if bool(is_bad(found)):
+        self.train_state, measured, watch = programs.train(count, self.train_state, data)
+        if bool(is_bad(watch)):
             self.done = int(self.train_state.step)
-            raise nonfinite_error(found, self.train_state, measured)
+            raise nonfinite_error(watch, self.train_state, measured)
         self.done += count
         skipped = int(self.train_state.skipped)
         if skipped > self.skipped:
@@ -327,22 +327,21 @@ def _names(computed: dict[str, Any]) -> list[str]:
     return sorted(computed)
 
 
-def largest_call(per_epoch: int, steps_per_call: int) -> int:
-    """How many steps a dispatch takes at most, if an epoch is cut into as few and as equal ones as possible.
+def steps_of_call(per_epoch: int, steps_per_call: int) -> int:
+    """How many steps a dispatch takes: half of `steps_per_call` or more, such that the last of an epoch lacks fewest.
 
     Example:
-        >>> largest_call(938, 50), largest_call(7, 50)
-        (50, 7)
+        >>> steps_of_call(938, 50), steps_of_call(7, 50), steps_of_call(60, 50)
+        (47, 7, 30)
     """
-    return -(-per_epoch // -(-per_epoch // steps_per_call))
+    largest = min(per_epoch, steps_per_call)
+    return min(range(largest, (largest + 1) // 2 - 1, -1), key=lambda steps: -per_epoch % steps)
 
 
-def _dispatches(total: int, per_epoch: int, largest: int, done: int) -> Iterator[int]:
+def _dispatches(total: int, per_epoch: int, steps: int, done: int) -> Iterator[int]:
     """The number of steps of each dispatch, none across the end of an epoch."""
-    calls = -(-per_epoch // largest)
-    ends = [per_epoch * (i + 1) // calls for i in range(calls)]
     while done < total:
         position = done % per_epoch
-        count = next(end for end in ends if end > position) - position
+        count = min(steps - position % steps, per_epoch - position)
         yield count
         done += count

@@ -1,8 +1,8 @@
 """NaN and infinities in training: the first one is found inside the compiled steps, and named when a run stops.
 
-A step that is given a train state with a `NonFinite` in `.nonfinite` looks at its numbers. At the first one that is
-not finite it notes which it is and leaves everything else as it was, so that the train state is the last good one and
-`.step` the number of the bad step.
+A step that is given a train state with a `Watch` looks at its numbers. At the first one that is not finite it notes
+which it is and leaves everything else as it was, and so does every further step: the train state is the last good one,
+and `.step` the number of the bad step.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import metrics as metric
-from jaxnets.training.state import NonFinite, TrainState
+from jaxnets.training.state import TrainState, Watch
 from jaxnets.tree import paths
 from jaxnets.types import Array, PyTree
 
+_ENDLESS = 2**30
 _Name = tuple[str, str]
 """The kind of an array, `"gradient"`, `"params"`, `"state"` or `"opt_state"`, and its path."""
 
@@ -50,39 +51,64 @@ class Update(NamedTuple):
     updates: PyTree
 
 
-def watch(train_state: TrainState) -> TrainState:
-    """Let the steps look for numbers that are not finite, from now on.
+class Found(NamedTuple):
+    """Which numbers of a step are not finite first, as positions, int32; 0 if all are finite.
 
-    Example:
-        >>> int(watch(TrainState.create({}, (), seed=0)).nonfinite.array)
-        0
+    Attributes:
+        measured: of the loss or of a metric.
+        array: of a gradient, or of an array of parameters, state or optimizer after the step.
     """
-    return train_state._replace(nonfinite=NonFinite(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)))
+
+    measured: Array
+    array: Array
 
 
-def is_bad(found: NonFinite | None) -> Array:
-    """Return whether a number was not finite, as a scalar boolean; False if nobody looked.
+def start_watch(steps: int | Array) -> Watch:
+    """Return what lets so many steps be taken, and looks at their numbers.
 
     Example:
-        >>> is_bad(NonFinite(jnp.int32(0), jnp.int32(3)))
+        >>> int(start_watch(3).remaining)
+        3
+    """
+    return Watch(jnp.asarray(steps, jnp.int32), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+
+
+def is_bad(found: Found | Watch) -> Array:
+    """Return whether a number was not finite, as a scalar boolean.
+
+    Example:
+        >>> is_bad(Found(jnp.int32(0), jnp.int32(3)))
         Array(True, dtype=bool)
     """
-    return jnp.zeros((), bool) if found is None else (found.measured > 0) | (found.array > 0)
+    return (found.measured != 0) | (found.array != 0)
 
 
-def earlier(first: NonFinite, second: NonFinite) -> NonFinite:
+def earlier(first: Found, second: Found) -> Found:
     """Return the first of two findings if it found something, else the second.
 
     Example:
-        >>> int(earlier(NonFinite(jnp.int32(0), jnp.int32(0)), NonFinite(jnp.int32(1), jnp.int32(0))).measured)
+        >>> int(earlier(Found(jnp.int32(0), jnp.int32(0)), Found(jnp.int32(1), jnp.int32(0))).measured)
         1
     """
-    return NonFinite(*(jnp.where(is_bad(first), a, b) for a, b in zip(first, second, strict=True)))
+    return Found(*(jnp.where(is_bad(first), a, b) for a, b in zip(first, second, strict=True)))
+
+
+def advance_watch(watch: Watch, found: Found, *, skip: Array | bool = False) -> Watch:
+    """Return the watch after a step: no step remains if the step was bad, unless it was skipped.
+
+    Example:
+        >>> [int(number) for number in advance_watch(start_watch(3), Found(jnp.int32(0), jnp.int32(2)))]
+        [0, 0, 2]
+    """
+    halted, stop = watch.remaining <= 0, is_bad(found) & ~jnp.asarray(skip)
+    remaining = jnp.where(halted | stop, 0, watch.remaining - 1)
+    positions = (jnp.where(stop & ~halted, new, old) for new, old in zip(found, watch[1:], strict=True))
+    return Watch(remaining, *positions)
 
 
 def find_nonfinite(
     after: TrainState, *, loss: Array | None = None, metrics: PyTree = None, update: Update | None = None
-) -> NonFinite:
+) -> Found:
     """Return which numbers of a step are not finite first.
 
     Single numbers of optimizers do not count, because some are infinite on purpose, such as a best value so far.
@@ -106,10 +132,10 @@ def find_nonfinite(
         updates = paths(update.updates)
         for path, gradient in paths(update.gradients).items():
             bad["gradient", path] = _nonfinite(gradient) & (updates[path] != 0)
-    return NonFinite(_first_measured(loss, metrics), _first_array(_groups(after), bad))
+    return Found(_first_measured(loss, metrics), _first_array(_groups(after), bad))
 
 
-def nonfinite_error(found: NonFinite, train_state: TrainState, metrics: PyTree) -> NonFiniteError:
+def nonfinite_error(found: Found | Watch, train_state: TrainState, metrics: PyTree) -> NonFiniteError:
     """Make the error that says in words what was found.
 
     Args:
@@ -146,23 +172,23 @@ def guarded(step: Callable[[TrainState, Any], tuple[TrainState, PyTree]]) -> Any
     Example:
         >>> def step(train_state, batch):
         ...     return train_state._replace(step=train_state.step + 1, params={"w": batch}), {}
-        >>> initial = watch(TrainState.create({"w": jnp.ones(2)}, (), seed=0))
+        >>> initial = TrainState.create({"w": jnp.ones(2)}, (), seed=0)._replace(watch=start_watch(5))
         >>> kept, _ = guarded(step)(initial, jnp.array([1.0, jnp.inf]))
-        >>> kept.params["w"], int(kept.step), nonfinite_error(kept.nonfinite, kept, {}).path
+        >>> kept.params["w"], int(kept.step), nonfinite_error(kept.watch, kept, {}).path
         (Array([1., 1.], dtype=float32), 0, 'w')
     """
     if getattr(step, "finds_nonfinite", False):
         return step
 
     def guarded_step(before: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
-        after, metrics = step(before, batch)
-        if before.nonfinite is None:
-            return after, metrics
-        seen = before.nonfinite if after.nonfinite is None else after.nonfinite
-        found = earlier(seen, find_nonfinite(after, metrics=metrics))
-        stop, after = is_bad(found), after._replace(nonfinite=before.nonfinite)
-        kept: TrainState = jax.tree.map(lambda old, new: jnp.where(stop, old, new), before, after)
-        return kept._replace(nonfinite=found), metrics
+        if before.watch is None:
+            return step(before, batch)
+        after, metrics = step(before._replace(watch=start_watch(_ENDLESS)), batch)
+        seen = Found(jnp.int32(0), jnp.int32(0)) if after.watch is None else Found(*after.watch[1:])
+        watch = advance_watch(before.watch, earlier(seen, find_nonfinite(after, metrics=metrics)))
+        stay = (before.watch.remaining <= 0) | is_bad(watch)
+        kept: TrainState = jax.tree.map(lambda old, new: jnp.where(stay, old, new), before, after._replace(watch=watch))
+        return kept._replace(watch=watch), metrics
 
     return guarded_step
 

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets import metrics as metric
-from jaxnets.training.batches import batch_indices, data_size
+from jaxnets.training.compiled import scan_data
 from jaxnets.training.gradient import as_metrics
-from jaxnets.training.nonfinite import guarded, is_bad, named_metrics, watch
-from jaxnets.training.state import NonFinite, TrainState
+from jaxnets.training.nonfinite import guarded, named_metrics, start_watch
+from jaxnets.training.state import TrainState, Watch
 from jaxnets.training.step import Step
 from jaxnets.training.tune import compiler_options
-from jaxnets.types import Array, PyTree
+from jaxnets.types import PyTree
 
 copy_arrays = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
 
@@ -48,7 +48,7 @@ class Programs:
         """The shapes of the metrics of an evaluation."""
         return _shapes(self._trace("evaluate", self._measure, train_state, data).out_info)
 
-    def train(self, count: int, train_state: TrainState, data: Any) -> tuple[TrainState, PyTree, NonFinite]:
+    def train(self, count: int, train_state: TrainState, data: Any) -> tuple[TrainState, PyTree, Watch]:
         """Run `count` steps, up to the first whose numbers are not finite.
 
         Args:
@@ -60,8 +60,8 @@ class Programs:
             The train state after the last good step, the summed metrics, and what was not finite.
         """
         run = self._compile("train", self._train, train_state, data, np.int32(count), donate=True)
-        after, stacked, found = run(train_state, data, np.int32(count))
-        return after, _sum(stacked, count), found
+        after, stacked, watch = run(train_state, data, np.int32(count))
+        return after, _sum(stacked, count), watch
 
     def evaluate(self, train_state: TrainState, data: Any) -> PyTree:
         """Measure a data set."""
@@ -91,6 +91,8 @@ class Programs:
 def run_steps(step: Step, *, steps: int, batch_size: int, shuffle: bool) -> Callable[..., Any]:
     """Make the program of a dispatch: a traced number of steps on batches drawn from a data set, up to a bad one.
 
+    It is a scan of `steps` steps, of which those from `count` on change nothing; so it is compiled once.
+
     Args:
         step: `step(train_state, batch) -> (train_state, metrics)`.
         steps: how many there are at most.
@@ -98,45 +100,28 @@ def run_steps(step: Step, *, steps: int, batch_size: int, shuffle: bool) -> Call
         shuffle: draw a new order every epoch.
 
     Returns:
-        `run(train_state, data, count) -> (train_state, metrics, found)`. The metrics are named and stacked `[steps,
-        ...]`, and those from `count` on are zeros.
+        `run(train_state, data, count) -> (train_state, metrics, watch)`. The metrics are named and stacked `[steps,
+        ...]`; those from `count` on mean nothing.
 
     Example:
         >>> def first(train_state, batch):
         ...     return train_state._replace(step=train_state.step + 1), {"first": batch[0]}
         >>> run = run_steps(first, steps=3, batch_size=2, shuffle=False)
         >>> after, stacked, _ = run(TrainState.create({}, (), seed=0), jnp.array([10.0, 11.0, 12.0, 13.0]), 2)
-        >>> int(after.step), stacked["first"].total.value()
-        (2, Array([10., 12.,  0.], dtype=float32))
+        >>> int(after.step), stacked["first"].total.value()[:2]
+        (2, Array([10., 12.], dtype=float32))
     """
 
     def named(train_state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
         after, metrics = guarded(step)(train_state, batch)
         return after, _named(metrics)
 
-    def run(train_state: TrainState, data: Any, count: Any) -> tuple[TrainState, PyTree, NonFinite | None]:
-        one_step = jax.jit(named)  # traced once for its shapes and for the loop
-        indices = batch_indices(train_state.key, train_state.step, steps, data_size(data), batch_size, shuffle=shuffle)
+    scan = scan_data(named, steps=steps, batch_size=batch_size, shuffle=shuffle)
 
-        def batch(number: Any) -> Any:
-            return jax.tree.map(lambda array: array[indices[number]], data)
-
-        def unfinished(carry: tuple[Array, TrainState, PyTree]) -> Array:
-            number, train_state, _ = carry
-            good: Array = (number < count) & ~is_bad(train_state.nonfinite)
-            return good
-
-        def advance(carry: tuple[Array, TrainState, PyTree]) -> tuple[Array, TrainState, PyTree]:
-            number, train_state, stacked = carry
-            train_state, measured = one_step(train_state, batch(number))
-            put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=number, axis=0)
-            return number + 1, train_state, jax.tree.map(put, stacked, measured)
-
-        watched = watch(train_state)
-        shapes = jax.eval_shape(one_step, watched, batch(0))[1]
-        stacked = jax.tree.map(lambda shape: jnp.zeros((steps, *shape.shape), shape.dtype), shapes)
-        _, after, stacked = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), watched, stacked))
-        return after._replace(nonfinite=None), stacked, after.nonfinite
+    def run(train_state: TrainState, data: Any, count: Any) -> tuple[TrainState, PyTree, Watch]:
+        after, stacked = scan(train_state._replace(watch=start_watch(count)), data)
+        assert after.watch is not None
+        return after._replace(watch=None), stacked, after.watch
 
     return run
 

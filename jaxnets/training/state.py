@@ -13,16 +13,19 @@ from jaxnets.random import subkey
 from jaxnets.types import Array, DTypeLike, Key, Params, PyTree, State
 
 
-class NonFinite(NamedTuple):
-    """Which numbers were not finite first in a run, by position; 0 while all are finite.
+class Watch(NamedTuple):
+    """What `fit` puts into a train state to stop its steps: at the first number that is not finite, or after enough.
 
     `jaxnets.training.nonfinite` says what the positions stand for.
 
     Attributes:
-        measured: int32, of the loss or a metric.
-        array: int32, of a gradient, or of an array of parameters, state or optimizer after the step.
+        remaining: int32, how many steps are still taken; further ones leave the train state as it is.
+        measured: int32, the position of the loss or the metric that was not finite; 0 if all are finite.
+        array: int32, the position of the gradient, or of the array of parameters, state or optimizer after the step,
+            that was not finite; 0 if all are finite.
     """
 
+    remaining: Array
     measured: Array
     array: Array
 
@@ -38,8 +41,8 @@ class TrainState(NamedTuple):
         state: what the model updates itself, such as batch statistics.
         opt_state: the optimizer's state.
         skipped: steps that were skipped because a number was not finite, int32; see `make_step`.
-        nonfinite: None: steps do not look for numbers that are not finite. `fit` puts a `NonFinite` in, with which a
-            step that finds one leaves everything else as it was, and takes it out of what it returns.
+        watch: None: steps do not look for numbers that are not finite. With a `Watch` a step that finds one leaves
+            everything else as it was; `fit` puts it in, and takes it out of what it returns.
 
     Example:
         >>> initial = TrainState.create({"w": jnp.ones(2)}, optax.sgd(0.1).init({"w": jnp.ones(2)}), seed=7)
@@ -53,7 +56,7 @@ class TrainState(NamedTuple):
     state: State
     opt_state: PyTree
     skipped: Array
-    nonfinite: NonFinite | None = None
+    watch: Watch | None = None
 
     @classmethod
     def create(

@@ -13,7 +13,7 @@ from jaxnets import metrics as metric
 from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.training.gradient import Loss, accumulated_gradient, loss_gradient
-from jaxnets.training.nonfinite import Update, earlier, find_nonfinite, is_bad
+from jaxnets.training.nonfinite import Update, advance_watch, find_nonfinite, is_bad
 from jaxnets.training.state import TrainState
 from jaxnets.types import Array, Key, Params, PyTree, State
 
@@ -98,7 +98,7 @@ def make_step(
         skip_nonfinite: how many steps with a number that is not finite may be left out in the run: a loss, a metric,
             a gradient, or what the step made. Such a step changes nothing but `.step` and `.skipped`, and its metrics
             count no examples. Further ones stop `fit`, and elsewhere are taken as they are. 0 looks at nothing and
-            costs nothing, unless the train state says so (`TrainState.nonfinite`).
+            costs nothing, unless the train state says so (`TrainState.watch`).
         axis_name: of the mapped axis, when the step runs under `jax.pmap` (see `pmap_step`): gradients are averaged
             over the devices and metrics added up.
 
@@ -170,34 +170,53 @@ def take_step(
 
     params, opt_state, updates = update(gradients, train_state.params, train_state.opt_state)
     after = train_state._replace(step=train_state.step + 1, params=params, state=state, opt_state=opt_state)
-    if train_state.nonfinite is None and not skip_nonfinite:
+    if train_state.watch is None and not skip_nonfinite:
         return after, metrics
     found = find_nonfinite(after, loss=loss, metrics=metrics, update=Update(gradients, updates))
     skip = is_bad(found) & (train_state.skipped < skip_nonfinite)
-    if train_state.nonfinite is None:
+    if train_state.watch is None:
         after = _where(skip, train_state, after)._replace(step=after.step)
     else:
-        skip = skip & ~is_bad(train_state.nonfinite)
-        nonfinite = earlier(train_state.nonfinite, _where(skip, train_state.nonfinite, found))
-        stop = is_bad(nonfinite)
-
-        def write(count: Array, old: tuple[Params, PyTree]) -> tuple[Params, PyTree]:
-            # The barrier keeps XLA from computing parts of the update before the loop, into memory of their own.
-            return update(jax.lax.optimization_barrier((count, gradients))[1], *old)[:2]
-
-        times = jnp.where(skip | stop, 0, 1)
-        params, opt_state = jax.lax.fori_loop(0, times, write, (train_state.params, train_state.opt_state))
+        halted = train_state.watch.remaining <= 0
+        skip &= ~halted
+        watch = advance_watch(train_state.watch, found, skip=skip)
+        stop = halted | is_bad(watch)
+        arguments = gradients, train_state.params, train_state.opt_state
+        params, opt_state = _written(update, ~skip & ~stop, *arguments)
         after = after._replace(
             step=jnp.where(stop, train_state.step, after.step),
             params=params,
             state=_where(skip | stop, train_state.state, state),
             opt_state=opt_state,
-            nonfinite=nonfinite,
+            watch=watch,
         )
     skipped = train_state.skipped + skip.astype(jnp.int32)
-    return after._replace(skipped=skipped), jax.tree.map(
-        lambda leaf: jnp.where(skip, jnp.zeros_like(leaf), leaf), metrics
-    )
+    counted = jax.tree.map(lambda leaf: jnp.where(skip, jnp.zeros_like(leaf), leaf), metrics)
+    return after._replace(skipped=skipped), counted
+
+
+def _written(update: Callable[..., Any], take: Array, *arguments: PyTree) -> tuple[Params, PyTree]:
+    """The parameters and the optimizer's state after an update, or as they are unless it is to be taken.
+
+    XLA for CPU would keep what comes before beside what comes after, to choose at the end. A loop of one turn or none
+    writes in place. Elsewhere choosing is done in place, and a loop makes the host wait.
+    """
+
+    def loop(gradients: PyTree, params: Params, opt_state: PyTree) -> tuple[Params, PyTree]:
+        def write(turn: Array, old: tuple[Params, PyTree]) -> tuple[Params, PyTree]:
+            # The barrier keeps XLA from computing parts of the update before the loop, into memory of their own.
+            params, opt_state, _ = update(jax.lax.optimization_barrier((turn, gradients))[1], *old)
+            return params, opt_state
+
+        written: tuple[Params, PyTree] = jax.lax.fori_loop(0, jnp.where(take, 1, 0), write, (params, opt_state))
+        return written
+
+    def choose(gradients: PyTree, params: Params, opt_state: PyTree) -> tuple[Params, PyTree]:
+        new_params, new_opt_state, _ = update(gradients, params, opt_state)
+        return _where(take, new_params, params), _where(take, new_opt_state, opt_state)
+
+    written: tuple[Params, PyTree] = jax.lax.platform_dependent(*arguments, cpu=loop, default=choose)
+    return written
 
 
 def _where(condition: Array, first: Any, second: Any) -> Any:
