@@ -61,7 +61,7 @@ def test_jit_equals_eager_and_does_not_retrace(shared):
     traces = shared.traces
     shared.apply(jax.tree.map(lambda p: p + 1, shared.params), first[1], inputs, jax.random.key(4))
     assert shared.traces == traces
-    params, inputs = jax.tree.map(jnp.asarray, (shared.params, inputs))
+    params, inputs = jax.device_put((shared.params, inputs))
     assert_trees_close(first, shared.case.apply(params, shared.state, inputs, KEY), rtol=shared.case.tolerance)
 
 
