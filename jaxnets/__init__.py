@@ -7,7 +7,7 @@ of layers without writing a function in `jaxnets.combinators`, data sets in `jax
 
 from jaxnets import losses, metrics, nn, regularizers, tree
 from jaxnets.flops import count_flops
-from jaxnets.layer import layer, locate_errors
+from jaxnets.layer import layer
 from jaxnets.model import Model, make_model
 from jaxnets.random import subkey
 from jaxnets.repeat import repeat
@@ -24,7 +24,6 @@ __all__ = [
     "count_parameters",
     "init",
     "layer",
-    "locate_errors",
     "losses",
     "make_model",
     "metrics",

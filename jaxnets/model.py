@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxnets.layer import locate_errors
+from jaxnets.layer import name_layer
 from jaxnets.spec import Spec, init
 from jaxnets.types import Key, Params, State
 
@@ -50,7 +50,10 @@ def make_model(spec: Spec, apply: Callable[..., tuple[Any, State]]) -> Model:
     def located_apply(
         params: Params, state: State, inputs: Any, *, key: Key | None = None, train: bool
     ) -> tuple[Any, State]:
-        with locate_errors(params):
+        try:
             return apply(params, state, inputs, key=key, train=train)
+        except (ValueError, TypeError) as error:
+            name_layer(error, lambda named: apply(named, state, inputs, key=key, train=train), params)
+            raise
 
     return Model(init=functools.partial(init, spec), apply=located_apply)

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.backend import fast_path, platform
-from jaxnets.layer import locate_errors
 from jaxnets.random import subkey
 from jaxnets.recompute import keep_costly
 from jaxnets.types import Key, Params, State
@@ -70,8 +69,7 @@ def repeat(
 
     def body(carry: Any, slices: tuple[Params, State, Any]) -> tuple[Any, State]:
         block_params, block_state, index = slices
-        with locate_errors(block_params, known_as=params):
-            return block(block_params, block_state, carry, key=subkey(key, index))
+        return block(block_params, block_state, carry, key=subkey(key, index))
 
     if checkpoint:
         body = jax.checkpoint(body)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import nn
+from jaxnets.layer import names_errors
 from jaxnets.model import Model, make_model
 from jaxnets.nn.check import check_floating
 from jaxnets.spec import Spec
@@ -81,6 +82,7 @@ def adaline(features: int, *, bias: bool = True, kernel_init: Initializer = jax.
     return make_model(adaline_spec(features, bias=bias, kernel_init=kernel_init), adaline_apply)
 
 
+@names_errors
 def adaline_rule(params: Params, x: Array, targets: ArrayLike, *, learning_rate: float | Array) -> tuple[Params, Array]:
     """Correct the weights in proportion to the error of the linear output: w + rate * (target - y) x.
 
@@ -115,10 +117,10 @@ def adaline_rule(params: Params, x: Array, targets: ArrayLike, *, learning_rate:
         one where the squared error is least, which may leave wrong decisions on separable data. Others take the sum
         of the corrections, or twice this one, the gradient of (target - y)^2.
     """
-    check_floating("adaline_rule", x)
+    check_floating(x)
     if x.ndim != 2 or jnp.shape(targets) != x.shape[:1]:
         raise ValueError(
-            f"adaline_rule: x must be [batch, features] and targets [batch], got {list(x.shape)} and "
+            f"x must be [batch, features] and targets [batch], got {list(x.shape)} and "
             f"{list(jnp.shape(targets))}; write x[None] and targets[None] for one example"
         )
     outputs, _ = adaline_apply(params, {}, x, train=True)

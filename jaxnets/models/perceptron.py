@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import nn
+from jaxnets.layer import names_errors
 from jaxnets.model import Model, make_model
 from jaxnets.nn.check import check_floating
 from jaxnets.random import subkey
@@ -86,6 +87,7 @@ def perceptron(features: int, *, kernel_init: Initializer = jax.nn.initializers.
     return make_model(perceptron_spec(features, kernel_init=kernel_init), perceptron_apply)
 
 
+@names_errors
 def perceptron_rule(params: Params, x: Array, label: Array) -> tuple[Params, Array]:
     """Correct the weights by one example: w + (label - y) x with y = [<w, x> >= 0].
 
@@ -115,16 +117,16 @@ def perceptron_rule(params: Params, x: Array, label: Array) -> tuple[Params, Arr
         scikit-learn's `Perceptron` corrects both classes at a sum of exactly 0, and has a learning rate, which from
         weights of 0 changes nothing but their scale.
     """
-    _check_example("perceptron_rule", x)
+    _check_example(x)
     output, _ = perceptron_apply(params, {}, x, train=True)
     direction = jnp.asarray(label, x.dtype) - output
     return {"kernel": params["kernel"] + direction * x[:, None]}, direction != 0
 
 
-def _check_example(function: str, x: Array) -> None:
-    check_floating(function, x)
+def _check_example(x: Array) -> None:
+    check_floating(x)
     if x.ndim != 1:
-        raise ValueError(f"{function}: x must be one example [features], got {list(x.shape)}; take a row of it")
+        raise ValueError(f"x must be one example [features], got {list(x.shape)}; take a row of it")
 
 
 class LearnedPerceptron(NamedTuple):
@@ -143,6 +145,7 @@ class LearnedPerceptron(NamedTuple):
     converged: Array
 
 
+@names_errors
 def perceptron_fit(params: Params, x: Array, labels: Array, *, key: Key, max_picks: int) -> LearnedPerceptron:
     """Pick examples at random and correct the weights by each, until all are right.
 
@@ -176,7 +179,7 @@ def perceptron_fit(params: Params, x: Array, labels: Array, *, key: Key, max_pic
         Novikoff, On convergence proofs on perceptrons, 1962 (the bound); Block and Levin, On the boundedness of an
         iterative procedure for solving a system of linear inequalities, 1970 (the weights stay bounded).
     """
-    x, labels = _examples("perceptron_fit", x, labels)
+    x, labels = _examples(x, labels)
 
     def all_right(params: Params) -> Array:
         outputs, _ = perceptron_apply(params, {}, x, train=True)
@@ -195,6 +198,7 @@ def perceptron_fit(params: Params, x: Array, labels: Array, *, key: Key, max_pic
     return jax.lax.while_loop(goes_on, pick, LearnedPerceptron(params, none, none, all_right(params)))
 
 
+@names_errors
 def perceptron_path(params: Params, x: Array, labels: Array, *, key: Key, picks: int) -> tuple[Params, Array]:
     """Pick examples at random a fixed number of times, and keep the weights after each pick.
 
@@ -222,7 +226,7 @@ def perceptron_path(params: Params, x: Array, labels: Array, *, key: Key, picks:
     Reference:
         Rosenblatt, Principles of neurodynamics, 1962.
     """
-    x, labels = _examples("perceptron_path", x, labels)
+    x, labels = _examples(x, labels)
 
     def pick(params: Params, number: Array) -> tuple[Params, tuple[Params, Array]]:
         row = _pick(key, number, len(x))
@@ -237,12 +241,11 @@ def _pick(key: Key, number: Array, examples: int) -> Array:
     return jax.random.randint(subkey(key, number), (), 0, examples)
 
 
-def _examples(function: str, x: Array, labels: Array) -> tuple[Array, Array]:
-    check_floating(function, x)
+def _examples(x: Array, labels: Array) -> tuple[Array, Array]:
+    check_floating(x)
     if x.ndim != 2 or jnp.shape(labels) != x.shape[:1]:
         raise ValueError(
-            f"{function}: x must be [examples, features] and labels [examples], "
-            f"got {list(x.shape)} and {list(jnp.shape(labels))}"
+            f"x must be [examples, features] and labels [examples], got {list(x.shape)} and {list(jnp.shape(labels))}"
         )
     x = jnp.asarray(x)
     return x, jnp.asarray(labels, x.dtype)

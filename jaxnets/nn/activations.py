@@ -70,7 +70,7 @@ from jax.nn import (
 )
 from jax.numpy import sign
 
-from jaxnets.layer import layer
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype, require_key
 from jaxnets.nn.initializers import torch_uniform
 from jaxnets.spec import ArraySpec, Spec
@@ -112,6 +112,7 @@ __all__ = [
 ]
 
 
+@names_errors
 def heaviside(x: Array) -> Array:
     """Compute the unit step: 0 for x < 0, 1/2 at 0, 1 for x > 0. Its derivative is 0 everywhere.
 
@@ -120,10 +121,11 @@ def heaviside(x: Array) -> Array:
         >>> heaviside(jnp.array([-2.0, 0.0, 2.0]))
         Array([0. , 0.5, 1. ], dtype=float32)
     """
-    check_floating("heaviside", x)
+    check_floating(x)
     return jnp.heaviside(x, 0.5)
 
 
+@names_errors
 def piecewise_linear(x: Array) -> Array:
     """Compute 0 for x <= -1/2, x + 1/2 between and 1 for x >= 1/2.
 
@@ -132,10 +134,11 @@ def piecewise_linear(x: Array) -> Array:
         >>> piecewise_linear(jnp.array([-2.0, 0.25, 2.0]))
         Array([0.  , 0.75, 1.  ], dtype=float32)
     """
-    check_floating("piecewise_linear", x)
+    check_floating(x)
     return jnp.where(x <= -0.5, 0, jnp.where(x >= 0.5, 1, x + 0.5))
 
 
+@names_errors
 def softplus(x: Array, beta: ArrayLike = 1.0) -> Array:
     """Compute log(1 + e^(beta x)) / beta, a smooth ReLU: the nearer to it, the larger `beta`.
 
@@ -144,11 +147,12 @@ def softplus(x: Array, beta: ArrayLike = 1.0) -> Array:
         >>> softplus(jnp.array([-100.0, 0.0, 100.0]), beta=2.0)
         Array([  0.       ,   0.3465736, 100.       ], dtype=float32)
     """
-    check_floating("softplus", x)
+    check_floating(x)
     beta = jnp.asarray(beta, x.dtype)
     return jax.nn.softplus(beta * x) / beta
 
 
+@names_errors
 def hard_tanh(x: Array, minimum: float = -1.0, maximum: float = 1.0) -> Array:
     """Clip x to [minimum, maximum]; unlike `jnp.clip`, with derivative 0 at both ends, as in PyTorch.
 
@@ -160,12 +164,13 @@ def hard_tanh(x: Array, minimum: float = -1.0, maximum: float = 1.0) -> Array:
         >>> hard_tanh(jnp.array([-2.0, 0.25, 2.0]))
         Array([-1.  ,  0.25,  1.  ], dtype=float32)
     """
-    check_floating("hard_tanh", x)
+    check_floating(x)
     if not minimum < maximum:
-        raise ValueError(f"hard_tanh: minimum must be less than maximum, got {minimum} and {maximum}")
+        raise ValueError(f"minimum must be less than maximum, got {minimum} and {maximum}")
     return jnp.where(x <= minimum, minimum, jnp.where(x >= maximum, maximum, x))
 
 
+@names_errors
 def tanh_shrink(x: Array) -> Array:
     """Compute x - tanh(x).
 
@@ -174,10 +179,11 @@ def tanh_shrink(x: Array) -> Array:
         >>> tanh_shrink(jnp.array([0.0, 100.0]))
         Array([ 0., 99.], dtype=float32)
     """
-    check_floating("tanh_shrink", x)
+    check_floating(x)
     return x - jnp.tanh(x)
 
 
+@names_errors
 def soft_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
     """Compute x - threshold for x > threshold, x + threshold for x < -threshold, else 0.
 
@@ -186,11 +192,12 @@ def soft_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
         >>> soft_shrink(jnp.array([-2.0, 0.25, 2.0]))
         Array([-1.5,  0. ,  1.5], dtype=float32)
     """
-    check_floating("soft_shrink", x)
+    check_floating(x)
     threshold = jnp.asarray(threshold, x.dtype)
     return jnp.where(x > threshold, x - threshold, jnp.where(x < -threshold, x + threshold, 0))
 
 
+@names_errors
 def hard_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
     """Compute x where abs(x) > threshold, else 0.
 
@@ -199,7 +206,7 @@ def hard_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
         >>> hard_shrink(jnp.array([-2.0, 0.25, 2.0]))
         Array([-2.,  0.,  2.], dtype=float32)
     """
-    check_floating("hard_shrink", x)
+    check_floating(x)
     return jnp.where(jnp.abs(x) > jnp.asarray(threshold, x.dtype), x, 0)
 
 
@@ -248,13 +255,14 @@ def prelu(params: Params, x: Array) -> Array:
     Warning:
         PyTorch takes the features from axis 1 and keeps a single slope as `[1]`.
     """
-    check_floating("prelu", x)
+    check_floating(x)
     (slope,) = match_dtype(x, params["slope"])
     if slope.ndim > 0 and slope.shape != x.shape[-1:]:
-        raise ValueError(f"prelu: last axis must fit slope {list(slope.shape)}, got x {list(x.shape)}")
+        raise ValueError(f"last axis must fit slope {list(slope.shape)}, got x {list(x.shape)}")
     return jnp.where(x > 0, x, jnp.broadcast_to(slope, x.shape) * x)
 
 
+@layer
 def rrelu(x: Array, *, lower: float = 1 / 8, upper: float = 1 / 3, key: Key | None = None, train: bool) -> Array:
     """Compute x for x > 0 and slope x for x <= 0, with a random slope.
 
@@ -282,12 +290,12 @@ def rrelu(x: Array, *, lower: float = 1 / 8, upper: float = 1 / 3, key: Key | No
     Reference:
         Xu, Wang, Chen, Li: Empirical Evaluation of Rectified Activations in Convolutional Network, 2015.
     """
-    check_floating("rrelu", x)
+    check_floating(x)
     if lower > upper:
-        raise ValueError(f"rrelu: lower must not be greater than upper, got {lower} and {upper}")
+        raise ValueError(f"lower must not be greater than upper, got {lower} and {upper}")
     if not train:
         return leaky_relu(x, (lower + upper) / 2)
-    key = require_key("rrelu", key, "drawing slopes in training")
+    key = require_key(key, "drawing slopes in training")
     slope = jax.random.uniform(key, x.shape, jnp.float32, lower, upper)
     return jnp.where(x > 0, x, slope.astype(x.dtype) * x)
 
@@ -354,8 +362,8 @@ def maxout(params: Params, x: Array) -> Array:
     Reference:
         Goodfellow, Warde-Farley, Mirza, Courville, Bengio: Maxout Networks, 2013.
     """
-    check_floating("maxout", x)
-    check_features("maxout", x, params["kernel"].shape[0], params["kernel"])
+    check_floating(x)
+    check_features(x, params["kernel"].shape[0], params["kernel"])
     kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
     rows, leading = flatten_leading(x)
     in_features, pieces, out_features = kernel.shape

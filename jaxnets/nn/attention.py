@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.dot_product_attention import dot_product_attention
 from jaxnets.nn.initializers import torch_uniform
@@ -16,6 +16,7 @@ from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, DTypeLike, Initializer, Key, Params
 
 
+@names_errors
 def attention_spec(
     features: int,
     *,
@@ -54,12 +55,10 @@ def attention_spec(
     """
     kv_heads = heads if kv_heads is None else kv_heads
     if heads < 1 or kv_heads < 1 or heads % kv_heads:
-        raise ValueError(f"attention_spec: heads must be a multiple of kv_heads, got {heads} and {kv_heads}")
+        raise ValueError(f"heads must be a multiple of kv_heads, got {heads} and {kv_heads}")
     if head_features is None:
         if features % heads:
-            raise ValueError(
-                f"attention_spec: features {features} must be a multiple of heads {heads}; or pass head_features"
-            )
+            raise ValueError(f"features {features} must be a multiple of heads {heads}; or pass head_features")
         head_features = features // heads
     memory = features if memory_features is None else memory_features
     # PyTorch draws all three kernels as one matrix, unless keys and values are made of another size.
@@ -151,13 +150,13 @@ def attention(
     Warning:
         See `dot_product_attention`: masks mean the opposite of those of PyTorch's `MultiheadAttention`.
     """
-    check_sequence("attention", x, params["query"]["kernel"])
+    check_sequence(x, params["query"]["kernel"])
     if memory is not None:
-        check_sequence("attention (memory)", memory, params["key"]["kernel"])
+        check_sequence(memory, params["key"]["kernel"], name="memory")
         if rotary is not None:
-            raise ValueError("attention: rotary positions relate positions of one sequence; leave out rotary or memory")
+            raise ValueError("rotary positions relate positions of one sequence; leave out rotary or memory")
     if rotary is None and positions is not None:
-        raise ValueError("attention: positions are for rotary; pass rotary=nn.rotary too, or leave them out")
+        raise ValueError("positions are for rotary; pass rotary=nn.rotary too, or leave them out")
     source = x if memory is None else memory
     queries = project(params["query"], x)
     keys, values = project(params["key"], source), project(params["value"], source)
@@ -170,12 +169,12 @@ def attention(
     return merge_heads(params["out"], y)
 
 
-def check_sequence(layer_name: str, x: Array, kernel: Array) -> None:
+def check_sequence(x: Array, kernel: Array, *, name: str = "x") -> None:
     """Raise unless `x` is a floating-point `[..., time, features]` that fits the kernel."""
-    check_floating(layer_name, x)
-    check_features(layer_name, x, kernel.shape[0], kernel)
+    check_floating(x, name=name)
+    check_features(x, kernel.shape[0], kernel, name=name)
     if x.ndim < 2:
-        raise ValueError(f"{layer_name}: x must be [..., time, features], got {list(x.shape)}")
+        raise ValueError(f"{name} must be [..., time, features], got {list(x.shape)}")
 
 
 def project(params: Params, x: Array) -> Array:

@@ -151,14 +151,13 @@ def _check_arguments(params: Params, state: State, x: Array, mask: Array | None)
     if not isinstance(state, dict) or not {"mean", "variance", "count"} <= set(state):
         held = f"a dict of {sorted(state)}" if isinstance(state, dict) else type(state).__name__
         raise ValueError(
-            f"batch_norm: state must hold mean, variance and count, got {held}; "
+            f"state must hold mean, variance and count, got {held}; "
             "pass this layer's part of the state that init(spec, key) returned"
         )
-    check_norm("batch_norm", {**params, "mean": state["mean"], "variance": state["variance"]}, x)
+    check_norm({**params, "mean": state["mean"], "variance": state["variance"]}, x)
     if mask is not None and (mask.shape != x.shape[:-1] or mask.dtype != jnp.bool_):
         raise ValueError(
-            f"batch_norm: mask must be bool {list(x.shape[:-1])} for x {list(x.shape)}, "
-            f"got {mask.dtype} {list(mask.shape)}"
+            f"mask must be bool {list(x.shape[:-1])} for x {list(x.shape)}, got {mask.dtype} {list(mask.shape)}"
         )
 
 
@@ -169,7 +168,7 @@ def _count_values(x: Array, valid: Array | None, axis_name: AxisName | None) -> 
         slots = jax.lax.psum(slots, axis_name)  # of an int: an int
     if slots < 2:
         raise ValueError(
-            f"batch_norm: training needs two values a feature or more to have a variance, got x {list(x.shape)}; "
+            f"training needs two values a feature or more to have a variance, got x {list(x.shape)}; "
             "use a larger batch, or layer_norm or group_norm"
         )
     if valid is None:

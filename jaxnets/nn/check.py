@@ -10,32 +10,30 @@ import jax.numpy as jnp
 from jaxnets.types import Array, DTypeLike, Key
 
 
-def check_features(layer_name: str, x: Array, features: int, kernel: Array) -> None:
+def check_features(x: Array, features: int, kernel: Array, *, name: str = "x") -> None:
     """Raise ValueError unless the last axis of `x` has `features` entries; `kernel` is named in the message."""
     if x.ndim == 0 or x.shape[-1] != features:
-        raise ValueError(
-            f"{layer_name}: last axis must be {features} (kernel {list(kernel.shape)}), got x {list(x.shape)}"
-        )
+        raise ValueError(f"last axis must be {features} (kernel {list(kernel.shape)}), got {name} {list(x.shape)}")
 
 
-def check_floating(layer_name: str, x: Array) -> None:
+def check_floating(x: Array, *, name: str = "x") -> None:
     """Raise TypeError unless `x` is an array of floating-point numbers."""
     if not hasattr(x, "dtype"):
-        raise TypeError(f"{layer_name}: x must be an array, got {type(x).__name__}; write jnp.asarray(x)")
+        raise TypeError(f"{name} must be an array, got {type(x).__name__}; write jnp.asarray({name})")
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"{layer_name}: x must be floating point, got {x.dtype}; write x.astype(jnp.float32)")
+        raise TypeError(f"{name} must be floating point, got {x.dtype}; write {name}.astype(jnp.float32)")
 
 
-def check_rate(layer_name: str, rate: float | Array) -> None:
+def check_rate(rate: float | Array) -> None:
     """Raise ValueError unless `rate`, the probability to drop, is in [0, 1]; traced rates cannot be checked."""
     if not isinstance(rate, jax.core.Tracer) and not 0 <= rate <= 1:
-        raise ValueError(f"{layer_name}: rate is the probability to drop and must be in [0, 1], got {rate}")
+        raise ValueError(f"rate is the probability to drop and must be in [0, 1], got {rate}")
 
 
-def require_key(layer_name: str, key: Key | None, reason: str) -> Key:
+def require_key(key: Key | None, reason: str) -> Key:
     """Return `key`, or raise ValueError that says what to pass."""
     if key is None:
-        raise ValueError(f"{layer_name}: {reason} needs a random key; pass key=subkey(key, '<name of this layer>')")
+        raise ValueError(f"{reason} needs a random key; pass key=subkey(key, '<name of this layer>')")
     return key
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.convolution_gradient import convolve
 from jaxnets.nn.convolution_maps import Geometry
@@ -25,6 +25,7 @@ from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, Initializer, Padding, Params
 
 
+@names_errors
 def conv_spec(
     window: Sequence[int],
     in_channels: int,
@@ -55,7 +56,7 @@ def conv_spec(
         >>> conv_spec((3, 3), 16, 32)["kernel"].shape
         (3, 3, 16, 32)
     """
-    window = check_window("conv_spec", window)
+    window = check_window(window)
     axes = (*(None for _ in window), "in", "out")
     return kernel_and_bias_spec(
         (*window, in_channels, out_channels),
@@ -106,9 +107,10 @@ def conv(params: Params, x: Array, *, stride: PerAxis = 1, padding: Padding = "S
         PyTorch's `padding=1` 1 on both sides: the results differ. Write `padding=1` for PyTorch's networks.
         PyTorch's weights are `[out, in, *window]`.
     """
-    return convolution_layer("conv", params, params["kernel"], x, 1, stride, padding, dilation)
+    return convolution_layer(params, params["kernel"], x, 1, stride, padding, dilation)
 
 
+@names_errors
 def grouped_conv_spec(
     window: Sequence[int],
     in_channels: int,
@@ -142,8 +144,8 @@ def grouped_conv_spec(
         >>> grouped_conv_spec((3, 3), 16, 32, groups=4)["kernel"].shape
         (3, 3, 4, 4, 8)
     """
-    window = check_window("grouped_conv_spec", window)
-    check_groups("grouped_conv_spec", in_channels, out_channels, groups)
+    window = check_window(window)
+    check_groups(in_channels, out_channels, groups)
     axes = (*(None for _ in window), "groups", "in", "out")
     return kernel_and_bias_spec(
         (*window, groups, in_channels // groups, out_channels // groups),
@@ -194,11 +196,12 @@ def grouped_conv(
     """
     kernel = params["kernel"]
     if kernel.ndim < 4:
-        raise ValueError(f"grouped_conv: kernel must be [*window, groups, in, out], got {list(kernel.shape)}")
+        raise ValueError(f"kernel must be [*window, groups, in, out], got {list(kernel.shape)}")
     groups = kernel.shape[-3]
-    return convolution_layer("grouped_conv", params, merge_groups(kernel), x, groups, stride, padding, dilation)
+    return convolution_layer(params, merge_groups(kernel), x, groups, stride, padding, dilation)
 
 
+@names_errors
 def depthwise_conv_spec(
     window: Sequence[int],
     channels: int,
@@ -228,7 +231,7 @@ def depthwise_conv_spec(
         >>> depthwise_conv_spec((3, 3), 16)["kernel"].shape
         (3, 3, 16, 1)
     """
-    window = check_window("depthwise_conv_spec", window)
+    window = check_window(window)
     axes = (*(None for _ in window), "out", None)
     return kernel_and_bias_spec(
         (*window, channels, multiplier),
@@ -276,11 +279,10 @@ def depthwise_conv(
     kernel = params["kernel"]
     *window, channels, multiplier = kernel.shape
     merged = jnp.reshape(kernel, (*window, 1, channels * multiplier))
-    return convolution_layer("depthwise_conv", params, merged, x, channels, stride, padding, dilation)
+    return convolution_layer(params, merged, x, channels, stride, padding, dilation)
 
 
 def convolution_layer(
-    layer_name: str,
     params: Params,
     kernel: Array,
     x: Array,
@@ -293,17 +295,16 @@ def convolution_layer(
     window = kernel.shape[:-2]
     if not 1 <= len(window) <= 3:
         raise ValueError(
-            f"{layer_name}: kernel must have one to three window axes before its channels, got "
-            f"{list(params['kernel'].shape)}"
+            f"kernel must have one to three window axes before its channels, got {list(params['kernel'].shape)}"
         )
-    check_floating(layer_name, x)
-    check_spatial(layer_name, x, len(window), f"the kernel {list(params['kernel'].shape)}")
-    check_features(layer_name, x, groups * kernel.shape[-2], params["kernel"])
+    check_floating(x)
+    check_spatial(x, len(window), f"the kernel {list(params['kernel'].shape)}")
+    check_features(x, groups * kernel.shape[-2], params["kernel"])
     sizes = x.shape[-len(window) - 1 : -1]
-    steps = per_axis(layer_name, "stride", stride, len(window), minimum=1)
-    gaps = per_axis(layer_name, "dilation", dilation, len(window), minimum=1)
-    sides = resolve_padding(layer_name, padding, sizes, window, steps, gaps)
-    output_sizes(layer_name, sizes, window, steps, sides, gaps)
+    steps = per_axis("stride", stride, len(window), minimum=1)
+    gaps = per_axis("dilation", dilation, len(window), minimum=1)
+    sides = resolve_padding(padding, sizes, window, steps, gaps)
+    output_sizes(sizes, window, steps, sides, gaps)
     kernel, bias = match_dtype(x, kernel, params.get("bias"))
     rows, leading = flatten_leading(x, len(window) + 1)
     y = add_bias(convolve(rows, kernel, Geometry(sizes, window, steps, sides, gaps, groups)), bias)
@@ -336,11 +337,11 @@ def kernel_and_bias_spec(
     }
 
 
-def check_groups(layer_name: str, in_channels: int, out_channels: int, groups: int) -> None:
+def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
     """Raise ValueError unless `groups` is positive and divides both numbers of channels."""
     if groups < 1 or in_channels % groups or out_channels % groups:
         raise ValueError(
-            f"{layer_name}: groups must be positive and divide in_channels and out_channels, got groups {groups} for "
+            f"groups must be positive and divide in_channels and out_channels, got groups {groups} for "
             f"{in_channels} and {out_channels} channels"
         )
 

@@ -43,7 +43,7 @@ class Geometry(NamedTuple):
     @property
     def output_sizes(self) -> tuple[int, ...]:
         """Spatial sizes of the output."""
-        return output_sizes("convolution", *self[:5])
+        return output_sizes(*self[:5])
 
 
 Map = Callable[[Array, Array, Geometry], Array]

@@ -25,13 +25,11 @@ def check_cudnn_lstm(x: Array, mask: Array | None) -> None:
     """
     instead = "take implementation='scan'"
     if platform() != "gpu":
-        raise ValueError(
-            f"lstm: implementation='cudnn' needs an NVIDIA GPU, this is traced for {platform()}; {instead}"
-        )
+        raise ValueError(f"implementation='cudnn' needs an NVIDIA GPU, this is traced for {platform()}; {instead}")
     if x.dtype != jnp.float32:
-        raise TypeError(f"lstm: implementation='cudnn' computes in float32 only, got x of {x.dtype}; {instead}")
+        raise TypeError(f"implementation='cudnn' computes in float32 only, got x of {x.dtype}; {instead}")
     if mask is not None:
-        raise ValueError(f"lstm: implementation='cudnn' takes no mask; {instead}")
+        raise ValueError(f"implementation='cudnn' takes no mask; {instead}")
 
 
 def cudnn_lstm(params: Params, x: Array, hidden: Array, cell: Array, *, reverse: bool) -> _Result:

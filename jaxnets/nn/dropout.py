@@ -10,10 +10,12 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
+from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, check_rate, compute_dtype, require_key
 from jaxnets.types import Array, Key
 
 
+@layer
 def dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
     """Set each entry to zero with probability `rate` in training, and divide the others by 1 - rate.
 
@@ -45,10 +47,11 @@ def dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: boo
         Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov: Dropout: A Simple Way to Prevent Neural Networks from
         Overfitting, 2014.
     """
-    _check("dropout", x, rate)
+    _check(x, rate)
     return x if not train else _drop("dropout", x, rate, key, x.shape)
 
 
+@layer
 def classic_dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
     """Set each entry to zero with probability `rate` in training; at application multiply all by 1 - rate.
 
@@ -81,13 +84,14 @@ def classic_dropout(x: Array, rate: float | Array, *, key: Key | None = None, tr
     Warning:
         PyTorch and Flax have only the other form, `dropout` here.
     """
-    _check("classic_dropout", x, rate)
+    _check(x, rate)
     if train:
         return _drop("classic_dropout", x, rate, key, x.shape, rescale=False)
     wide = compute_dtype(x)
     return (x.astype(wide) * (1 - jnp.asarray(rate, wide))).astype(x.dtype)
 
 
+@layer
 def spatial_dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
     """Drop whole channels: each channel of each example is zero with probability `rate`, else divided by 1 - rate.
 
@@ -119,16 +123,16 @@ def spatial_dropout(x: Array, rate: float | Array, *, key: Key | None = None, tr
         PyTorch's `Dropout1d`, `Dropout2d` and `Dropout3d` have the channels behind the batch axis, and take `x`
         without a batch axis as well; here the first axis is always the batch.
     """
-    _check("spatial_dropout", x, rate)
+    _check(x, rate)
     if x.ndim < 3:
         raise ValueError(
-            f"spatial_dropout: x must be [batch, *spatial, channels], got x {list(x.shape)}; use dropout, or x[None] "
-            "for one example"
+            f"x must be [batch, *spatial, channels], got x {list(x.shape)}; use dropout, or x[None] for one example"
         )
     shape = (x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
     return x if not train else _drop("spatial_dropout", x, rate, key, shape)
 
 
+@layer
 def drop_path(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
     """Drop whole examples: each is zero with probability `rate`, else divided by 1 - rate (stochastic depth).
 
@@ -160,15 +164,15 @@ def drop_path(x: Array, rate: float | Array, *, key: Key | None = None, train: b
         torchvision calls it `stochastic_depth(mode="row")`. The paper drops a block for the whole batch at once and
         multiplies by 1 - rate at application.
     """
-    _check("drop_path", x, rate)
+    _check(x, rate)
     if x.ndim == 0:
-        raise ValueError("drop_path: x must be [batch, ...], got a scalar")
+        raise ValueError("x must be [batch, ...], got a scalar")
     return x if not train else _drop("drop_path", x, rate, key, (x.shape[0], *[1] * (x.ndim - 1)))
 
 
-def _check(name: str, x: Array, rate: float | Array) -> None:
-    check_floating(name, x)
-    check_rate(name, rate)
+def _check(x: Array, rate: float | Array) -> None:
+    check_floating(x)
+    check_rate(rate)
 
 
 def _drop(
@@ -177,7 +181,7 @@ def _drop(
     """Zero `x` where a random mask of `mask_shape` (broadcast over `x`) says so."""
     if not isinstance(rate, jax.core.Tracer) and rate == 0:
         return x
-    key = require_key(name, key, "training with rate > 0")
+    key = require_key(key, "training with rate > 0")
     # Uniform numbers are in [0, 1): rate 0 keeps all, rate 1 keeps none.
     keep = jax.random.uniform(key, mask_shape, jnp.float32) >= jnp.asarray(rate, jnp.float32)
     keep = checkpoint_name(keep, "dropout mask")  # a block that is computed again need not draw it again

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.initializers import torch_uniform
 from jaxnets.nn.recurrence import Recurrence, recurrence_spec, sum_of_two
 from jaxnets.nn.recurrence_layer import initial_carry, run_cell, run_sequence
@@ -15,6 +15,7 @@ from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, DTypeLike, Initializer, Params
 
 
+@names_errors
 def gru_spec(
     in_features: int,
     hidden: int,
@@ -69,6 +70,7 @@ def gru_spec(
     return {**spec, "bias": parted, "hidden_bias": hidden_bias}
 
 
+@names_errors
 def gru_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
     """Return the carry before the first step: a hidden state of zeros `[*batch, hidden]`.
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.cudnn_lstm import check_cudnn_lstm, cudnn_lstm
 from jaxnets.nn.recurrence import Recurrence, recurrence_spec
 from jaxnets.nn.recurrence_layer import as_carry, check_sequence, initial_carry, run_cell, run_sequence
@@ -27,6 +27,7 @@ class LSTMCarry(NamedTuple):
     cell: Array
 
 
+@names_errors
 def lstm_spec(
     in_features: int,
     hidden: int,
@@ -84,6 +85,7 @@ def lstm_spec(
     )
 
 
+@names_errors
 def lstm_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike = jnp.float32) -> LSTMCarry:
     """Return the carry before the first step: hidden and cell states of zeros.
 
@@ -197,7 +199,7 @@ def lstm(
     if implementation == "scan":
         return run_sequence(_RECURRENCE, params, x, carry=carry, mask=mask, reverse=reverse)
     if implementation != "cudnn":
-        raise ValueError(f"lstm: implementation must be 'scan' or 'cudnn', got {implementation!r}")
+        raise ValueError(f"implementation must be 'scan' or 'cudnn', got {implementation!r}")
     start = check_sequence(_RECURRENCE, params, x, carry, mask)
     check_cudnn_lstm(x, mask)
     hidden, cell = (jnp.asarray(state, jnp.float32) for state in start)

@@ -74,7 +74,7 @@ def layer_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> Array:
     Warning:
         PyTorch's epsilon is 1e-5 too, Flax's 1e-6.
     """
-    check_norm("layer_norm", params, x)
+    check_norm(params, x)
     rows, _ = flatten_leading(x)
     wide = rows.astype(compute_dtype(x))
     centered = wide - jnp.mean(wide, axis=1, keepdims=True)
@@ -130,7 +130,7 @@ def rms_norm(params: Params, x: Array, *, epsilon: float = 1e-6) -> Array:
         multiply by 1 + scale; add one to such a scale. Others round to the input's dtype before the scale; here
         everything is rounded once, at the end.
     """
-    check_norm("rms_norm", params, x)
+    check_norm(params, x)
     rows, _ = flatten_leading(x)
     wide = rows.astype(compute_dtype(x))
     normalized = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=1, keepdims=True) + epsilon)
@@ -189,15 +189,14 @@ def group_norm(params: Params, x: Array, *, groups: int, epsilon: float = 1e-5) 
     Warning:
         PyTorch's epsilon is 1e-5 too, Flax's 1e-6.
     """
-    check_norm("group_norm", params, x)
-    _check_batch("group_norm", x)
+    check_norm(params, x)
+    _check_batch(x)
     channels = x.shape[-1]
     if groups < 1 or channels % groups:
-        raise ValueError(f"group_norm: groups must divide the {channels} channels of x {list(x.shape)}, got {groups}")
+        raise ValueError(f"groups must divide the {channels} channels of x {list(x.shape)}, got {groups}")
     if math.prod(x.shape[1:]) == groups:
         raise ValueError(
-            f"group_norm: each of the {groups} groups of x {list(x.shape)} has one value, whose variance is 0; "
-            "use fewer groups"
+            f"each of the {groups} groups of x {list(x.shape)} has one value, whose variance is 0; use fewer groups"
         )
     return _normalize_groups(params, x, groups, epsilon)
 
@@ -250,15 +249,14 @@ def instance_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> Array:
     Warning:
         PyTorch has scale and bias only with `affine=True`; Flax's epsilon is 1e-6.
     """
-    check_norm("instance_norm", params, x)
-    _check_batch("instance_norm", x)
+    check_norm(params, x)
+    _check_batch(x)
     if math.prod(x.shape[1:-1]) < 2:
-        raise ValueError(
-            f"instance_norm: x must be [batch, *spatial, channels] with two positions or more, got x {list(x.shape)}"
-        )
+        raise ValueError(f"x must be [batch, *spatial, channels] with two positions or more, got x {list(x.shape)}")
     return _normalize_groups(params, x, x.shape[-1], epsilon)
 
 
+@layer
 def local_response_norm(x: Array, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> Array:
     """Damp each channel by its neighbours: y_i = x_i / (k + alpha sum_j x_j^2)^beta.
 
@@ -290,9 +288,9 @@ def local_response_norm(x: Array, *, size: int = 5, alpha: float = 1e-4, beta: f
         The defaults and the formula are the paper's. PyTorch divides alpha by `size` and has k = 1: pass
         `alpha=alpha / size, k=1.0` for its result.
     """
-    check_norm("local_response_norm", {}, x)
+    check_norm({}, x)
     if size < 1:
-        raise ValueError(f"local_response_norm: size must be at least 1, got {size}")
+        raise ValueError(f"size must be at least 1, got {size}")
     rows, _ = flatten_leading(x)
     wide = rows.astype(compute_dtype(x))
     channels = x.shape[-1]
@@ -327,21 +325,19 @@ def scale_and_bias(params: Params, normalized: Array) -> Array:
     return normalized
 
 
-def check_norm(layer_name: str, vectors: Params, x: Array) -> None:
+def check_norm(vectors: Params, x: Array) -> None:
     """Raise unless `x` is floating point and its last axis fits each vector `[features]` of the dict `vectors`."""
-    check_floating(layer_name, x)
+    check_floating(x)
     if x.ndim == 0:
-        raise ValueError(f"{layer_name}: x must have a last axis of features, got a scalar")
+        raise ValueError("x must have a last axis of features, got a scalar")
     for name, vector in vectors.items():
         if vector.shape != x.shape[-1:]:
-            raise ValueError(f"{layer_name}: last axis must fit {name} {list(vector.shape)}, got x {list(x.shape)}")
+            raise ValueError(f"last axis must fit {name} {list(vector.shape)}, got x {list(x.shape)}")
 
 
-def _check_batch(layer_name: str, x: Array) -> None:
+def _check_batch(x: Array) -> None:
     if x.ndim < 2:
-        raise ValueError(
-            f"{layer_name}: x must be [batch, ..., channels], got x {list(x.shape)}; for one example write x[None]"
-        )
+        raise ValueError(f"x must be [batch, ..., channels], got x {list(x.shape)}; for one example write x[None]")
 
 
 def _normalize_groups(params: Params, x: Array, groups: int, epsilon: float) -> Array:

@@ -30,9 +30,8 @@ def initial_carry(recurrence: Recurrence, params: Params, batch: int | tuple[int
 
 def run_cell(recurrence: Recurrence, params: Params, carry: Carry, x: Array) -> tuple[Carry, Array]:
     """Do one step: x `[..., in]` and a carry of `[..., hidden]`, which keeps its dtype."""
-    name = f"{recurrence.name}_cell"
-    _check(name, recurrence, params, x)
-    _check_carry(name, recurrence, params, carry, x, x.shape[:-1])
+    _check(recurrence, params, x)
+    _check_carry(recurrence, params, carry, x, x.shape[:-1])
     weights, dtype = _weights(params, x), compute_dtype(x)
     wide = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), carry)
     new, _ = recurrence.step(
@@ -70,14 +69,14 @@ def run_sequence(
 
 def check_sequence(recurrence: Recurrence, params: Params, x: Array, carry: Carry | None, mask: Array | None) -> Carry:
     """Check what a layer was called with, and return the carry before the first step."""
-    _check(recurrence.name, recurrence, params, x)
+    _check(recurrence, params, x)
     if x.ndim < 2:
         raise ValueError(f"{recurrence.name}: x must be [..., time, in_features], got {list(x.shape)}")
-    check_mask(recurrence.name, mask, x)
+    check_mask(mask, x)
     leading = tuple(x.shape[:-2])
     if carry is None:
         return initial_carry(recurrence, params, leading, compute_dtype(x))
-    _check_carry(recurrence.name, recurrence, params, carry, x, leading)
+    _check_carry(recurrence, params, carry, x, leading)
     return carry
 
 
@@ -97,21 +96,19 @@ def _weights(params: Params, x: Array) -> Weights:
     return Weights(input_kernel, hidden_kernel, bias, hidden_bias)
 
 
-def _check(name: str, recurrence: Recurrence, params: Params, x: Array) -> None:
-    check_floating(name, x)
-    check_features(name, x, params["input_kernel"].shape[0], params["input_kernel"])
+def _check(recurrence: Recurrence, params: Params, x: Array) -> None:
+    check_floating(x)
+    check_features(x, params["input_kernel"].shape[0], params["input_kernel"])
     hidden, columns = params["hidden_kernel"].shape
     if columns != recurrence.gates * hidden or params["input_kernel"].shape[1] != columns:
         raise ValueError(
-            f"{name}: kernels must be [in, {recurrence.gates} * hidden] and [hidden, {recurrence.gates} * hidden], "
+            f"kernels must be [in, {recurrence.gates} * hidden] and [hidden, {recurrence.gates} * hidden], "
             f"got {list(params['input_kernel'].shape)} and {[hidden, columns]}; pass what "
             f"init({recurrence.name}_spec(...), key) returned"
         )
 
 
-def _check_carry(
-    name: str, recurrence: Recurrence, params: Params, carry: Carry, x: Array, leading: tuple[int, ...]
-) -> None:
+def _check_carry(recurrence: Recurrence, params: Params, carry: Carry, x: Array, leading: tuple[int, ...]) -> None:
     shape = (*leading, params["hidden_kernel"].shape[0])
     expected = recurrence.initial(jax.ShapeDtypeStruct(shape, compute_dtype(x)))  # type: ignore[arg-type]
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(carry)]
@@ -120,6 +117,6 @@ def _check_carry(
         form = jax.tree.map(lambda leaf: list(leaf.shape), expected)
         got = jax.tree.map(lambda leaf: list(jnp.shape(leaf)), carry)
         raise ValueError(
-            f"{name}: carry must be {form} for x {list(x.shape)}, got {got}; "
+            f"carry must be {form} for x {list(x.shape)}, got {got}; "
             f"{recurrence.name}_carry(params, batch={tuple(leading)}) makes one of zeros"
         )

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import locate_errors
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import check_floating, check_rate, vary_like
 from jaxnets.nn.dropout import dropout
 from jaxnets.nn.recurrence import Carry, select
@@ -17,6 +17,7 @@ from jaxnets.spec import Spec
 from jaxnets.types import Array, Key, Params
 
 
+@layer
 def recurrent(
     cell: Callable[[Params, Carry, Array], tuple[Carry, Array]],
     params: Params,
@@ -56,15 +57,14 @@ def recurrent(
         >>> y[:, 0], carry
         (Array([1., 3., 6.], dtype=float32), Array([6.], dtype=float32))
     """
-    check_floating("recurrent", x)
+    check_floating(x)
     if x.ndim < 2:
-        raise ValueError(f"recurrent: x must be [..., time, in_features], got {list(x.shape)}")
-    check_mask("recurrent", mask, x)
+        raise ValueError(f"x must be [..., time, in_features], got {list(x.shape)}")
+    check_mask(mask, x)
 
     def step(carry: Carry, items: tuple[Array, Array | None]) -> tuple[Carry, Array]:
         inputs, real = items
-        with locate_errors(params):
-            new, y = cell(params, carry, inputs)
+        new, y = cell(params, carry, inputs)
         return select(real, new, carry), y
 
     carry = jax.tree.map(lambda leaf: vary_like(leaf, x, params), carry)
@@ -73,17 +73,15 @@ def recurrent(
     return zero_where_masked(jnp.moveaxis(y, 0, x.ndim - 2), mask), carry
 
 
-def check_mask(layer_name: str, mask: Array | None, x: Array) -> None:
+def check_mask(mask: Array | None, x: Array) -> None:
     """Raise unless `mask` is None or a boolean `[..., time]` for x `[..., time, in_features]`."""
     if mask is None:
         return
     if not hasattr(mask, "dtype") or mask.dtype != jnp.bool_:
         came = getattr(mask, "dtype", type(mask).__name__)
-        raise TypeError(f"{layer_name}: mask must be a boolean array, True at real steps, got {came}")
+        raise TypeError(f"mask must be a boolean array, True at real steps, got {came}")
     if mask.shape != x.shape[:-1]:
-        raise ValueError(
-            f"{layer_name}: mask must be {list(x.shape[:-1])} for x {list(x.shape)}, got {list(mask.shape)}"
-        )
+        raise ValueError(f"mask must be {list(x.shape[:-1])} for x {list(x.shape)}, got {list(mask.shape)}")
 
 
 def zero_where_masked(x: Array, mask: Array | None) -> Array:
@@ -102,6 +100,7 @@ def bidirectional_spec(spec: Spec) -> Spec:
     return {"forward": spec, "backward": spec}
 
 
+@layer
 def bidirectional(
     sequence: Callable[..., tuple[Array, Carry]],
     params: Params,
@@ -144,14 +143,14 @@ def bidirectional(
     for name, tree in (("params", params), ("carry", carry)):
         if tree is not None and (not isinstance(tree, dict) or set(tree) != {"forward", "backward"}):
             came = sorted(tree) if isinstance(tree, dict) else type(tree).__name__
-            raise ValueError(f"bidirectional: {name} must be a dict of 'forward' and 'backward', got {came}")
+            raise ValueError(f"{name} must be a dict of 'forward' and 'backward', got {came}")
     carry = {"forward": None, "backward": None} if carry is None else carry
-    with locate_errors(params):
-        ahead, ahead_carry = sequence(params["forward"], x, carry=carry["forward"], mask=mask)
-        back, back_carry = sequence(params["backward"], x, carry=carry["backward"], mask=mask, reverse=True)
+    ahead, ahead_carry = sequence(params["forward"], x, carry=carry["forward"], mask=mask)
+    back, back_carry = sequence(params["backward"], x, carry=carry["backward"], mask=mask, reverse=True)
     return jnp.concatenate([ahead, back], axis=-1), {"forward": ahead_carry, "backward": back_carry}
 
 
+@names_errors
 def stacked_spec(
     make_spec: Callable[..., Spec],
     in_features: int,
@@ -185,12 +184,13 @@ def stacked_spec(
         [(3, 16), (8, 16)]
     """
     if count < 1:
-        raise ValueError(f"stacked_spec: count must be at least 1, got {count}")
+        raise ValueError(f"count must be at least 1, got {count}")
     sizes = [in_features] + [2 * hidden if bidirectional else hidden] * (count - 1)
     layers = [make_spec(size, hidden, **settings) for size in sizes]
     return [bidirectional_spec(spec) for spec in layers] if bidirectional else layers
 
 
+@layer
 def stacked(
     sequence: Callable[..., tuple[Array, Carry]],
     params: Params,
@@ -236,21 +236,20 @@ def stacked(
     """
     if not isinstance(params, list | tuple) or not params:
         raise ValueError(
-            f"stacked: params must be a list with those of each layer, got {type(params).__name__}; "
+            f"params must be a list with those of each layer, got {type(params).__name__}; "
             "pass what init(stacked_spec(...), key) returned"
         )
     if carry is not None and (not isinstance(carry, list) or len(carry) != len(params)):
         came = f"{len(carry)}" if isinstance(carry, list) else type(carry).__name__
-        raise ValueError(f"stacked: carry must be a list of {len(params)}, one a layer, got {came}")
-    check_rate("stacked", rate)
+        raise ValueError(f"carry must be a list of {len(params)}, one a layer, got {came}")
+    check_rate(rate)
     never_drops = not isinstance(rate, jax.core.Tracer) and rate == 0
     if train is None and not never_drops:
-        raise ValueError("stacked: rate is not 0; pass train=True to drop entries, or train=False")
+        raise ValueError("rate is not 0; pass train=True to drop entries, or train=False")
     carries = []
-    with locate_errors(params):
-        for i, layer_params in enumerate(params):
-            if i > 0:
-                x = dropout(x, rate, key=subkey(key, i), train=bool(train))
-            x, end = sequence(layer_params, x, carry=None if carry is None else carry[i], mask=mask)
-            carries.append(end)
+    for i, layer_params in enumerate(params):
+        if i > 0:
+            x = dropout(x, rate, key=subkey(key, i), train=bool(train))
+        x, end = sequence(layer_params, x, carry=None if carry is None else carry[i], mask=mask)
+        carries.append(end)
     return x, carries

@@ -8,13 +8,14 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.recurrence import Recurrence, recurrence_spec
 from jaxnets.nn.recurrence_layer import initial_carry, run_cell, run_sequence
 from jaxnets.spec import Spec
 from jaxnets.types import Array, DTypeLike, Initializer, Params
 
 
+@names_errors
 def simple_rnn_spec(
     in_features: int,
     hidden: int,
@@ -57,6 +58,7 @@ def simple_rnn_spec(
     )
 
 
+@names_errors
 def simple_rnn_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
     """Return the carry before the first step: a hidden state of zeros `[*batch, hidden]`.
 

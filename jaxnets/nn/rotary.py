@@ -5,10 +5,12 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, compute_dtype
 from jaxnets.types import Array
 
 
+@layer
 def rotary(
     x: Array, positions: Array, *, base: float = 10000.0, features: int | None = None, interleaved: bool = False
 ) -> Array:
@@ -44,19 +46,19 @@ def rotary(
     Warning:
         Weights trained with one way to pair the features give wrong results, without any error, with the other.
     """
-    check_floating("rotary", x)
+    check_floating(x)
     positions = jnp.asarray(positions)
     if x.ndim < 3:
-        raise ValueError(f"rotary: x must be [..., time, heads, head_features], got {list(x.shape)}")
+        raise ValueError(f"x must be [..., time, heads, head_features], got {list(x.shape)}")
     if positions.shape not in ((x.shape[-3],), x.shape[:-2]):
         raise ValueError(
-            f"rotary: positions must be {[x.shape[-3]]} or {list(x.shape[:-2])} for x {list(x.shape)}, "
+            f"positions must be {[x.shape[-3]]} or {list(x.shape[:-2])} for x {list(x.shape)}, "
             f"got {list(positions.shape)}"
         )
     turning = x.shape[-1] if features is None else features
     if turning % 2 or not 0 < turning <= x.shape[-1]:
         raise ValueError(
-            f"rotary: features must be even, positive and at most {x.shape[-1]} (head_features of x {list(x.shape)}), "
+            f"features must be even, positive and at most {x.shape[-1]} (head_features of x {list(x.shape)}), "
             f"got {turning}"
         )
     wide = compute_dtype(x)

@@ -47,12 +47,10 @@ def splash_attention(
     """
     length, heads, size = queries.shape[1], queries.shape[2], keys.shape[1]
     if mask is not None:
-        raise ValueError(
-            "dot_product_attention: implementation 'splash' takes causal=True but no mask; pass implementation='einsum'"
-        )
+        raise ValueError("implementation 'splash' takes causal=True but no mask; pass implementation='einsum'")
     if length % _LANES or size % _LANES:
         raise ValueError(
-            f"dot_product_attention: implementation 'splash' needs lengths that are multiples of {_LANES}, "
+            f"implementation 'splash' needs lengths that are multiples of {_LANES}, "
             f"got {length} queries and {size} keys; pass implementation='einsum'"
         )
     with jax.numpy_dtype_promotion("standard"):  # it mixes dtypes, also where the caller forbids that

@@ -56,7 +56,7 @@ def squeeze_excitation(params: Params, x: Array, *, activation: Callable[[Array]
     Reference:
         Hu, Shen, Albanie, Sun, Wu: Squeeze-and-Excitation Networks, 2017.
     """
-    check_floating("squeeze_excitation", x)
-    check_features("squeeze_excitation", x, params["squeeze"]["kernel"].shape[-2], params["squeeze"]["kernel"])
+    check_floating(x)
+    check_features(x, params["squeeze"]["kernel"].shape[-2], params["squeeze"]["kernel"])
     mean = jnp.mean(x, axis=(-3, -2), keepdims=True)
     return x * jax.nn.sigmoid(conv(params["excite"], activation(conv(params["squeeze"], mean))))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxnets.layer import layer
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.convolution import add_bias, check_groups, kernel_and_bias_spec, merge_groups
 from jaxnets.nn.convolution_gradient import convolve_transpose
@@ -24,6 +24,7 @@ from jaxnets.spec import Spec
 from jaxnets.types import Array, Initializer, Padding, Params
 
 
+@names_errors
 def conv_transpose_spec(
     window: Sequence[int],
     in_channels: int,
@@ -57,7 +58,7 @@ def conv_transpose_spec(
     Warning:
         PyTorch's fan-in of a transposed convolution is window * out_channels; `torch_defaults` uses that.
     """
-    window = check_window("conv_transpose_spec", window)
+    window = check_window(window)
     return kernel_and_bias_spec(
         (*window, out_channels, in_channels),
         (*(None for _ in window), "out", "in"),
@@ -119,11 +120,10 @@ def conv_transpose(
         is this function, up to explicit padding, which is there that of the dilated input, and up to `"VALID"`, which
         there gives size * stride entries at least.
     """
-    return _transposed_layer(
-        "conv_transpose", params, params["kernel"], x, 1, stride, padding, output_padding, dilation
-    )
+    return _transposed_layer(params, params["kernel"], x, 1, stride, padding, output_padding, dilation)
 
 
+@names_errors
 def grouped_conv_transpose_spec(
     window: Sequence[int],
     in_channels: int,
@@ -157,8 +157,8 @@ def grouped_conv_transpose_spec(
         >>> grouped_conv_transpose_spec((4, 4), 64, 32, groups=4)["kernel"].shape
         (4, 4, 4, 8, 16)
     """
-    window = check_window("grouped_conv_transpose_spec", window)
-    check_groups("grouped_conv_transpose_spec", in_channels, out_channels, groups)
+    window = check_window(window)
+    check_groups(in_channels, out_channels, groups)
     return kernel_and_bias_spec(
         (*window, groups, out_channels // groups, in_channels // groups),
         (*(None for _ in window), "groups", "out", "in"),
@@ -210,15 +210,12 @@ def grouped_conv_transpose(
     """
     kernel = params["kernel"]
     if kernel.ndim < 4:
-        raise ValueError(f"grouped_conv_transpose: kernel must be [*window, groups, out, in], got {list(kernel.shape)}")
+        raise ValueError(f"kernel must be [*window, groups, out, in], got {list(kernel.shape)}")
     groups = kernel.shape[-3]
-    return _transposed_layer(
-        "grouped_conv_transpose", params, merge_groups(kernel), x, groups, stride, padding, output_padding, dilation
-    )
+    return _transposed_layer(params, merge_groups(kernel), x, groups, stride, padding, output_padding, dilation)
 
 
 def _transposed_layer(
-    layer_name: str,
     params: Params,
     kernel: Array,
     x: Array,
@@ -232,17 +229,16 @@ def _transposed_layer(
     window = kernel.shape[:-2]
     if not 1 <= len(window) <= 3:
         raise ValueError(
-            f"{layer_name}: kernel must have one to three window axes before its channels, got "
-            f"{list(params['kernel'].shape)}"
+            f"kernel must have one to three window axes before its channels, got {list(params['kernel'].shape)}"
         )
-    check_floating(layer_name, x)
-    check_spatial(layer_name, x, len(window), f"the kernel {list(params['kernel'].shape)}")
-    check_features(layer_name, x, kernel.shape[-1], params["kernel"])
+    check_floating(x)
+    check_spatial(x, len(window), f"the kernel {list(params['kernel'].shape)}")
+    check_features(x, kernel.shape[-1], params["kernel"])
     sizes = x.shape[-len(window) - 1 : -1]
-    steps = per_axis(layer_name, "stride", stride, len(window), minimum=1)
-    gaps = per_axis(layer_name, "dilation", dilation, len(window), minimum=1)
-    extra = per_axis(layer_name, "output_padding", output_padding, len(window), minimum=0)
-    geometry = _geometry(layer_name, sizes, window, steps, padding, extra, gaps, groups)
+    steps = per_axis("stride", stride, len(window), minimum=1)
+    gaps = per_axis("dilation", dilation, len(window), minimum=1)
+    extra = per_axis("output_padding", output_padding, len(window), minimum=0)
+    geometry = _geometry(sizes, window, steps, padding, extra, gaps, groups)
     kernel, bias = match_dtype(x, kernel, params.get("bias"))
     rows, leading = flatten_leading(x, len(window) + 1)
     y = add_bias(convolve_transpose(rows, kernel, geometry), bias)
@@ -250,7 +246,6 @@ def _transposed_layer(
 
 
 def _geometry(
-    layer_name: str,
     sizes: tuple[int, ...],
     window: tuple[int, ...],
     steps: tuple[int, ...],
@@ -261,30 +256,29 @@ def _geometry(
 ) -> Geometry:
     """The geometry of the convolution of which this is the transpose; `sizes` are those of its output."""
     if 0 in sizes:
-        raise ValueError(f"{layer_name}: x has an empty spatial axis, spatial sizes are {list(sizes)}")
+        raise ValueError(f"x has an empty spatial axis, spatial sizes are {list(sizes)}")
     if any(more >= max(step, gap) for more, step, gap in zip(extra, steps, gaps, strict=True) if more):
         raise ValueError(
-            f"{layer_name}: output_padding must be smaller than stride or dilation, got output_padding {extra} with "
+            f"output_padding must be smaller than stride or dilation, got output_padding {extra} with "
             f"stride {steps} and dilation {gaps}"
         )
     if padding == "SAME":
         if any(extra):
             raise ValueError(
-                f'{layer_name}: "SAME" fixes the size of the result, output_padding must be 0, got {extra}; '
+                f'"SAME" fixes the size of the result, output_padding must be 0, got {extra}; '
                 "give the padding explicitly"
             )
         enlarged = tuple(size * step for size, step in zip(sizes, steps, strict=True))
-        sides = resolve_padding(layer_name, "SAME", enlarged, window, steps, gaps)
+        sides = resolve_padding("SAME", enlarged, window, steps, gaps)
         return Geometry(enlarged, window, steps, sides, gaps, groups)
-    sides = resolve_padding(layer_name, padding, sizes, window, steps, gaps)
+    sides = resolve_padding(padding, sizes, window, steps, gaps)
     settings = zip(sizes, window, steps, sides, extra, gaps, strict=True)
     enlarged = tuple(
         (size - 1) * step - sum(side) + span(width, gap) + more for size, width, step, side, more, gap in settings
     )
     if min(enlarged) < 1:
         raise ValueError(
-            f"{layer_name}: padding {sides} leaves nothing of the result, whose spatial sizes would be {enlarged}; "
-            "use less padding"
+            f"padding {sides} leaves nothing of the result, whose spatial sizes would be {enlarged}; use less padding"
         )
     # cropping the extra entries makes the convolution's output exactly as large as x
     cropped = tuple((before, after - more) for (before, after), more in zip(sides, extra, strict=True))

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxnets import init, nn, torch_defaults
+from jaxnets import init, make_model, nn, torch_defaults
 from tests.oracles import assert_close, assert_parity, normal
 
 BATCH, TIME, IN, HIDDEN = 3, 5, 4, 2
@@ -387,6 +387,8 @@ def test_errors_say_what_came_and_what_was_expected(error, message, call):
 def test_errors_name_the_layer_in_a_stack():
     params = random_params(nn.stacked_spec(nn.lstm_spec, IN, HIDDEN, count=2, bidirectional=True))
     params[1]["backward"] = lstm_params() | {"input_kernel": normal(3, 8)}
+    layers = functools.partial(nn.stacked, functools.partial(nn.bidirectional, nn.lstm))
+    model = make_model({}, lambda params, state, x, *, key=None, train: (layers(params, x)[0], state))
     with pytest.raises(ValueError, match="last axis must be 3") as caught:
-        nn.stacked(functools.partial(nn.bidirectional, nn.lstm), params, normal(BATCH, TIME, IN))
+        model.apply(params, {}, normal(BATCH, TIME, IN), train=False)
     assert caught.value.__notes__ == ["in layer '1/backward'"]

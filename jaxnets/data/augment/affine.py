@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.data.augment.images import Fill, Values, check_images, per_image, with_margin
+from jaxnets.layer import names_errors
 from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike
 
@@ -15,6 +16,7 @@ Method: TypeAlias = Literal["bilinear", "nearest"]
 """How to read between pixels: the weighted mean of the four around, or the nearest one."""
 
 
+@names_errors
 def sample_at(images: Array, rows: Array, columns: Array, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
     """Read images at positions given in pixels, (0, 0) being the centre of the upper left one.
 
@@ -44,18 +46,18 @@ def sample_at(images: Array, rows: Array, columns: Array, *, fill: Fill = 0.0, m
         This is `align_corners=True` without the division in PyTorch's `grid_sample`, and mode `"grid-constant"` of
         `scipy.ndimage.map_coordinates`.
     """
-    check_images("sample_at", images)
+    check_images(images)
     if rows.ndim != 3 or rows.shape != columns.shape or rows.shape[0] != images.shape[0]:
         raise ValueError(
-            f"sample_at: rows and columns must be [{images.shape[0]}, new_height, new_width], "
+            f"rows and columns must be [{images.shape[0]}, new_height, new_width], "
             f"got {list(rows.shape)} and {list(columns.shape)}"
         )
     if method not in ("bilinear", "nearest"):
-        raise ValueError(f"sample_at: method must be 'bilinear' or 'nearest', got {method!r}")
+        raise ValueError(f"method must be 'bilinear' or 'nearest', got {method!r}")
     batch, height, width, channels = images.shape
     wide = compute_dtype(images)
     # With a margin of one pixel of fill, every position outside has the same value as its nearest one in the margin.
-    pixels = with_margin("sample_at", images, 1, 1, fill).reshape(batch, (height + 2) * (width + 2), channels)
+    pixels = with_margin(images, 1, 1, fill).reshape(batch, (height + 2) * (width + 2), channels)
     row = jnp.clip(rows.astype(wide), -1, height)
     column = jnp.clip(columns.astype(wide), -1, width)
 
@@ -118,6 +120,7 @@ def _cosine_and_sine(degrees: Array) -> tuple[Array, Array]:
     return sign * jnp.where(is_odd, -sine, cosine), sign * jnp.where(is_odd, cosine, sine)
 
 
+@names_errors
 def affine(images: Array, matrices: ArrayLike, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
     """Show at each position p, counted in pixels from the centre, what the image has at A p + b.
 
@@ -142,9 +145,9 @@ def affine(images: Array, matrices: ArrayLike, *, fill: Fill = 0.0, method: Meth
         Array([[1., 3.],
                [2., 4.]], dtype=float32)
     """
-    check_images("affine", images)
+    check_images(images)
     _, height, width, _ = images.shape
-    entries = per_image("affine", "matrices", matrices, images, (2, 3))[:, :, :, None, None]
+    entries = per_image("matrices", matrices, images, (2, 3))[:, :, :, None, None]
     row = (jnp.arange(height, dtype=entries.dtype) - (height - 1) / 2)[None, :, None]
     column = (jnp.arange(width, dtype=entries.dtype) - (width - 1) / 2)[None, None, :]
     rows, columns = (entries[:, i, 0] * row + entries[:, i, 1] * column + entries[:, i, 2] for i in (0, 1))

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from jaxnets.layer import names_errors
 from jaxnets.nn.check import require_key
 from jaxnets.random import subkey
 from jaxnets.types import Array, Key, Params, PyTree, State
@@ -18,6 +19,7 @@ Augmentation: TypeAlias = Callable[..., Array]
 """`augment(images, *, key) -> images`, a pure function."""
 
 
+@names_errors
 def chain(*augmentations: Augmentation) -> Augmentation:
     """Apply augmentations one after the other.
 
@@ -48,7 +50,7 @@ def chain(*augmentations: Augmentation) -> Augmentation:
     for augmentation in augmentations:
         if not callable(augmentation):
             raise TypeError(
-                f"chain: got {type(augmentation).__name__} instead of a function augment(images, *, key); "
+                f"got {type(augmentation).__name__} instead of a function augment(images, *, key); "
                 "write functools.partial(random_rotation, degrees=10.0)"
             )
         name = _name(augmentation)
@@ -56,7 +58,7 @@ def chain(*augmentations: Augmentation) -> Augmentation:
         named.append((name if seen[name] == 1 else f"{name} {seen[name]}", augmentation))
 
     def chained(images: Array, *, key: Key | None) -> Array:
-        base = require_key("chain", key, "an augmentation")
+        base = require_key(key, "chain")
         for name, augmentation in named:
             images = augmentation(images, key=subkey(base, name))
         return images
@@ -70,6 +72,7 @@ def _name(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+@names_errors
 def augmented(
     loss: Loss, augment: Augmentation | None = None, *, mix: Callable[..., tuple[Array, Array]] | None = None
 ) -> Loss:
@@ -112,9 +115,9 @@ def augmented(
     ) -> tuple[Array, tuple[State, PyTree]]:
         if not train:
             return loss(params, state, batch, key=key, train=train)
-        base = require_key("augmented", key, "an augmentation")
+        base = require_key(key, "augmented")
         if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise ValueError(f"augmented: a batch must be a pair (images, labels), got {type(batch).__name__}")
+            raise ValueError(f"a batch must be a pair (images, labels), got {type(batch).__name__}")
         images, labels = batch
         if augment is not None:
             images = augment(images, key=subkey(base, "augment"))

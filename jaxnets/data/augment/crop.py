@@ -17,9 +17,11 @@ from jaxnets.data.augment.images import (
     subkeys,
     with_margin,
 )
+from jaxnets.layer import names_errors
 from jaxnets.types import Array, Key
 
 
+@names_errors
 def crop(images: Array, corners: Values, size: int | tuple[int, int]) -> Array:
     """Cut out a window of each image.
 
@@ -42,12 +44,12 @@ def crop(images: Array, corners: Values, size: int | tuple[int, int]) -> Array:
         Array([[3., 4.],
                [6., 7.]], dtype=float32)
     """
-    check_images("crop", images)
+    check_images(images)
     height, width = size if isinstance(size, tuple) else (size, size)
     if not (0 < height <= images.shape[1] and 0 < width <= images.shape[2]):
-        raise ValueError(f"crop: a window {(height, width)} does not fit into images {list(images.shape)}")
+        raise ValueError(f"a window {(height, width)} does not fit into images {list(images.shape)}")
     last = jnp.array([images.shape[1] - height, images.shape[2] - width], jnp.int32)
-    starts = per_image("crop", "corners", corners, images, (2,)).astype(jnp.int32)
+    starts = per_image("corners", corners, images, (2,)).astype(jnp.int32)
     starts = jnp.clip(starts, 0, last[None])  # dynamic_slice would count a negative corner from the other side
 
     def cut(image: Array, start: Array) -> Array:
@@ -56,6 +58,7 @@ def crop(images: Array, corners: Values, size: int | tuple[int, int]) -> Array:
     return jax.vmap(cut)(images, starts)
 
 
+@names_errors
 def random_crop(
     images: Array,
     *,
@@ -94,22 +97,20 @@ def random_crop(
     Reference:
         Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural Networks, 2012.
     """
-    check_images("random_crop", images)
+    check_images(images)
     vertical, horizontal = padding if isinstance(padding, tuple) else (padding, padding)
     if vertical < 0 or horizontal < 0:
-        raise ValueError(f"random_crop: padding must be at least 0, got {padding}")
+        raise ValueError(f"padding must be at least 0, got {padding}")
     if mode not in ("constant", "reflect", "edge"):
-        raise ValueError(f"random_crop: mode must be 'constant', 'reflect' or 'edge', got {mode!r}")
+        raise ValueError(f"mode must be 'constant', 'reflect' or 'edge', got {mode!r}")
     height, width = images.shape[1:3] if size is None else size if isinstance(size, tuple) else (size, size)
     if mode == "constant":
-        padded = with_margin("random_crop", images, vertical, horizontal, fill)
+        padded = with_margin(images, vertical, horizontal, fill)
     else:
         padded = jnp.pad(images, ((0, 0), (vertical, vertical), (horizontal, horizontal), (0, 0)), mode=mode)
     spare = padded.shape[1] - height, padded.shape[2] - width
     if min(height, width, spare[0] + 1, spare[1] + 1) < 1:
-        raise ValueError(
-            f"random_crop: a window {(height, width)} does not fit into images {list(images.shape)} with {padding=}"
-        )
-    keys = image_keys("random_crop", images, key)
+        raise ValueError(f"a window {(height, width)} does not fit into images {list(images.shape)} with {padding=}")
+    keys = image_keys(images, key)
     rows, columns = integers(subkeys(keys, "row"), 0, spare[0]), integers(subkeys(keys, "column"), 0, spare[1])
     return crop(padded, jnp.stack([rows, columns], axis=-1), (height, width))

@@ -21,36 +21,36 @@ Values: TypeAlias = ArrayLike | Sequence[float]
 """A small array, or a tuple of numbers in its place."""
 
 
-def check_images(function: str, images: Array) -> None:
+def check_images(images: Array) -> None:
     """Raise unless `images` are floating point `[batch, height, width, channels]`."""
-    check_floating(function, images)
+    check_floating(images)
     if images.ndim != 4:
         raise ValueError(
-            f"{function}: images must be [batch, height, width, channels], got {list(images.shape)}; "
+            f"images must be [batch, height, width, channels], got {list(images.shape)}; "
             "write images[None] for one image, images[..., None] for images without a channel axis"
         )
 
 
-def check_range(function: str, name: str, low_high: tuple[float, float], *, least: float | None = None) -> None:
+def check_range(name: str, low_high: tuple[float, float], *, least: float | None = None) -> None:
     """Raise ValueError unless low <= high, and `least` <= low if there is a least value."""
     if not isinstance(low_high, tuple | list) or len(low_high) != 2:
-        raise ValueError(f"{function}: {name} must be a pair (low, high), got {low_high!r}")
+        raise ValueError(f"{name} must be a pair (low, high), got {low_high!r}")
     low, high = low_high
     if low > high or (least is not None and low < least):
         condition = "low <= high" if least is None else f"{least} <= low <= high"
-        raise ValueError(f"{function}: {name} must be (low, high) with {condition}, got {low_high}")
+        raise ValueError(f"{name} must be (low, high) with {condition}, got {low_high}")
 
 
-def symmetric(function: str, name: str, value: Range) -> tuple[float, float]:
+def symmetric(name: str, value: Range) -> tuple[float, float]:
     """Return the pair (low, high) that a range stands for, checked."""
     low_high = value if isinstance(value, tuple | list) else (-value, value)
-    check_range(function, name, low_high)
+    check_range(name, low_high)
     return low_high
 
 
-def image_keys(function: str, images: Array, key: Key | None) -> Key:
+def image_keys(images: Array, key: Key | None) -> Key:
     """Derive one key for each image from its place in the batch: `[batch]`, whatever the size of the batch."""
-    base = require_key(function, key, "an augmentation")
+    base = require_key(key, "an augmentation")
     return jax.vmap(lambda place: subkey(base, place))(jnp.arange(images.shape[0]))
 
 
@@ -76,13 +76,13 @@ def subkeys(keys: Key, name: str) -> Key:
     return jax.vmap(lambda key: subkey(key, name))(keys)
 
 
-def per_image(function: str, name: str, value: Values, images: Array, trailing: tuple[int, ...] = ()) -> Array:
+def per_image(name: str, value: Values, images: Array, trailing: tuple[int, ...] = ()) -> Array:
     """Return a parameter as `[batch, *trailing]`, from one for all images or from one for each."""
     array = jnp.asarray(value)
     shape = (images.shape[0], *trailing)
     if array.shape not in (shape, trailing):
         raise ValueError(
-            f"{function}: {name} must have shape {list(trailing)}, or {list(shape)} with one for each image, "
+            f"{name} must have shape {list(trailing)}, or {list(shape)} with one for each image, "
             f"got {list(array.shape)}"
         )
     if array.ndim == len(trailing):
@@ -90,14 +90,12 @@ def per_image(function: str, name: str, value: Values, images: Array, trailing: 
     return jnp.broadcast_to(array, shape).astype(compute_dtype(images))
 
 
-def with_margin(function: str, images: Array, rows: int, columns: int, fill: Fill) -> Array:
+def with_margin(images: Array, rows: int, columns: int, fill: Fill) -> Array:
     """Put `rows` rows and `columns` columns of `fill`, one number or one for each channel, on every side."""
     batch, height, width, channels = images.shape
     value = jnp.asarray(fill).astype(images.dtype)
     if value.shape not in ((), (channels,)):
-        raise ValueError(
-            f"{function}: fill must be one number, or one for each of {channels} channels, got {list(value.shape)}"
-        )
+        raise ValueError(f"fill must be one number, or one for each of {channels} channels, got {list(value.shape)}")
     value = jnp.broadcast_to(value, (channels,))
     canvas = jnp.broadcast_to(value[None, None, None], (batch, height + 2 * rows, width + 2 * columns, channels))
     return jax.lax.dynamic_update_slice(canvas, images, (0, rows, columns, 0))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxnets.data.augment.images import Values, check_images, image_keys, integers, per_image, subkeys
 from jaxnets.data.augment.occlusion import box_mask
+from jaxnets.layer import names_errors
 from jaxnets.nn.check import compute_dtype, require_key
 from jaxnets.random import subkey
 from jaxnets.types import Array, ArrayLike, Key
@@ -26,6 +27,7 @@ class Mixed(NamedTuple):
     labels: Array
 
 
+@names_errors
 def mix(images: Array, labels: Array, partners: Array, weights: ArrayLike) -> Mixed:
     """Average each image and its label with those of a partner: w x + (1 - w) x[partner].
 
@@ -48,14 +50,15 @@ def mix(images: Array, labels: Array, partners: Array, weights: ArrayLike) -> Mi
         Array([[0.75, 0.25],
                [0.25, 0.75]], dtype=float32)
     """
-    _check("mix", images, labels)
-    own = per_image("mix", "weights", weights, images)
+    _check(images, labels)
+    own = per_image("weights", weights, images)
     return Mixed(
         _average(images, jnp.take(images, partners, axis=0), own),
         _average(labels, jnp.take(labels, partners, axis=0), own),
     )
 
 
+@names_errors
 def mixup(images: Array, labels: Array, *, key: Key | None, alpha: float = 0.2) -> Mixed:
     """Average each image and its label with those of another, with a weight drawn from Beta(alpha, alpha).
 
@@ -86,11 +89,12 @@ def mixup(images: Array, labels: Array, *, key: Key | None, alpha: float = 0.2) 
     Warning:
         The paper's program and torchvision draw one weight for the whole batch; here each image has its own.
     """
-    _check("mixup", images, labels)
-    partners, weights = _draw("mixup", images, key, alpha)
+    _check(images, labels)
+    partners, weights = _draw(images, key, alpha)
     return mix(images, labels, partners, weights)
 
 
+@names_errors
 def paste(images: Array, labels: Array, partners: Array, boxes: Values) -> Mixed:
     """Show the partner of each image in a box, and average the labels by the pixels that each has in the result.
 
@@ -114,8 +118,8 @@ def paste(images: Array, labels: Array, partners: Array, boxes: Values) -> Mixed
         Array([[0.75, 0.25],
                [0.25, 0.75]], dtype=float32)
     """
-    _check("paste", images, labels)
-    corners = per_image("paste", "boxes", boxes, images, (4,))
+    _check(images, labels)
+    corners = per_image("boxes", boxes, images, (4,))
     is_partner = box_mask(corners, *images.shape[1:3])
     own = jnp.mean(~is_partner, axis=(1, 2, 3), dtype=compute_dtype(images))
     return Mixed(
@@ -124,6 +128,7 @@ def paste(images: Array, labels: Array, partners: Array, boxes: Values) -> Mixed
     )
 
 
+@names_errors
 def cutmix(images: Array, labels: Array, *, key: Key | None, alpha: float = 1.0) -> Mixed:
     """Show another image in a random box of each, and average the labels by the number of pixels.
 
@@ -153,10 +158,10 @@ def cutmix(images: Array, labels: Array, *, key: Key | None, alpha: float = 1.0)
         Yun, Han, Oh, Chun, Choe, Yoo: CutMix: Regularization Strategy to Train Strong Classifiers with Localizable
         Features, 2019.
     """
-    _check("cutmix", images, labels)
-    partners, weights = _draw("cutmix", images, key, alpha)
+    _check(images, labels)
+    partners, weights = _draw(images, key, alpha)
     _, height, width, _ = images.shape
-    keys = image_keys("cutmix", images, key)
+    keys = image_keys(images, key)
     side = jnp.sqrt(1 - weights)
     half_height, half_width = ((side * size / 2).astype(jnp.int32) for size in (height, width))
     row, column = integers(subkeys(keys, "row"), 0, height - 1), integers(subkeys(keys, "column"), 0, width - 1)
@@ -164,26 +169,25 @@ def cutmix(images: Array, labels: Array, *, key: Key | None, alpha: float = 1.0)
     return paste(images, labels, partners, jnp.stack(corners, axis=-1))
 
 
-def _check(function: str, images: Array, labels: Array) -> None:
-    check_images(function, images)
+def _check(images: Array, labels: Array) -> None:
+    check_images(images)
     if not hasattr(labels, "dtype") or not jnp.issubdtype(labels.dtype, jnp.floating):
         raise TypeError(
-            f"{function}: labels must be probabilities, floating point [batch, classes], got "
+            f"labels must be probabilities, floating point [batch, classes], got "
             f"{getattr(labels, 'dtype', type(labels).__name__)}; write jax.nn.one_hot(labels, classes)"
         )
     if labels.ndim != 2 or labels.shape[0] != images.shape[0]:
         raise ValueError(
-            f"{function}: labels must be [{images.shape[0]}, classes] for images {list(images.shape)}, "
-            f"got {list(labels.shape)}"
+            f"labels must be [{images.shape[0]}, classes] for images {list(images.shape)}, got {list(labels.shape)}"
         )
 
 
-def _draw(function: str, images: Array, key: Key | None, alpha: float) -> tuple[Array, Array]:
+def _draw(images: Array, key: Key | None, alpha: float) -> tuple[Array, Array]:
     """The partners `[batch]`, one permutation for the batch, and each image's weight `[batch]`."""
     if not alpha > 0:
-        raise ValueError(f"{function}: alpha must be positive, got {alpha}")
-    partners = jax.random.permutation(subkey(require_key(function, key, "mixing"), "partners"), images.shape[0])
-    keys = subkeys(image_keys(function, images, key), "weight")
+        raise ValueError(f"alpha must be positive, got {alpha}")
+    partners = jax.random.permutation(subkey(require_key(key, "mixing"), "partners"), images.shape[0])
+    keys = subkeys(image_keys(images, key), "weight")
     return partners, jax.vmap(lambda k: jax.random.beta(k, alpha, alpha, dtype=jnp.float32))(keys)
 
 

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.data.augment.images import check_images, check_range, clipped, image_keys, per_image, uniform
+from jaxnets.layer import names_errors
 from jaxnets.types import Array, ArrayLike, Key
 
 
+@names_errors
 def gaussian_noise(
     images: Array, *, key: Key | None, deviation: float | Array, clip: tuple[float, float] | None = None
 ) -> Array:
@@ -36,16 +38,17 @@ def gaussian_noise(
     Warning:
         torchvision's `gaussian_noise` clips to [0, 1] by default, which is `clip=(0.0, 1.0)`.
     """
-    check_images("gaussian_noise", images)
+    check_images(images)
     if isinstance(deviation, int | float) and deviation < 0:
-        raise ValueError(f"gaussian_noise: deviation must be at least 0, got {deviation}")
-    deviations = per_image("gaussian_noise", "deviation", deviation, images)[:, None, None, None]
-    keys = image_keys("gaussian_noise", images, key)
+        raise ValueError(f"deviation must be at least 0, got {deviation}")
+    deviations = per_image("deviation", deviation, images)[:, None, None, None]
+    keys = image_keys(images, key)
     noise = jax.vmap(lambda k: jax.random.normal(k, images.shape[1:], jnp.float32))(keys)
     noisy = images.astype(deviations.dtype) + deviations * noise.astype(deviations.dtype)
     return clipped(noisy, clip).astype(images.dtype)
 
 
+@names_errors
 def blur(images: Array, sigma: ArrayLike, *, radius: int | None = None) -> Array:
     """Smooth with a Gaussian: the mean of the pixels around, weighted with exp(-distance^2 / (2 sigma^2)).
 
@@ -73,14 +76,14 @@ def blur(images: Array, sigma: ArrayLike, *, radius: int | None = None) -> Array
         `scipy.ndimage.gaussian_filter` calls these edges mode `"mirror"`. torchvision takes the size of the window,
         2 radius + 1, and derives sigma from it where none is given.
     """
-    check_images("blur", images)
+    check_images(images)
     sigma = sigma.item() if isinstance(sigma, np.generic) else sigma
     if radius is None and not isinstance(sigma, int | float):
-        raise ValueError("blur: sigma is an array; pass radius=int(4 * largest_sigma + 0.5)")
+        raise ValueError("sigma is an array; pass radius=int(4 * largest_sigma + 0.5)")
     reach = int(4 * float(sigma) + 0.5) if radius is None else radius  # type: ignore[arg-type]  # a number, see above
     if reach < 0 or (isinstance(sigma, int | float) and sigma < 0):
-        raise ValueError(f"blur: sigma and radius must be at least 0, got sigma {sigma} and {radius=}")
-    sigmas = per_image("blur", "sigma", sigma, images)
+        raise ValueError(f"sigma and radius must be at least 0, got sigma {sigma} and {radius=}")
+    sigmas = per_image("sigma", sigma, images)
     return smooth(images.astype(sigmas.dtype), sigmas, reach).astype(images.dtype)
 
 
@@ -109,6 +112,7 @@ def _smoothing_matrices(sigma: Array, radius: int, size: int) -> Array:
     return zeros.at[:, np.arange(size)[:, None], sources].add(spread)
 
 
+@names_errors
 def gaussian_blur(
     images: Array, *, key: Key | None, sigma: tuple[float, float] = (0.1, 2.0), radius: int | None = None
 ) -> Array:
@@ -135,7 +139,7 @@ def gaussian_blur(
     Reference:
         Chen, Kornblith, Norouzi, Hinton: A Simple Framework for Contrastive Learning of Visual Representations, 2020.
     """
-    check_images("gaussian_blur", images)
-    check_range("gaussian_blur", "sigma", sigma, least=0.0)
-    sigmas = uniform(image_keys("gaussian_blur", images, key), sigma)
+    check_images(images)
+    check_range("sigma", sigma, least=0.0)
+    sigmas = uniform(image_keys(images, key), sigma)
     return blur(images, sigmas, radius=int(4 * sigma[1] + 0.5) if radius is None else radius)
