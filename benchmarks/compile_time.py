@@ -31,7 +31,7 @@ def bottleneck_resnet(counts: tuple[int, ...]) -> Model:
         first = nn.bottleneck_block_spec(before, inner, projection=True)
         before = nn.BOTTLENECK_EXPANSION * inner
         stages.append(nn.residual_stage_spec(first, nn.bottleneck_block_spec(before, inner), count))
-    spec = {"stem": nn.conv_norm_spec((7, 7), 3, 64), "stages": stages, "fc": nn.linear_spec(before, 1000)}
+    spec = {"stem": nn.conv_norm_spec(3, 64, (7, 7)), "stages": stages, "fc": nn.linear_spec(before, 1000)}
 
     def apply(params: Any, state: Any, x: Any, *, key: Any = None, train: bool) -> tuple[Any, Any]:
         x, stem = nn.conv_norm(params["stem"], state["stem"], x, stride=2, padding=3, train=train)

@@ -104,7 +104,7 @@ def train(units: int, steps: int, x: np.ndarray, y: np.ndarray, seeds: np.ndarra
     def one(seed: Any, targets: Any) -> Any:
         def loss(params: Any) -> Any:
             outputs, _ = model.apply(params, {}, inputs, train=True)
-            return jnp.mean(losses.mean_squared_error(outputs[:, 0], targets))
+            return jnp.mean(losses.squared_error(outputs[:, 0], targets))
 
         def step(carry: Any, _: None) -> Any:
             params, state = carry

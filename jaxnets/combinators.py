@@ -190,13 +190,13 @@ def branch(*layers: LayerLike, combine: Callable[[list[Any]], Any] | None = None
     return _parallel("branch", _children(layers, named), combine or (lambda results: jnp.concatenate(results, -1)))
 
 
-def repeat(layer: LayerLike, count: int, *, checkpoint: bool = False) -> Layer:
+def repeat(layer: LayerLike, count: int, *, remat: bool = False) -> Layer:
     """Run `count` copies of a layer with parameters of their own, compiled once (see `jaxnets.repeat`).
 
     Args:
         layer: a layer whose result has the shape of its input.
         count: how many copies.
-        checkpoint: compute the inside of each copy again in the backward pass, which saves memory.
+        remat: compute the inside of each copy again in the backward pass, which saves memory.
 
     Returns:
         A layer whose arrays have shape `[count, ...]`.
@@ -210,7 +210,7 @@ def repeat(layer: LayerLike, count: int, *, checkpoint: bool = False) -> Layer:
 
     def apply(params: Params, state: State, inputs: Any, *, key: Key | None, train: bool) -> tuple[Any, State]:
         block = functools.partial(child.apply, train=train)
-        return run_repeated(block, params, state, inputs, key=key, checkpoint=checkpoint)
+        return run_repeated(block, params, state, inputs, key=key, remat=remat)
 
     return Layer(f"repeated_{child.name}", lambda inputs: repeat_spec(child.spec(inputs), count), apply)
 
@@ -260,7 +260,7 @@ def linear(features: int, **settings: Any) -> Layer:
 
 def conv(
     features: int,
-    window: Sequence[int],
+    kernel_size: Sequence[int],
     *,
     stride: int | Sequence[int] = 1,
     padding: Any = "SAME",
@@ -277,7 +277,7 @@ def conv(
     def apply(params: Params, state: State, x: Array, *, key: Key | None, train: bool) -> tuple[Array, State]:
         return nn.conv(params, x, stride=stride, padding=padding, dilation=dilation), state
 
-    return Layer("conv", lambda x: nn.conv_spec(window, x.shape[-1], features, **settings), apply)
+    return Layer("conv", lambda x: nn.conv_spec(x.shape[-1], features, kernel_size, **settings), apply)
 
 
 def embedding(vocabulary: int, features: int, **settings: Any) -> Layer:

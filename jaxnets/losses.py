@@ -18,18 +18,18 @@ from jaxnets.labels import absolute, class_labels, class_logits, floating, like,
 from jaxnets.types import Array, ArrayLike
 
 __all__ = [
+    "absolute_error",
     "binary_cross_entropy",
     "cross_entropy",
     "exponential",
     "hinge",
     "huber",
     "kl_divergence",
-    "mean_absolute_error",
-    "mean_squared_error",
+    "squared_error",
 ]
 
 
-def mean_squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
+def squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
     """Squared error of each entry, whose mean is the MSE: (prediction - target)^2.
 
     Args:
@@ -44,20 +44,20 @@ def mean_squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
         TypeError: if the predictions are not floating point.
 
     Example:
-        >>> mean_squared_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
+        >>> squared_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
         Array([0., 9.], dtype=float32)
 
     Warning:
         `optax.l2_loss`, and the lectures' worked backpropagation, have a factor 1/2; this and PyTorch's `mse_loss`
         have none.
     """
-    predictions = floating("mean_squared_error", "predictions", predictions)
-    targets = like("mean_squared_error", "targets", targets, predictions, "predictions")
+    predictions = floating("squared_error", "predictions", predictions)
+    targets = like("squared_error", "targets", targets, predictions, "predictions")
     errors: Array = optax.squared_error(predictions, targets)
     return errors
 
 
-def mean_absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
+def absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
     """Absolute error of each entry, whose mean is the MAE: |prediction - target|.
 
     Args:
@@ -72,11 +72,11 @@ def mean_absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
         TypeError: if the predictions are not floating point.
 
     Example:
-        >>> mean_absolute_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
+        >>> absolute_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
         Array([0., 3.], dtype=float32)
     """
-    predictions = floating("mean_absolute_error", "predictions", predictions)
-    return absolute(predictions - like("mean_absolute_error", "targets", targets, predictions, "predictions"))
+    predictions = floating("absolute_error", "predictions", predictions)
+    return absolute(predictions - like("absolute_error", "targets", targets, predictions, "predictions"))
 
 
 def huber(predictions: ArrayLike, targets: ArrayLike, *, delta: float = 1.0) -> Array:

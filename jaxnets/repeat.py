@@ -22,8 +22,8 @@ def repeat(
     x: Any,
     *,
     key: Key | None = None,
-    checkpoint: bool = False,
-    write_out: int = 0,
+    remat: bool = False,
+    unroll: int = 0,
 ) -> tuple[Any, State]:
     """Run x through blocks of the same form, one after the other, in one `lax.scan`.
 
@@ -40,9 +40,9 @@ def repeat(
         state: state with the same first axis, or `{}`.
         x: the input of the first block, an array or a tree of arrays.
         key: the key of block i is `subkey(key, i)`.
-        checkpoint: keep only the blocks' inputs for the backward pass and compute the rest again (`jax.checkpoint`):
+        remat: keep only the blocks' inputs for the backward pass and compute the rest again (`jax.checkpoint`):
             less memory for one more forward pass.
-        write_out: on CPU, up to this many blocks are written out: a scan copies the parameters of each block and what
+        unroll: on CPU, up to this many blocks are written out: a scan copies the parameters of each block and what
             its gradient needs.
 
     Returns:
@@ -71,11 +71,11 @@ def repeat(
         block_params, block_state, index = slices
         return block(block_params, block_state, carry, key=subkey(key, index))
 
-    if checkpoint:
+    if remat:
         body = jax.checkpoint(body)
-    few = platform() == "cpu" and count <= write_out
+    few = platform() == "cpu" and count <= unroll
     if fast_path("repeat", "cpu", "gpu", "tpu") and not few:
-        if not checkpoint and fast_path("recompute", "cpu", "gpu", "tpu"):
+        if not remat and fast_path("recompute", "cpu", "gpu", "tpu"):
             body = jax.checkpoint(body, policy=keep_costly, prevent_cse=False)
         return jax.lax.scan(body, x, (params, state, jnp.arange(count)))
     states = []

@@ -25,19 +25,19 @@ def torch_cross_entropy(logits, labels, **settings):
 # name, our loss, torch's, predictions, targets
 PAIRS = {
     "mse": (
-        losses.mean_squared_error,
+        losses.squared_error,
         lambda p, t: functional.mse_loss(p, t, reduction="none"),
         normal(4, 3),
         normal(4, 3),
     ),
     "mae": (
-        losses.mean_absolute_error,
+        losses.absolute_error,
         lambda p, t: functional.l1_loss(p, t, reduction="none"),
         normal(4),
         normal(4, seed=1),
     ),
     "mae-at-0": (
-        losses.mean_absolute_error,
+        losses.absolute_error,
         lambda p, t: functional.l1_loss(p, t, reduction="none"),
         normal(4),
         normal(4),
@@ -210,8 +210,8 @@ def test_masked_padding_leaves_value_and_gradient_alone(padding, smoothing):
 
 
 ENTRY_WISE = [
-    losses.mean_squared_error,
-    losses.mean_absolute_error,
+    losses.squared_error,
+    losses.absolute_error,
     losses.huber,
     losses.binary_cross_entropy,
     losses.hinge,

@@ -24,17 +24,17 @@ def looped(params, state, x, key):
     return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
 
 
-@pytest.mark.parametrize(("plain", "write_out"), [("", 0), ("", 2), ("", 3), ("repeat", 0)])
-@pytest.mark.parametrize("checkpoint", [False, True])
+@pytest.mark.parametrize(("plain", "unroll"), [("", 0), ("", 2), ("", 3), ("repeat", 0)])
+@pytest.mark.parametrize("remat", [False, True])
 @pytest.mark.parametrize("key", [None, jax.random.key(5)])
-def test_values_gradients_and_state_equal_a_loop(monkeypatch, checkpoint, key, plain, write_out):
+def test_values_gradients_and_state_equal_a_loop(monkeypatch, remat, key, plain, unroll):
     monkeypatch.setenv("JAXNETS_PLAIN", plain)
     params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, 3), jax.random.key(0))
     state = {"count": jnp.arange(3)}
     x = normal(2, 4)
 
     def scanned(params, state, x, key):
-        return repeat(block, params, state, x, key=key, checkpoint=checkpoint, write_out=write_out)
+        return repeat(block, params, state, x, key=key, remat=remat, unroll=unroll)
 
     assert_close(scanned(params, state, x, key), looped(params, state, x, key), rtol=1e-6, atol=1e-6)
 
@@ -51,8 +51,8 @@ def test_the_program_does_not_grow_with_depth(monkeypatch):
         return len(run.lower(params, jnp.ones((2, 4))).as_text())
 
     assert abs(size(30) - size(3)) < 100
-    assert size(30, write_out=29) == size(30)
-    assert size(30, write_out=30) > 5 * size(30)
+    assert size(30, unroll=29) == size(30)
+    assert size(30, unroll=30) > 5 * size(30)
     monkeypatch.setenv("JAXNETS_PLAIN", "repeat")
     assert size(30) > 5 * size(3)
 

@@ -45,7 +45,7 @@ def cifar_resnet_spec(depth: int = 20, classes: int = 10, *, channels: int = 3, 
         stages.append(nn.residual_stage_spec(first, others, blocks))
         before = after
     return {
-        "stem": nn.conv_norm_spec((3, 3), channels, width),
+        "stem": nn.conv_norm_spec(channels, width, (3, 3)),
         "stages": stages,
         "fc": nn.linear_spec(before, classes),
     }

@@ -21,14 +21,14 @@ class Stage(NamedTuple):
 
     Attributes:
         expansion: the middle of a block has this many times the channels of its input.
-        window: of the depthwise convolution.
+        kernel_size: of the depthwise convolution.
         stride: of the first block.
         channels: of the result.
         blocks: how many of them.
     """
 
     expansion: int
-    window: int
+    kernel_size: int
     stride: int
     channels: int
     blocks: int
@@ -107,7 +107,7 @@ def efficientnet_spec(variant: int = 0, classes: int = 1000, *, channels: int = 
     """
     scale = _scale(variant)
     before = _scaled(STEM_CHANNELS, scale.width)
-    spec: dict[str, Any] = {"stem": nn.conv_norm_spec((3, 3), channels, before)}
+    spec: dict[str, Any] = {"stem": nn.conv_norm_spec(channels, before, (3, 3))}
     stages = []
     for stage in STAGES:
         after = _scaled(stage.channels, scale.width)
@@ -117,7 +117,7 @@ def efficientnet_spec(variant: int = 0, classes: int = 1000, *, channels: int = 
     head = 4 * before
     return spec | {
         "stages": stages,
-        "head": nn.conv_norm_spec((1, 1), before, head),
+        "head": nn.conv_norm_spec(before, head, (1, 1)),
         "fc": nn.linear_spec(
             head, classes, kernel_init=jax.nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")
         ),
@@ -134,18 +134,18 @@ def _scale(variant: int) -> Scale:
 
 def _block_spec(stage: Stage, before: int, after: int) -> Spec:
     middle = stage.expansion * before
-    window = (stage.window, stage.window)
+    kernel_size = (stage.kernel_size, stage.kernel_size)
     return {
-        **({"expand": nn.conv_norm_spec((1, 1), before, middle)} if stage.expansion > 1 else {}),
-        "depthwise": nn.conv_norm_spec(window, middle, middle, convolution_spec=_depthwise_spec),
+        **({"expand": nn.conv_norm_spec(before, middle, (1, 1))} if stage.expansion > 1 else {}),
+        "depthwise": nn.conv_norm_spec(middle, middle, kernel_size, convolution_spec=_depthwise_spec),
         "excitation": nn.squeeze_excitation_spec(middle, max(1, before // 4)),
-        "project": nn.conv_norm_spec((1, 1), middle, after),
+        "project": nn.conv_norm_spec(middle, after, (1, 1)),
     }
 
 
-def _depthwise_spec(window: Any, in_channels: int, out_channels: int, **settings: Any) -> Spec:
+def _depthwise_spec(in_channels: int, out_channels: int, kernel_size: Any, **settings: Any) -> Spec:
     settings["kernel_init"] = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal", in_axis=(), batch_axis=-2)
-    return nn.depthwise_conv_spec(window, in_channels, **settings)
+    return nn.depthwise_conv_spec(in_channels, kernel_size, **settings)
 
 
 def efficientnet_apply(

@@ -67,7 +67,7 @@ def googlenet_spec(
     auxiliary: bool = True,
     small_images: bool = False,
     width: float = 1.0,
-    large_window: int = 3,
+    large_kernel_size: int = 3,
 ) -> Spec:
     """Describe the parameters and the state of `googlenet`.
 
@@ -77,7 +77,7 @@ def googlenet_spec(
         auxiliary: whether there are two more heads, for training.
         small_images: whether the first layers are one 3 x 3 convolution, for 32 x 32 images.
         width: a factor for the channels of all convolutions.
-        large_window: 3, as in torchvision and its weights, or 5, as in the paper.
+        large_kernel_size: 3, as in torchvision and its weights, or 5, as in the paper.
 
     Returns:
         A spec with `conv1` and, unless `small_images`, `conv2` and `conv3`; the blocks `inception3a` to
@@ -95,27 +95,27 @@ def googlenet_spec(
 
     before = scaled(192)
     if small_images:
-        spec: dict[str, Spec] = {"conv1": unit((3, 3), channels, before)}
+        spec: dict[str, Spec] = {"conv1": unit(channels, before, (3, 3))}
     else:
         spec = {
-            "conv1": unit((7, 7), channels, scaled(64)),
-            "conv2": unit((1, 1), scaled(64), scaled(64)),
-            "conv3": unit((3, 3), scaled(64), before),
+            "conv1": unit(channels, scaled(64), (7, 7)),
+            "conv2": unit(scaled(64), scaled(64), (1, 1)),
+            "conv3": unit(scaled(64), before, (3, 3)),
         }
     for name, widths in BLOCKS.items():
         widths = Widths(*map(scaled, widths))
         spec[name] = {
-            "one": unit((1, 1), before, widths.one),
-            "three_reduce": unit((1, 1), before, widths.three_reduce),
-            "three": unit((3, 3), widths.three_reduce, widths.three),
-            "five_reduce": unit((1, 1), before, widths.five_reduce),
-            "five": unit((large_window, large_window), widths.five_reduce, widths.five),
-            "pool": unit((1, 1), before, widths.pool),
+            "one": unit(before, widths.one, (1, 1)),
+            "three_reduce": unit(before, widths.three_reduce, (1, 1)),
+            "three": unit(widths.three_reduce, widths.three, (3, 3)),
+            "five_reduce": unit(before, widths.five_reduce, (1, 1)),
+            "five": unit(widths.five_reduce, widths.five, (large_kernel_size, large_kernel_size)),
+            "pool": unit(before, widths.pool, (1, 1)),
         }
         before = widths.one + widths.three + widths.five + widths.pool
         if auxiliary and name in _AUXILIARY_AFTER:
             spec[_AUXILIARY_AFTER[name]] = _head_spec(
-                unit((1, 1), before, scaled(128)), scaled(128), scaled(1024), classes
+                unit(before, scaled(128), (1, 1)), scaled(128), scaled(1024), classes
             )
     return spec | {"fc": nn.linear_spec(before, classes)}
 
@@ -272,7 +272,7 @@ def googlenet(classes: int = 1000, *, rate: float = 0.2, auxiliary_rate: float =
 
     Warning:
         Each convolution is followed by batch norm, and the branch of the large window has 3 x 3, both as in
-        torchvision. The paper has no batch norm and 5 x 5 there (`large_window=5`).
+        torchvision. The paper has no batch norm and 5 x 5 there (`large_kernel_size=5`).
     """
     apply = functools.partial(googlenet_apply, rate=rate, auxiliary_rate=auxiliary_rate)
     return make_model(googlenet_spec(classes, **sizes), functools.wraps(googlenet_apply)(apply))

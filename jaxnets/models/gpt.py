@@ -74,7 +74,7 @@ def gpt_apply(
     train: bool,
     activation: Callable[[Array], Array] = jax.nn.gelu,
     rate: float | Array = 0.0,
-    checkpoint: bool = False,
+    remat: bool = False,
 ) -> tuple[Array, State]:
     """Add embeddings of tokens and positions, run the causal blocks, and score every token by the table of embeddings.
 
@@ -86,7 +86,7 @@ def gpt_apply(
         train: whether dropout drops.
         activation: of the hidden layers.
         rate: the probability to drop an entry of the embeddings, of what blocks add, and of attention weights.
-        checkpoint: whether the backward pass computes the blocks again instead of storing their values.
+        remat: whether the backward pass computes the blocks again instead of storing their values.
 
     Returns:
         Logits `[batch, time, vocabulary]` of each next token, and the state.
@@ -115,7 +115,7 @@ def gpt_apply(
         return nn.transformer_block(params, x, causal=True, activation=activation, **settings), state
 
     blocks_key = subkey(key, "blocks")
-    x, _ = repeat(block, params["blocks"], {}, x, key=blocks_key, checkpoint=checkpoint, write_out=4)
+    x, _ = repeat(block, params["blocks"], {}, x, key=blocks_key, remat=remat, unroll=4)
     return nn.tied_logits(params["tokens"], nn.layer_norm(params["norm"], x)), state
 
 
@@ -125,7 +125,7 @@ def gpt(
     *,
     activation: Callable[[Array], Array] = jax.nn.gelu,
     rate: float | Array = 0.0,
-    checkpoint: bool = False,
+    remat: bool = False,
     **sizes: Any,
 ) -> Model:
     """Make the network; by default the smallest GPT-2, of 124,439,808 parameters.
@@ -138,7 +138,7 @@ def gpt(
         context: how many positions the network knows.
         activation: of the hidden layers; the default computes GELU by tanh as GPT-2 does.
         rate: of dropout; the paper's networks were trained with 0.1.
-        checkpoint: whether the backward pass computes the blocks again instead of storing their values.
+        remat: whether the backward pass computes the blocks again instead of storing their values.
         **sizes: as in `gpt_spec`.
 
     Returns:
@@ -161,7 +161,7 @@ def gpt(
     """
 
     def apply(params: Params, state: State, ids: Array, *, key: Key | None = None, train: bool) -> tuple[Array, State]:
-        settings: dict[str, Any] = {"activation": activation, "rate": rate, "checkpoint": checkpoint}
+        settings: dict[str, Any] = {"activation": activation, "rate": rate, "remat": remat}
         return gpt_apply(params, state, ids, key=key, train=train, **settings)
 
     return make_model(gpt_spec(vocabulary, context, **sizes), apply)

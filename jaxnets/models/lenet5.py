@@ -21,8 +21,8 @@ def lenet5_spec(height: int = 28, width: int = 28, channels: int = 1, classes: i
     """
     features = (height // 2 - 4) // 2 * ((width // 2 - 4) // 2) * 16
     return {
-        "conv1": nn.conv_spec((5, 5), channels, 6),
-        "conv2": nn.conv_spec((5, 5), 6, 16),
+        "conv1": nn.conv_spec(channels, 6, (5, 5)),
+        "conv2": nn.conv_spec(6, 16, (5, 5)),
         "fc1": nn.linear_spec(features, 120),
         "fc2": nn.linear_spec(120, 84),
         "fc3": nn.linear_spec(84, classes),

@@ -20,8 +20,8 @@ def mnist_cnn_spec(height: int = 28, width: int = 28, channels: int = 1, classes
     """
     features = ((height - 4) // 2) * ((width - 4) // 2) * 64
     return {
-        "conv1": nn.conv_spec((3, 3), channels, 32),
-        "conv2": nn.conv_spec((3, 3), 32, 64),
+        "conv1": nn.conv_spec(channels, 32, (3, 3)),
+        "conv2": nn.conv_spec(32, 64, (3, 3)),
         "fc1": nn.linear_spec(features, 128),
         "fc2": nn.linear_spec(128, classes),
     }

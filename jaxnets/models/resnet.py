@@ -49,7 +49,7 @@ def resnet_spec(depth: int = 50, classes: int = 1000, *, channels: int = 3, widt
         stages.append(nn.residual_stage_spec(first, block_spec(after, inner), count))
         before = after
     return {
-        "stem": nn.conv_norm_spec((7, 7), channels, width),
+        "stem": nn.conv_norm_spec(channels, width, (7, 7)),
         "stages": stages,
         "fc": nn.linear_spec(before, classes),
     }

@@ -19,9 +19,9 @@ def small_cnn_spec(height: int, width: int, channels: int, classes: int) -> Spec
         (1024, 128)
     """
     return {
-        "conv1": nn.conv_spec((3, 3), channels, 32),
+        "conv1": nn.conv_spec(channels, 32, (3, 3)),
         "bn1": nn.batch_norm_spec(32),
-        "conv2": nn.conv_spec((3, 3), 32, 64),
+        "conv2": nn.conv_spec(32, 64, (3, 3)),
         "bn2": nn.batch_norm_spec(64),
         "fc1": nn.linear_spec((height // 2) * (width // 2) * 64, 128),
         "fc2": nn.linear_spec(128, classes),

@@ -70,9 +70,9 @@ def vgg_spec(
 
 def _conv_spec(before: int, after: int, norm: bool) -> Spec:
     return (
-        {"conv": nn.conv_spec((3, 3), before, after, kernel_init=_INIT), "norm": nn.batch_norm_spec(after)}
+        {"conv": nn.conv_spec(before, after, (3, 3), kernel_init=_INIT), "norm": nn.batch_norm_spec(after)}
         if norm
-        else {"conv": nn.conv_spec((3, 3), before, after, kernel_init=_INIT)}
+        else {"conv": nn.conv_spec(before, after, (3, 3), kernel_init=_INIT)}
     )
 
 

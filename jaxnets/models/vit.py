@@ -59,7 +59,7 @@ def vit_spec(
     normal = jax.nn.initializers.normal(0.02)
     block = nn.transformer_block_spec(features, heads=heads, hidden=hidden, kernel_init=xavier)
     return {
-        "patches": nn.conv_spec((patch_size, patch_size), channels, features),
+        "patches": nn.conv_spec(channels, features, (patch_size, patch_size)),
         "class_token": ArraySpec((1, 1, features), zeros, axes=(None, None, "features")),
         "positions": ArraySpec((1, count + 1, features), normal, axes=(None, "positions", "features")),
         "blocks": repeat_spec(block, layers),
@@ -76,7 +76,7 @@ def vit_apply(
     key: Key | None = None,
     train: bool,
     rate: float | Array = 0.0,
-    checkpoint: bool = False,
+    remat: bool = False,
 ) -> tuple[Array, State]:
     """Make a vector of each patch, put the class token before them, add positions, run the blocks, and read the token.
 
@@ -87,7 +87,7 @@ def vit_apply(
         key: for dropout.
         train: whether dropout drops.
         rate: the probability to drop an entry of the embeddings and of what blocks add.
-        checkpoint: whether the backward pass computes the blocks again instead of storing their values.
+        remat: whether the backward pass computes the blocks again instead of storing their values.
 
     Returns:
         Logits `[batch, classes]`, and the state.
@@ -121,7 +121,7 @@ def vit_apply(
         return y, state
 
     blocks_key = subkey(key, "blocks")
-    x, _ = repeat(block, params["blocks"], {}, x, key=blocks_key, checkpoint=checkpoint, write_out=4)
+    x, _ = repeat(block, params["blocks"], {}, x, key=blocks_key, remat=remat, unroll=4)
     return nn.linear(params["fc"], nn.layer_norm(params["norm"], x[:, 0], epsilon=_EPSILON)), state
 
 
@@ -131,7 +131,7 @@ def vit(
     classes: int = 1000,
     *,
     rate: float | Array = 0.0,
-    checkpoint: bool = False,
+    remat: bool = False,
     **sizes: Any,
 ) -> Model:
     """Make the network; by default ViT-B/16, of 86,567,656 parameters.
@@ -143,7 +143,7 @@ def vit(
         patch_size: height and width of a patch, a divisor of `image_size`.
         classes: how many logits it returns.
         rate: of dropout.
-        checkpoint: whether the backward pass computes the blocks again instead of storing their values.
+        remat: whether the backward pass computes the blocks again instead of storing their values.
         **sizes: as in `vit_spec`.
 
     Returns:
@@ -166,6 +166,6 @@ def vit(
     """
 
     def apply(params: Params, state: State, x: Array, *, key: Key | None = None, train: bool) -> tuple[Array, State]:
-        return vit_apply(params, state, x, key=key, train=train, rate=rate, checkpoint=checkpoint)
+        return vit_apply(params, state, x, key=key, train=train, rate=rate, remat=remat)
 
     return make_model(vit_spec(image_size, patch_size, classes, **sizes), apply)

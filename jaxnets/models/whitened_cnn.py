@@ -41,11 +41,11 @@ def whitened_cnn_spec(classes: int = 10, *, channels: int = 3, widths: Sequence[
     uniform = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
     stages = []
     for before, width in itertools.pairwise((filters, *widths)):
-        conv = functools.partial(nn.conv_spec, (3, 3), bias=False, kernel_init=keep_channels(uniform))
+        conv = functools.partial(nn.conv_spec, kernel_size=(3, 3), bias=False, kernel_init=keep_channels(uniform))
         norm = nn.batch_norm_spec(width, scale=False)
         stages.append({"conv1": conv(before, width), "norm1": norm, "conv2": conv(width, width), "norm2": norm})
     return {
-        "whitening": nn.conv_spec((2, 2), channels, filters, kernel_init=zeros, bias_init=zeros),
+        "whitening": nn.conv_spec(channels, filters, (2, 2), kernel_init=zeros, bias_init=zeros),
         "stages": stages,
         "fc": nn.linear_spec(widths[-1], classes, bias=False, kernel_init=uniform),
     }

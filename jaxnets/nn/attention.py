@@ -22,7 +22,7 @@ def attention_spec(
     *,
     heads: int,
     kv_heads: int | None = None,
-    head_features: int | None = None,
+    head_dim: int | None = None,
     memory_features: int | None = None,
     bias: bool = True,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
@@ -36,7 +36,7 @@ def attention_spec(
         features: size of the last axis of input and result.
         heads: number of query heads.
         kv_heads: number of heads of keys and values, a divisor of `heads`; None for `heads`, 1 for multi-query.
-        head_features: size of a head; None for `features / heads`.
+        head_dim: size of a head; None for `features / heads`.
         memory_features: size of the last axis of what keys and values are made of; None for `features`.
         bias: whether the four products have a bias.
         kernel_init: starts each kernel, seen as a matrix `[in, out]`; by default normal, of variance 1/in.
@@ -56,13 +56,13 @@ def attention_spec(
     kv_heads = heads if kv_heads is None else kv_heads
     if heads < 1 or kv_heads < 1 or heads % kv_heads:
         raise ValueError(f"heads must be a multiple of kv_heads, got {heads} and {kv_heads}")
-    if head_features is None:
+    if head_dim is None:
         if features % heads:
-            raise ValueError(f"features {features} must be a multiple of heads {heads}; or pass head_features")
-        head_features = features // heads
+            raise ValueError(f"features {features} must be a multiple of heads {heads}; or pass head_dim")
+        head_dim = features // heads
     memory = features if memory_features is None else memory_features
     # PyTorch draws all three kernels as one matrix, unless keys and values are made of another size.
-    query_outputs, kv_outputs = heads * head_features, kv_heads * head_features
+    query_outputs, kv_outputs = heads * head_dim, kv_heads * head_dim
     one_matrix = query_outputs + 2 * kv_outputs
     query_bound = features + (one_matrix if memory_features is None else query_outputs)
     kv_bound = memory + (one_matrix if memory_features is None else kv_outputs)
@@ -79,13 +79,13 @@ def attention_spec(
             "bias": ArraySpec(shape[inputs:], bias_init, axes=axes[inputs:], torch_initializer=zeros),
         }
 
-    kv_shape, kv_axes = (memory, kv_heads, head_features), ("in", "kv_heads", "head_features")
-    query_axes, out_axes = ("in", "heads", "head_features"), ("heads", "head_features", "out")
+    kv_shape, kv_axes = (memory, kv_heads, head_dim), ("in", "kv_heads", "head_dim")
+    query_axes, out_axes = ("in", "heads", "head_dim"), ("heads", "head_dim", "out")
     return {
-        "query": product((features, heads, head_features), query_axes, 1, _uniform(math.sqrt(6 / query_bound))),
+        "query": product((features, heads, head_dim), query_axes, 1, _uniform(math.sqrt(6 / query_bound))),
         "key": product(kv_shape, kv_axes, 1, _uniform(math.sqrt(6 / kv_bound))),
         "value": product(kv_shape, kv_axes, 1, _uniform(math.sqrt(6 / kv_bound))),
-        "out": product((heads, head_features, features), out_axes, 2, torch_uniform(query_outputs)),
+        "out": product((heads, head_dim, features), out_axes, 2, torch_uniform(query_outputs)),
     }
 
 
@@ -109,9 +109,9 @@ def attention(
     With fewer heads of keys and values than of queries (in the shapes of the kernels) it is grouped-query attention.
 
     Args:
-        params: `query` with `kernel` `[features, heads, head_features]` and maybe `bias` `[heads, head_features]`,
-            `key` and `value` with `[memory_features, kv_heads, head_features]`, and `out` with
-            `[heads, head_features, features]` and `[features]`.
+        params: `query` with `kernel` `[features, heads, head_dim]` and maybe `bias` `[heads, head_dim]`,
+            `key` and `value` with `[memory_features, kv_heads, head_dim]`, and `out` with
+            `[heads, head_dim, features]` and `[features]`.
         x: `[..., queries, features]`, floating point. Its dtype is the result's; parameters are cast to it.
         memory: `[..., keys, memory_features]`, what is attended to, of the dtype and leading axes of `x` (cross
             attention); None for `x` itself.
@@ -122,7 +122,7 @@ def attention(
         rotary: a function `(queries or keys, positions) -> the same, turned`, such as `nn.rotary`, or
             `functools.partial(nn.rotary, base=500000.0)`; None for no rotary positions.
         positions: `[queries]` or `[..., queries]`, for `rotary`; None for 0, 1, 2, ...
-        scale: what the products of queries and keys are multiplied by; None for 1/sqrt(head_features).
+        scale: what the products of queries and keys are multiplied by; None for 1/sqrt(head_dim).
         rate: the probability to drop an attention weight in training.
         key: random key, needed if weights are dropped.
         train: whether to drop; required if `rate` is not 0.
@@ -178,7 +178,7 @@ def check_sequence(x: Array, kernel: Array, *, name: str = "x") -> None:
 
 
 def project(params: Params, x: Array) -> Array:
-    """Make heads of features: `[..., in]` to `[..., heads, head_features]`."""
+    """Make heads of features: `[..., in]` to `[..., heads, head_dim]`."""
     kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
     rows, leading = flatten_leading(x)
     y: Array = rows @ kernel.reshape((kernel.shape[0], -1))
@@ -188,7 +188,7 @@ def project(params: Params, x: Array) -> Array:
 
 
 def merge_heads(params: Params, x: Array) -> Array:
-    """Make features of heads: `[..., heads, head_features]` to `[..., out]`."""
+    """Make features of heads: `[..., heads, head_dim]` to `[..., out]`."""
     kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
     leading = x.shape[:-2]
     y: Array = x.reshape((math.prod(leading), -1)) @ kernel.reshape((-1, kernel.shape[2]))

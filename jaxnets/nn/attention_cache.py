@@ -28,7 +28,7 @@ def attention_cache_spec(
         dtype: dtype of the cached keys and values; None for float32 (or float64 with `init`'s dtype).
 
     Returns:
-        A spec of state with `key` and `value` `[*batch, capacity, kv_heads, head_features]` and `length` `[*batch]`,
+        A spec of state with `key` and `value` `[*batch, capacity, kv_heads, head_dim]` and `length` `[*batch]`,
         int32, how many positions each sequence holds.
 
     Raises:
@@ -48,7 +48,7 @@ def attention_cache_spec(
         (*batch, capacity, *attention["key"]["kernel"].shape[-2:]),
         zeros,
         dtype,
-        axes=(*leading, "capacity", "kv_heads", "head_features"),
+        axes=(*leading, "capacity", "kv_heads", "head_dim"),
         is_state=True,
     )
     return {
@@ -75,7 +75,7 @@ def cached_attention(
 
     Args:
         params: those of `attention`.
-        cache: `key` and `value` `[..., capacity, kv_heads, head_features]` and `length` `[...]`, as
+        cache: `key` and `value` `[..., capacity, kv_heads, head_dim]` and `length` `[...]`, as
             `attention_cache_spec` describes them.
         x: `[..., new, features]`, floating point: what follows the sequences in the cache.
         lengths: `[...]`, integers: how many of the `new` positions of each sequence are real, for prompts of different

@@ -41,21 +41,21 @@ def dot_product_attention(
     (grouped-query attention; multi-query attention with one).
 
     Args:
-        queries: `[..., queries, heads, head_features]`, floating point.
-        keys: `[..., keys, kv_heads, head_features]`, of the same dtype and leading axes.
-        values: `[..., keys, kv_heads, head_features]`, likewise.
+        queries: `[..., queries, heads, head_dim]`, floating point.
+        keys: `[..., keys, kv_heads, head_dim]`, of the same dtype and leading axes.
+        values: `[..., keys, kv_heads, head_dim]`, likewise.
         mask: boolean, True where a query may attend to a key: `[queries, keys]`, or `[..., heads, queries, keys]` with
             all leading axes; any of its axes may have size 1. A query that may attend to nothing gets zeros.
         causal: whether query i may attend to the keys j <= i only; needs as many keys as queries. Together with
             `mask`, both must allow it.
-        scale: what the products of queries and keys are multiplied by; None for 1/sqrt(head_features).
+        scale: what the products of queries and keys are multiplied by; None for 1/sqrt(head_dim).
         rate: the probability to drop a weight in training.
         key: random key, needed if weights are dropped.
         train: whether to drop; required if `rate` is not 0.
         implementation: `"einsum"`, `"xla"`, `"cudnn"` or `"splash"`; None for what `choose_implementation` says.
 
     Returns:
-        `[..., queries, heads, head_features]`, in the dtype of the queries. Softmax is computed in float32, or in
+        `[..., queries, heads, head_dim]`, in the dtype of the queries. Softmax is computed in float32, or in
         float64 if the queries are (but not by `"xla"`, which rounds it to float32).
 
     Raises:
@@ -82,7 +82,7 @@ def dot_product_attention(
         have them.
     """
     _check_arrays(queries, keys, values)
-    *leading, length, heads, head_features = queries.shape
+    *leading, length, heads, head_dim = queries.shape
     if causal and length != keys.shape[-3]:
         raise ValueError(
             f"causal=True needs as many keys as queries, got {length} queries and "
@@ -91,7 +91,7 @@ def dot_product_attention(
     dropout_key = _dropout_key(rate, key, train)
     if implementation is None:
         implementation = _implementation_here(queries, keys, values, mask is not None, dropout_key is not None)
-    scale = 1 / math.sqrt(head_features) if scale is None else scale
+    scale = 1 / math.sqrt(head_dim) if scale is None else scale
     q, k, v = (a.reshape((math.prod(leading), *a.shape[-3:])) for a in (queries, keys, values))
     if mask is not None:
         mask = _batched_mask(mask, (*leading, heads, length, keys.shape[-3]))
@@ -116,7 +116,7 @@ def dot_product_attention(
 
 def choose_implementation(
     dtype: DTypeLike,
-    head_features: int,
+    head_dim: int,
     *,
     masked: bool,
     dropping: bool,
@@ -139,7 +139,7 @@ def choose_implementation(
 
     Args:
         dtype: dtype of the queries.
-        head_features: size of a head.
+        head_dim: size of a head.
         masked: whether there is a mask besides `causal`.
         dropping: whether weights are dropped.
         strict: whether JAX's strict dtype promotion is on.
@@ -162,7 +162,7 @@ def choose_implementation(
     if backend == "tpu":
         return "splash" if tiled and dtype == jnp.bfloat16 and not masked else "einsum"
     half_precision = dtype in (jnp.bfloat16, jnp.float16)
-    legal_head = head_features % 8 == 0 and 0 < head_features <= 128
+    legal_head = head_dim % 8 == 0 and 0 < head_dim <= 128
     capable = compute_capability is not None and compute_capability >= 8.0
     if backend == "gpu" and half_precision and legal_head and capable and not masked:
         return "cudnn"
@@ -204,12 +204,12 @@ def _check_arrays(queries: Array, keys: Array, values: Array) -> None:
             f"queries, keys and values must have one dtype, got {queries.dtype}, {keys.dtype}, {values.dtype}"
         )
     if queries.ndim < 3:
-        raise ValueError(f"queries must be [..., queries, heads, head_features], {shapes}")
+        raise ValueError(f"queries must be [..., queries, heads, head_dim], {shapes}")
     expected = (*queries.shape[:-3], *keys.shape[-3:-1], queries.shape[-1])
     if keys.shape != expected or values.shape != expected:
         raise ValueError(
-            f"keys and values must both be [..., keys, kv_heads, head_features] with the "
-            f"leading axes and head_features of the queries, {shapes}"
+            f"keys and values must both be [..., keys, kv_heads, head_dim] with the "
+            f"leading axes and head_dim of the queries, {shapes}"
         )
     if keys.shape[-3] == 0:
         raise ValueError(f"there must be at least one key, {shapes}")

@@ -34,9 +34,9 @@ def basic_block_spec(in_channels: int, channels: int, *, projection: bool = Fals
         ['conv1', 'conv2', 'shortcut']
     """
     return {
-        "conv1": conv_norm_spec((3, 3), in_channels, channels),
-        "conv2": conv_norm_spec((3, 3), channels, channels),
-        **({"shortcut": conv_norm_spec((1, 1), in_channels, channels)} if projection else {}),
+        "conv1": conv_norm_spec(in_channels, channels, (3, 3)),
+        "conv2": conv_norm_spec(channels, channels, (3, 3)),
+        **({"shortcut": conv_norm_spec(in_channels, channels, (1, 1))} if projection else {}),
     }
 
 
@@ -98,10 +98,10 @@ def bottleneck_block_spec(in_channels: int, channels: int, *, projection: bool =
     """
     out_channels = BOTTLENECK_EXPANSION * channels
     return {
-        "conv1": conv_norm_spec((1, 1), in_channels, channels),
-        "conv2": conv_norm_spec((3, 3), channels, channels),
-        "conv3": conv_norm_spec((1, 1), channels, out_channels),
-        **({"shortcut": conv_norm_spec((1, 1), in_channels, out_channels)} if projection else {}),
+        "conv1": conv_norm_spec(in_channels, channels, (1, 1)),
+        "conv2": conv_norm_spec(channels, channels, (3, 3)),
+        "conv3": conv_norm_spec(channels, out_channels, (1, 1)),
+        **({"shortcut": conv_norm_spec(in_channels, out_channels, (1, 1))} if projection else {}),
     }
 
 

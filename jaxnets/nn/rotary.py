@@ -20,7 +20,7 @@ def rotary(
     product of a query at p and a key at q depends on p - q alone. Apply it to queries and keys, not to values.
 
     Args:
-        x: `[..., time, heads, head_features]`, queries or keys.
+        x: `[..., time, heads, head_dim]`, queries or keys.
         positions: `[time]`, or `[..., time]` with the leading axes of `x`; integers or floating point.
         base: the longest wavelength is nearly 2 pi times this; 10,000 in the paper.
         features: how many of the first features of each head turn (the others stay), an even number; None for all.
@@ -49,7 +49,7 @@ def rotary(
     check_floating(x)
     positions = jnp.asarray(positions)
     if x.ndim < 3:
-        raise ValueError(f"x must be [..., time, heads, head_features], got {list(x.shape)}")
+        raise ValueError(f"x must be [..., time, heads, head_dim], got {list(x.shape)}")
     if positions.shape not in ((x.shape[-3],), x.shape[:-2]):
         raise ValueError(
             f"positions must be {[x.shape[-3]]} or {list(x.shape[:-2])} for x {list(x.shape)}, "
@@ -58,8 +58,7 @@ def rotary(
     turning = x.shape[-1] if features is None else features
     if turning % 2 or not 0 < turning <= x.shape[-1]:
         raise ValueError(
-            f"features must be even, positive and at most {x.shape[-1]} (head_features of x {list(x.shape)}), "
-            f"got {turning}"
+            f"features must be even, positive and at most {x.shape[-1]} (head_dim of x {list(x.shape)}), got {turning}"
         )
     wide = compute_dtype(x)
     frequencies = jnp.asarray(base ** (-np.arange(0, turning, 2) / turning), wide)

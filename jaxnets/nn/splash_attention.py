@@ -38,7 +38,7 @@ def one_device(*arrays: Array) -> bool:
 def splash_attention(
     queries: Array, keys: Array, values: Array, *, mask: Array | None, causal: bool, scale: float
 ) -> Array:
-    """Compute attention `[batch, time, heads, head_features]` in tiles, without storing its weights.
+    """Compute attention `[batch, time, heads, head_dim]` in tiles, without storing its weights.
 
     On other platforms than TPUs the kernel is interpreted, which is slow.
 
@@ -60,7 +60,7 @@ def splash_attention(
 
 
 def _kernel(length: int, size: int, heads: int, causal: bool) -> Callable[..., Array]:
-    """The kernel `[heads, time, head_features]`, with the largest tiles of up to 512 positions that fit."""
+    """The kernel `[heads, time, head_dim]`, with the largest tiles of up to 512 positions that fit."""
     from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
     rows, columns = (next(tile for tile in (512, 256, _LANES) if count % tile == 0) for count in (length, size))

@@ -28,7 +28,7 @@ def squeeze_excitation_spec(channels: int, squeezed: int) -> Spec:
         >>> squeeze_excitation_spec(32, 8)["squeeze"]["kernel"].shape
         (1, 1, 32, 8)
     """
-    return {"squeeze": conv_spec((1, 1), channels, squeezed), "excite": conv_spec((1, 1), squeezed, channels)}
+    return {"squeeze": conv_spec(channels, squeezed, (1, 1)), "excite": conv_spec(squeezed, channels, (1, 1))}
 
 
 @layer

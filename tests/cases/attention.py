@@ -9,7 +9,7 @@ from tests.cases.case import Case, no_params, stateless
 from tests.oracles import normal
 
 SPEC = nn.attention_spec(12, heads=2)
-GROUPED = nn.attention_spec(12, heads=4, kv_heads=2, head_features=4, bias=False)
+GROUPED = nn.attention_spec(12, heads=4, kv_heads=2, head_dim=4, bias=False)
 X = normal(2, 5, 12)
 MASK = np.random.default_rng(1).random((2, 1, 5, 5)) < 0.6
 

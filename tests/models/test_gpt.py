@@ -99,7 +99,7 @@ def test_what_comes_later_changes_nothing():
 
 @pytest.mark.slow
 def test_recomputed_blocks_have_the_same_gradients():
-    plain, checkpointed = (models.gpt(5, 8, **SIZES, rate=0.2, checkpoint=value) for value in (False, True))
+    plain, checkpointed = (models.gpt(5, 8, **SIZES, rate=0.2, remat=value) for value in (False, True))
     params, state = plain.init(jax.random.key(0))
     ids = jnp.array([[1, 2, 3, 4, 0, 1, 2, 3]])
 

@@ -251,12 +251,12 @@ def test_transposed_same_is_that_of_lax_and_the_adjoint_of_conv(window, stride, 
 @pytest.mark.parametrize(
     ("spec", "fan_in", "torch_layer"),
     [
-        (nn.conv_spec((3, 5), 20, 40), 300, torch.nn.Conv2d(20, 40, (3, 5))),
-        (nn.grouped_conv_spec((3, 5), 40, 80, groups=2), 300, torch.nn.Conv2d(40, 80, (3, 5), groups=2)),
-        (nn.depthwise_conv_spec((5, 5), 400, multiplier=2), 25, torch.nn.Conv2d(400, 800, (5, 5), groups=400)),
-        (nn.conv_transpose_spec((3, 5), 20, 40), 300, torch.nn.ConvTranspose2d(20, 40, (3, 5))),
+        (nn.conv_spec(20, 40, (3, 5)), 300, torch.nn.Conv2d(20, 40, (3, 5))),
+        (nn.grouped_conv_spec(40, 80, (3, 5), groups=2), 300, torch.nn.Conv2d(40, 80, (3, 5), groups=2)),
+        (nn.depthwise_conv_spec(400, (5, 5), multiplier=2), 25, torch.nn.Conv2d(400, 800, (5, 5), groups=400)),
+        (nn.conv_transpose_spec(20, 40, (3, 5)), 300, torch.nn.ConvTranspose2d(20, 40, (3, 5))),
         (
-            nn.grouped_conv_transpose_spec((3, 5), 40, 80, groups=2),
+            nn.grouped_conv_transpose_spec(40, 80, (3, 5), groups=2),
             300,
             torch.nn.ConvTranspose2d(40, 80, (3, 5), groups=2),
         ),
@@ -285,7 +285,7 @@ def test_settings_may_be_numpy_integers():
 
 
 def test_parameters_without_bias():
-    assert set(nn.conv_spec((3,), 2, 4, bias=False)) == {"kernel"}
+    assert set(nn.conv_spec(2, 4, (3,), bias=False)) == {"kernel"}
     kernel, x = normal(3, 2, 4, seed=1), normal(2, 5, 2)
     biased = nn.conv({"kernel": kernel, "bias": jnp.full(4, 2.0)}, x)
     assert_close(nn.conv({"kernel": kernel}, x) + 2, biased)
@@ -327,7 +327,7 @@ def test_errors_of_other_convolutions():
     with pytest.raises(ValueError, match=r"grouped_conv: last axis must be 6 \(kernel \[3, 3, 2, 3, 1\]\), got x"):
         nn.grouped_conv({"kernel": jnp.ones((3, 3, 2, 3, 1))}, x)
     with pytest.raises(
-        ValueError, match=r"grouped_conv: kernel must be \[\*window, groups, in, out\], got \[3, 4, 2\]"
+        ValueError, match=r"grouped_conv: kernel must be \[\*kernel_size, groups, in, out\], got \[3, 4, 2\]"
     ):
         nn.grouped_conv({"kernel": jnp.ones((3, 4, 2))}, x)
     with pytest.raises(ValueError, match=r"depthwise_conv: last axis must be 3 \(kernel \[3, 3, 3, 1\]\), got x"):
@@ -343,11 +343,11 @@ def test_errors_of_other_convolutions():
 
 
 def test_errors_of_specs():
-    with pytest.raises(TypeError, match=r"window must hold one size for each spatial axis, got 3; write \(3,\)"):
-        nn.conv_spec(3, 4, 2)
-    with pytest.raises(ValueError, match=r"window must have one to three axes, got \(3, 3, 3, 3\)"):
-        nn.conv_spec((3, 3, 3, 3), 4, 2)
+    with pytest.raises(TypeError, match=r"kernel_size must hold one size for each spatial axis, got 3; write \(3,\)"):
+        nn.conv_spec(4, 2, 3)
+    with pytest.raises(ValueError, match=r"kernel_size must have one to three axes, got \(3, 3, 3, 3\)"):
+        nn.conv_spec(4, 2, (3, 3, 3, 3))
     with pytest.raises(ValueError, match=r"window must be an int of at least 1.*got \(3, 0\)"):
-        nn.depthwise_conv_spec((3, 0), 4)
+        nn.depthwise_conv_spec(4, (3, 0))
     with pytest.raises(ValueError, match=r"groups must be positive and divide .* got groups 3 for 4 and 6 channels"):
-        nn.grouped_conv_spec((3,), 4, 6, groups=3)
+        nn.grouped_conv_spec(4, 6, (3,), groups=3)

@@ -23,7 +23,7 @@ def apply(params, state, x, *, key=None, train):
     return nn.linear(params["fc"], x.reshape((x.shape[0], -1))), state
 
 
-MODEL = make_model({"conv": nn.conv_spec((3, 3), 1, 4), "fc": nn.linear_spec(36, 3)}, apply)
+MODEL = make_model({"conv": nn.conv_spec(1, 4, (3, 3)), "fc": nn.linear_spec(36, 3)}, apply)
 
 
 class TorchNet(torch.nn.Module):

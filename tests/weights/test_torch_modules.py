@@ -61,16 +61,16 @@ def test_the_course_s_networks_in_pytorch(network, model, spec, names):
 
 
 LAYERS = {
-    "conv3d": (nn.conv, nn.conv_spec((2, 3, 1), 4, 6), torch.nn.Conv3d(4, 6, (2, 3, 1)), (1, 5, 5, 5, 4)),
+    "conv3d": (nn.conv, nn.conv_spec(4, 6, (2, 3, 1)), torch.nn.Conv3d(4, 6, (2, 3, 1)), (1, 5, 5, 5, 4)),
     "grouped": (
         nn.grouped_conv,
-        nn.grouped_conv_spec((3, 2), 4, 6, groups=2),
+        nn.grouped_conv_spec(4, 6, (3, 2), groups=2),
         torch.nn.Conv2d(4, 6, (3, 2), groups=2),
         (2, 6, 5, 4),
     ),
     "depthwise": (
         nn.depthwise_conv,
-        nn.depthwise_conv_spec((3,), 4, multiplier=2),
+        nn.depthwise_conv_spec(4, (3,), multiplier=2),
         torch.nn.Conv1d(4, 8, 3, groups=4),
         (2, 6, 4),
     ),
