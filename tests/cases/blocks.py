@@ -16,8 +16,8 @@ def with_state(function, **settings):
     return apply
 
 
-def depthwise_spec(window, in_channels, out_channels, **settings):
-    return nn.depthwise_conv_spec(in_channels, window, **(settings | {"kernel_init": jax.nn.initializers.normal()}))
+def depthwise_spec(in_channels, out_channels, kernel_size, **settings):
+    return nn.depthwise_conv_spec(in_channels, kernel_size, **(settings | {"kernel_init": jax.nn.initializers.normal()}))
 
 
 CONV_NORM = (nn.conv_norm,)
