@@ -9,8 +9,7 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import machine, one_step, pima_mlp, tiny_mlp
-from benchmarks import tpu_plan as tpu_plan_module
+from benchmarks import machine, one_step, pima_mlp, tiny_mlp, tpu_plan as tpu_plan_module
 from benchmarks.chart import draw
 from benchmarks.compare import Timing, compare
 from benchmarks.imports import import_table

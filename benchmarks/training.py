@@ -16,8 +16,7 @@ import numpy as np
 import optax
 
 from benchmarks import mnist_cnn, tiny_mlp
-from jaxnets import losses, make_model, metrics, nn
-from jaxnets import models as zoo
+from jaxnets import losses, make_model, metrics, models as zoo, nn
 from jaxnets.training import Checkpoints, fit, init_train_state, make_evaluate, make_step, supervised
 
 

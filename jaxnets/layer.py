@@ -5,6 +5,7 @@ A layer is a function whose first argument is its own dict of parameters. `@laye
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -106,6 +107,32 @@ def name_layer(error: Exception, run: Callable[[PyTree], Any], params: PyTree) -
             error.__notes__ = [*others, f"in layer '{log.failed}'"]
 
 
+def missing_name(error: KeyError, run: Callable[..., Any], params: PyTree, state: PyTree) -> ValueError | None:
+    """Say which name `run(params, state)` misspelt, by running again; None if the KeyError has nothing to do with them.
+
+    Example:
+        >>> params = {"block": [{"fc1": 1.0}]}
+        >>> print(missing_name(KeyError("fcc1"), lambda params, state: params["block"][0]["fcc1"], params, {}))
+        params['block'][0] has no 'fcc1', it holds ['fc1']; write params['block'][0]['fc1']
+    """
+    logs = {"params": CallLog(), "state": CallLog()}
+    try:
+        jax.eval_shape(lambda: run(recorded(params, logs["params"]), recorded(state, logs["state"])))
+    except Exception as same:
+        for tree, log in logs.items():
+            if same is log.error and same.args == error.args:
+                return _misspelt(tree, error.args[0], log)
+    return None
+
+
+def _misspelt(tree: str, name: Any, log: CallLog) -> ValueError:
+    steps = [step for step in (log.failed or "").split("/") if step]
+    place = tree + "".join(f"[{step}]" if step.isdigit() else f"[{step!r}]" for step in steps)
+    similar = difflib.get_close_matches(str(name), log.names, n=1)
+    advice = f"; write {place}[{similar[0]!r}]" if similar else ""
+    return ValueError(f"{place} has no {name!r}, it holds {log.names}{advice}")
+
+
 class Call(NamedTuple):
     """One call of a layer, as `summary` records it, with shapes in the place of arrays."""
 
@@ -123,6 +150,7 @@ class CallLog:
         self.calls: list[Call | None] = []
         self.failed: str | None = None
         self.error: Exception | None = None
+        self.names: list[str] = []
 
     def fail(self, error: Exception, path: str) -> None:
         """Note where an error was raised: of nested layers in the innermost one, of several errors the last."""
@@ -141,6 +169,13 @@ class RecordedParams(dict[str, Any]):
         self.path = path
         self.log = log
 
+    def __missing__(self, name: Any) -> Any:
+        """Note where a name was looked for that does not exist."""
+        error = KeyError(name)
+        self.log.fail(error, self.path)
+        self.log.names = sorted(map(str, self))
+        raise error
+
     def record(self, function: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result:
         """Call the layer and note the call; a layer comes before those that it calls."""
         position = len(self.log.calls)
@@ -152,6 +187,13 @@ class RecordedParams(dict[str, Any]):
             raise
         self.log.calls[position] = Call(self.path, function, *_described((args, kwargs, output)))
         return output
+
+
+def plain(tree: PyTree) -> PyTree:
+    """Return a tree of `recorded` with plain dicts."""
+    if isinstance(tree, RecordedParams):
+        return {name: plain(child) for name, child in tree.items()}
+    return [plain(child) for child in tree] if isinstance(tree, list) else tree
 
 
 def _described(tree: Any) -> Any:

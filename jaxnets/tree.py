@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxnets.types import PyTree
 
-__all__ = ["count", "fingerprint", "paths", "tree_bytes"]
+__all__ = ["count", "differences", "fingerprint", "paths", "tree_bytes"]
 
 
 def paths(tree: PyTree) -> dict[str, Any]:
@@ -42,6 +42,49 @@ def paths(tree: PyTree) -> dict[str, Any]:
             raise ValueError(f"paths: two leaves have the path {path!r}; names must not hold slashes")
         found[path] = leaf
     return found
+
+
+def differences(tree: PyTree, expected: PyTree) -> list[str]:
+    """Describe how the arrays of a tree differ from those of another in paths, shapes and dtypes; values do not matter.
+
+    Args:
+        tree: any tree of arrays.
+        expected: the tree that it should be like.
+
+    Returns:
+        One phrase for each array that differs, `[]` if none does and the containers are the same.
+
+    Example:
+        >>> differences({"mean": np.zeros(3)}, {"mean": np.zeros(4), "count": np.zeros(())})
+        ["'count' is missing", "'mean' is float64[3] instead of float64[4]"]
+    """
+    structures: tuple[Any, Any] = jax.tree.structure(tree), jax.tree.structure(expected)
+    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=False)
+    if structures[0] == structures[1] and all(describe(leaf) == describe(other) for leaf, other in pairs):
+        return []
+    found = {path: describe(leaf) for path, leaf in paths(tree).items()}
+    wanted = {path: describe(leaf) for path, leaf in paths(expected).items()}
+    phrases = [f"{path!r} is missing" for path in wanted if path not in found]
+    phrases += [f"{path!r} is not expected" for path in found if path not in wanted]
+    both = [path for path in found if path in wanted and found[path] != wanted[path]]
+    phrases += [f"{path!r} is {found[path]} instead of {wanted[path]}" for path in both]
+    return phrases or [f"the arrays lie in other containers: {structures[0]} instead of {structures[1]}"]
+
+
+def describe(value: Any) -> str:
+    """Write dtype and shape of an array, or what else a value is, for the messages of errors.
+
+    Example:
+        >>> describe(np.zeros((2, 3), np.float32)), describe((1, 2)), describe(None)
+        ('float32[2, 3]', 'a tuple of 2', 'None')
+    """
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype}{list(value.shape)}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, dict):
+        return f"a dict of {sorted(map(str, value))}"
+    return repr(value) if value is None or isinstance(value, bool | int | float | str) else type(value).__name__
 
 
 def count(tree: PyTree) -> int:

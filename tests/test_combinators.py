@@ -5,8 +5,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxnets import combinators as c
-from jaxnets import make_model, nn, subkey
+from jaxnets import combinators as c, make_model, nn, subkey
 from tests.oracles import normal
 
 KEY = jax.random.key(0)

@@ -10,45 +10,31 @@ holds is not looked at, not even NaN. Where a metric is undefined it is NaN, and
 (a class out of range), because exceptions cannot be raised in compiled programs. No gradient flows through metrics.
 """
 
-from jaxnets.metrics.confusion import ClassScore, ConfusionMatrix, confusion_matrix, f1, precision, recall
-from jaxnets.metrics.means import (
-    Mean,
-    Perplexity,
-    accuracy,
-    binary_accuracy,
-    mean,
-    mean_squared_error,
-    perplexity,
-    top_k_accuracy,
+from jaxnets.metrics.confusion import (
+    ClassScore as ClassScore,
+    ConfusionMatrix as ConfusionMatrix,
+    confusion_matrix as confusion_matrix,
+    f1 as f1,
+    precision as precision,
+    recall as recall,
 )
-from jaxnets.metrics.metric import Metric, Sum, all_reduce, compute, merge, reduce
-from jaxnets.metrics.ranking import RocAuc, roc_auc, roc_auc_one_vs_rest
-from jaxnets.metrics.regression import R2, r2
-
-__all__ = [
-    "R2",
-    "ClassScore",
-    "ConfusionMatrix",
-    "Mean",
-    "Metric",
-    "Perplexity",
-    "RocAuc",
-    "Sum",
-    "accuracy",
-    "all_reduce",
-    "binary_accuracy",
-    "compute",
-    "confusion_matrix",
-    "f1",
-    "mean",
-    "mean_squared_error",
-    "merge",
-    "perplexity",
-    "precision",
-    "r2",
-    "recall",
-    "reduce",
-    "roc_auc",
-    "roc_auc_one_vs_rest",
-    "top_k_accuracy",
-]
+from jaxnets.metrics.means import (
+    Mean as Mean,
+    Perplexity as Perplexity,
+    accuracy as accuracy,
+    binary_accuracy as binary_accuracy,
+    mean as mean,
+    mean_squared_error as mean_squared_error,
+    perplexity as perplexity,
+    top_k_accuracy as top_k_accuracy,
+)
+from jaxnets.metrics.metric import (
+    Metric as Metric,
+    Sum as Sum,
+    all_reduce as all_reduce,
+    compute as compute,
+    merge as merge,
+    reduce as reduce,
+)
+from jaxnets.metrics.ranking import RocAuc as RocAuc, roc_auc as roc_auc, roc_auc_one_vs_rest as roc_auc_one_vs_rest
+from jaxnets.metrics.regression import R2 as R2, r2 as r2

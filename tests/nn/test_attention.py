@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxnets import init, nn, subkey, torch_defaults
 from jaxnets.nn.cudnn_attention import mapped_alike, with_mapped_cotangent

@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxnets.nn.convolution_gradient import convolve, convolve_transpose
 from jaxnets.nn.convolution_maps import Geometry, correlate

@@ -67,7 +67,7 @@ def test_ten_steps_equal_torch(name):
 
 def test_every_step_has_its_own_key_which_depends_on_seed_and_step_alone():
     optimizer = optax.sgd(0.0)
-    model = make_model(nn.linear_spec(2, 2), None)
+    model = make_model(nn.linear_spec(2, 2), lambda params, state, inputs, *, key=None, train: (inputs, state))
     step = make_step(noisy_loss_tree, optimizer)
     noises = {}
     for seed in (0, 1):
