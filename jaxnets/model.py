@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxnets.layer import name_layer
 from jaxnets.spec import Spec, init
 from jaxnets.types import Key, Params, State
 
+if TYPE_CHECKING:
+    from jaxnets.config import ModelConfig
+
 
 class Model(NamedTuple):
-    """A network as two pure functions.
+    """A network as two pure functions, and what they were made of.
 
     Attributes:
         init: `init(key, *, dtype=float32) -> (params, state)`, two nested dicts of arrays.
         apply: `apply(params, state, inputs, *, key=None, train) -> (outputs, new_state)`. `train` says whether
             dropout drops and batch norm uses the batch; `key` is needed only where something is random.
+        config: the settings of which all else follows, so that `save_model` can write them; None for a network that
+            has none.
+        spec: describes the arrays that `init` makes; None for networks of other libraries.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -33,14 +39,20 @@ class Model(NamedTuple):
 
     init: Callable[..., tuple[Params, State]]
     apply: Callable[..., tuple[Any, State]]
+    config: ModelConfig | None = None
+    spec: Spec = None
+
+    def __hash__(self) -> int:  # a spec has none
+        return hash((self.init, self.apply))
 
 
-def make_model(spec: Spec, apply: Callable[..., tuple[Any, State]]) -> Model:
+def make_model(spec: Spec, apply: Callable[..., tuple[Any, State]], config: ModelConfig | None = None) -> Model:
     """Make a `Model` of a spec and the function that runs it; errors in it name the path of the layer.
 
     Args:
         spec: a nested dict or list of `ArraySpec`s.
         apply: `apply(params, state, inputs, *, key=None, train) -> (outputs, new_state)`.
+        config: the settings of which both were made, if there are any.
 
     Returns:
         The model. See `Model` for an example.
@@ -56,4 +68,4 @@ def make_model(spec: Spec, apply: Callable[..., tuple[Any, State]]) -> Model:
             name_layer(error, lambda named: apply(named, state, inputs, key=key, train=train), params)
             raise
 
-    return Model(init=functools.partial(init, spec), apply=located_apply)
+    return Model(functools.partial(init, spec), located_apply, config, spec)

@@ -1,113 +1,83 @@
-"""Networks, one architecture a file."""
+"""Networks, one architecture a file: `model = gpt(GPTConfig(vocabulary=65, context=64))`, and so for all."""
 
-from jaxnets.models.adaline import adaline, adaline_apply, adaline_rule, adaline_spec
-from jaxnets.models.char_rnn import char_rnn, char_rnn_sequence, char_rnn_spec, generate_characters
-from jaxnets.models.cifar_resnet import cifar_resnet, cifar_resnet_apply, cifar_resnet_spec
-from jaxnets.models.efficientnet import (
-    EFFICIENTNET_SCALES,
-    efficientnet,
-    efficientnet_apply,
-    efficientnet_spec,
-    inverted_residual,
-)
-from jaxnets.models.googlenet import (
-    GoogLeNetOutputs,
-    googlenet,
-    googlenet_apply,
-    googlenet_loss,
-    googlenet_spec,
-    inception,
-)
-from jaxnets.models.gpt import generate_tokens, gpt, gpt_apply, gpt_spec
-from jaxnets.models.lenet5 import lenet5, lenet5_apply, lenet5_spec
-from jaxnets.models.mlp import mlp, mlp_apply, mlp_spec
-from jaxnets.models.mnist_cnn import mnist_cnn, mnist_cnn_apply, mnist_cnn_spec
+from jaxnets.models.adaline import AdalineConfig, adaline, adaline_rule
+from jaxnets.models.architectures import ARCHITECTURES
+from jaxnets.models.char_rnn import CharRNNConfig, char_rnn, char_rnn_sequence, generate_characters
+from jaxnets.models.cifar_resnet import CifarResNetConfig, cifar_resnet
+from jaxnets.models.efficientnet import EfficientNetConfig, efficientnet, efficientnet_config, inverted_residual
+from jaxnets.models.googlenet import GoogLeNetConfig, GoogLeNetOutputs, googlenet, googlenet_loss, inception
+from jaxnets.models.gpt import GPTConfig, generate_tokens, gpt
+from jaxnets.models.lenet5 import LeNet5Config, lenet5
+from jaxnets.models.mlp import MLPConfig, mlp
+from jaxnets.models.mnist_cnn import MnistCNNConfig, mnist_cnn
 from jaxnets.models.perceptron import (
     LearnedPerceptron,
+    PerceptronConfig,
     perceptron,
-    perceptron_apply,
     perceptron_fit,
     perceptron_path,
     perceptron_rule,
-    perceptron_spec,
 )
-from jaxnets.models.resnet import resnet, resnet_apply, resnet_spec
-from jaxnets.models.small_cnn import small_cnn, small_cnn_apply, small_cnn_spec
+from jaxnets.models.resnet import ResNetConfig, resnet
+from jaxnets.models.small_cnn import SmallCNNConfig, small_cnn
 from jaxnets.models.threshold_neuron import (
+    ThresholdNetworkConfig,
+    ThresholdNeuronConfig,
     threshold_network,
-    threshold_network_apply,
-    threshold_network_spec,
     threshold_neuron,
-    threshold_neuron_apply,
-    threshold_neuron_spec,
 )
-from jaxnets.models.vgg import vgg, vgg_apply, vgg_spec
-from jaxnets.models.vit import vit, vit_apply, vit_spec
-from jaxnets.models.whitened_cnn import whitened_cnn, whitened_cnn_apply, whitened_cnn_spec, whitening_kernel
+from jaxnets.models.vgg import VGGConfig, vgg
+from jaxnets.models.vit import ViTConfig, vit
+from jaxnets.models.whitened_cnn import WhitenedCNNConfig, whitened_cnn, whitening_kernel
 
 __all__ = [
-    "EFFICIENTNET_SCALES",
+    "ARCHITECTURES",
+    "AdalineConfig",
+    "CharRNNConfig",
+    "CifarResNetConfig",
+    "EfficientNetConfig",
+    "GPTConfig",
+    "GoogLeNetConfig",
     "GoogLeNetOutputs",
+    "LeNet5Config",
     "LearnedPerceptron",
+    "MLPConfig",
+    "MnistCNNConfig",
+    "PerceptronConfig",
+    "ResNetConfig",
+    "SmallCNNConfig",
+    "ThresholdNetworkConfig",
+    "ThresholdNeuronConfig",
+    "VGGConfig",
+    "ViTConfig",
+    "WhitenedCNNConfig",
     "adaline",
-    "adaline_apply",
     "adaline_rule",
-    "adaline_spec",
     "char_rnn",
     "char_rnn_sequence",
-    "char_rnn_spec",
     "cifar_resnet",
-    "cifar_resnet_apply",
-    "cifar_resnet_spec",
     "efficientnet",
-    "efficientnet_apply",
-    "efficientnet_spec",
+    "efficientnet_config",
     "generate_characters",
     "generate_tokens",
     "googlenet",
-    "googlenet_apply",
     "googlenet_loss",
-    "googlenet_spec",
     "gpt",
-    "gpt_apply",
-    "gpt_spec",
     "inception",
     "inverted_residual",
     "lenet5",
-    "lenet5_apply",
-    "lenet5_spec",
     "mlp",
-    "mlp_apply",
-    "mlp_spec",
     "mnist_cnn",
-    "mnist_cnn_apply",
-    "mnist_cnn_spec",
     "perceptron",
-    "perceptron_apply",
     "perceptron_fit",
     "perceptron_path",
     "perceptron_rule",
-    "perceptron_spec",
     "resnet",
-    "resnet_apply",
-    "resnet_spec",
     "small_cnn",
-    "small_cnn_apply",
-    "small_cnn_spec",
     "threshold_network",
-    "threshold_network_apply",
-    "threshold_network_spec",
     "threshold_neuron",
-    "threshold_neuron_apply",
-    "threshold_neuron_spec",
     "vgg",
-    "vgg_apply",
-    "vgg_spec",
     "vit",
-    "vit_apply",
-    "vit_spec",
     "whitened_cnn",
-    "whitened_cnn_apply",
-    "whitened_cnn_spec",
     "whitening_kernel",
 ]
