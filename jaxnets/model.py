@@ -6,7 +6,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 
@@ -15,14 +15,20 @@ from jaxnets.spec import Spec, init
 from jaxnets.tree import describe, differences, paths
 from jaxnets.types import Key, Params, State
 
+if TYPE_CHECKING:
+    from jaxnets.config import ModelConfig
+
 
 class Model(NamedTuple):
-    """A network as two pure functions.
+    """A network as two pure functions, and what they were made of.
 
     Attributes:
         init: `init(key, *, dtype=float32) -> (params, state)`, two nested dicts of arrays.
         apply: `apply(params, state, inputs, *, key=None, train) -> (outputs, new_state)`. `train` says whether
             dropout drops and batch norm uses the batch; `key` is needed only where something is random.
+        config: the settings of which all else follows, so that `save_model` can write them; None for a network that
+            has none.
+        spec: describes the arrays that `init` makes; None for networks of other libraries.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -38,15 +44,21 @@ class Model(NamedTuple):
 
     init: Callable[..., tuple[Params, State]]
     apply: Callable[..., tuple[Any, State]]
+    config: ModelConfig | None = None
+    spec: Spec = None
+
+    def __hash__(self) -> int:  # a spec has none
+        return hash((self.init, self.apply))
 
 
-def make_model(spec: Spec, apply: Callable[..., tuple[Any, State]]) -> Model:
+def make_model(spec: Spec, apply: Callable[..., tuple[Any, State]], config: ModelConfig | None = None) -> Model:
     """Make a `Model` of a spec and the function that runs it; its mistakes become errors that say what to write.
 
     Args:
         spec: a nested dict or list of `ArraySpec`s.
         apply: `apply(params, state, inputs, *, key=None, train) -> (outputs, new_state)`. The new state has the
             structure, shapes and dtypes of the state that came in; a network without state returns `state` itself.
+        config: the settings of which both were made, if there are any.
 
     Returns:
         The model. See `Model` for an example. Its `apply` adds the path of the layer to the errors of layers.
@@ -87,7 +99,7 @@ def make_model(spec: Spec, apply: Callable[..., tuple[Any, State]]) -> Model:
             warnings.warn(_stale_message(name, stale), stacklevel=2)
         return result
 
-    return Model(init=functools.partial(init, spec), apply=checked_apply)
+    return Model(functools.partial(init, spec), checked_apply, config, spec)
 
 
 def _check_signature(apply: Any) -> str:

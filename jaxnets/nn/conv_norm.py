@@ -26,11 +26,11 @@ def conv_norm_spec(
     """Describe the parameters and the state of `conv_norm`.
 
     Args:
-        kernel_size: the kernel's size on each spatial axis.
         in_channels: size of the input's last axis.
         out_channels: size of the result's last axis.
+        kernel_size: the kernel's size on each spatial axis.
         convolution_spec: describes the convolution when called as `conv_spec` is; by default that one.
-        kernel_init: starts the kernel; by default normal, of variance 2/(kernel_size * out_channels).
+        kernel_init: initializes the kernel; by default normal, of variance 2 / fan_out.
 
     Returns:
         A spec with `conv`, which has no bias, because the norm subtracts it again, and `norm`.

@@ -77,7 +77,7 @@ def basic_block(
         params["conv1"], state["conv1"], x, stride=stride, padding=1, activation=jax.nn.relu, train=train
     )
     y, conv2 = conv_norm(params["conv2"], state["conv2"], y, padding=1, train=train)
-    added, shortcut = _add_shortcut("basic_block", params, state, x, y, stride, residual, train)
+    added, shortcut = _add_shortcut(params, state, x, y, stride, residual, train)
     return jax.nn.relu(added), {"conv1": conv1, "conv2": conv2, **shortcut}
 
 
@@ -143,17 +143,17 @@ def bottleneck_block(
     y, conv1 = conv_norm(params["conv1"], state["conv1"], x, activation=relu, train=train)
     y, conv2 = conv_norm(params["conv2"], state["conv2"], y, stride=stride, padding=1, activation=relu, train=train)
     y, conv3 = conv_norm(params["conv3"], state["conv3"], y, train=train)
-    added, shortcut = _add_shortcut("bottleneck_block", params, state, x, y, stride, residual, train)
+    added, shortcut = _add_shortcut(params, state, x, y, stride, residual, train)
     return relu(added), {"conv1": conv1, "conv2": conv2, "conv3": conv3, **shortcut}
 
 
 def _add_shortcut(
-    name: str, params: Params, state: State, x: Array, y: Array, stride: int, residual: bool, train: bool
+    params: Params, state: State, x: Array, y: Array, stride: int, residual: bool, train: bool
 ) -> tuple[Array, State]:
     """Return y + shortcut(x), and the shortcut's new state under its name, if it has one."""
     if not residual:
         if "shortcut" in params:
-            raise ValueError(f"{name}: residual=False, but there are parameters of a shortcut; make the spec without")
+            raise ValueError("residual=False, but there are parameters of a shortcut; make the spec without")
         return y, {}
     if "shortcut" in params:
         x, shortcut = conv_norm(params["shortcut"], state["shortcut"], x, stride=stride, train=train)
@@ -161,9 +161,7 @@ def _add_shortcut(
     x = x[..., ::stride, ::stride, :]
     missing = y.shape[-1] - x.shape[-1]
     if missing < 0:
-        raise ValueError(
-            f"{name}: {x.shape[-1]} channels cannot be added to {y.shape[-1]}; the spec needs projection=True"
-        )
+        raise ValueError(f"{x.shape[-1]} channels cannot be added to {y.shape[-1]}; the spec needs projection=True")
     return y + jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(missing // 2, missing - missing // 2)]), {}
 
 

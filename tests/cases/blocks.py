@@ -17,7 +17,9 @@ def with_state(function, **settings):
 
 
 def depthwise_spec(in_channels, out_channels, kernel_size, **settings):
-    return nn.depthwise_conv_spec(in_channels, kernel_size, **(settings | {"kernel_init": jax.nn.initializers.normal()}))
+    return nn.depthwise_conv_spec(
+        in_channels, kernel_size, **(settings | {"kernel_init": jax.nn.initializers.normal()})
+    )
 
 
 CONV_NORM = (nn.conv_norm,)
