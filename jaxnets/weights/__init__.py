@@ -1,39 +1,26 @@
-"""Weights in files and of other libraries, and whole networks as StableHLO."""
+"""Weights in files and of other libraries, and whole networks in folders and as StableHLO."""
 
 from jaxnets.weights.files import load, read_safetensors, read_torch, save
-from jaxnets.weights.names import (
-    efficientnet_names,
-    googlenet_names,
-    gpt_names,
-    lenet5_names,
-    mnist_cnn_names,
-    resnet_names,
-    vgg_names,
-    vit_names,
-)
+from jaxnets.weights.model_folder import load_model, save_model
+from jaxnets.weights.names import Names, Place, torch_names
 from jaxnets.weights.stablehlo import export_model, load_exported
-from jaxnets.weights.torch_modules import Names, Place, from_torch, to_torch
+from jaxnets.weights.torch_modules import from_torch, to_torch
 from jaxnets.weights.torch_recurrent import recurrent_from_torch, recurrent_to_torch
 
 __all__ = [
     "Names",
     "Place",
-    "efficientnet_names",
     "export_model",
     "from_torch",
-    "googlenet_names",
-    "gpt_names",
-    "lenet5_names",
     "load",
     "load_exported",
-    "mnist_cnn_names",
+    "load_model",
     "read_safetensors",
     "read_torch",
     "recurrent_from_torch",
     "recurrent_to_torch",
-    "resnet_names",
     "save",
+    "save_model",
     "to_torch",
-    "vgg_names",
-    "vit_names",
+    "torch_names",
 ]
