@@ -9,6 +9,7 @@ command names have to exist. A command of any other kind fails, so that none goe
 
 import importlib
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -102,14 +103,12 @@ def test_command_works(command, tmp_path, monkeypatch):
 
 def run_experiment(module_name, options, tmp_path, monkeypatch):
     """As the command does, in this process, where JAX is loaded already."""
-    from experiments import command_line
-
     if module_name == "experiments":
         monkeypatch.setattr("sys.argv", [module_name, *options])
         importlib.import_module("experiments.__main__").main()
         return
-    module = importlib.import_module(module_name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [module_name, *options, "--smoke"])
+    monkeypatch.delitem(sys.modules, module_name, raising=False)  # or it would be run a second time, with a warning
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        command_line.main(module.Config, module.run, module.__doc__)
+        runpy.run_module(module_name, run_name="__main__", alter_sys=True)

@@ -1,4 +1,4 @@
-"""Make a table of finished runs: `python -m experiments.tabulate RUN_FOLDER ...`, mean and deviation over seeds."""
+"""Tabulate finished runs, mean and deviation over seeds: `python -m experiments.support.tabulate RUN_FOLDER ...`."""
 
 from __future__ import annotations
 

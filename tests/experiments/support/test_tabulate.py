@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.tabulate import number, read_runs, table
+from experiments.support.tabulate import number, read_runs, table
 
 
 def write_run(folder, seed, accuracy, commit="c" * 40, **settings):
