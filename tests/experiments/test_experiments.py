@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = sorted(experiments())
 QUICK = ("adaline_iris", "neuron_logic")
 """Whose smoke runs belong to the quick tests; all others are slow."""
-WITHOUT_FOLDER = ("backprop_by_hand",)
+WITHOUT_FOLDER = ("backprop_by_hand", "plain_loop")
 """Which print all that they find."""
 WITH_FOLDER = [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
