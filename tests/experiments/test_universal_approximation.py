@@ -9,15 +9,8 @@ from experiments import universal_approximation as experiment
 from jaxnets.models import mlp
 
 
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """Users have neither strict promotion nor strict ranks."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
 def network(units, seed=0):
-    return jax.device_get(experiment.start(units, jax.random.key(seed)))
+    return jax.device_get(experiment.initialize(units, jax.random.key(seed)))
 
 
 def test_features_and_weights_are_the_network():
@@ -68,10 +61,10 @@ def test_training_descends_and_each_network_is_its_own():
     x = np.linspace(0, 1, 65)
     y = np.stack([function(x) for function in experiment.FUNCTIONS.values()])
     seeds = np.array([4, 5], np.uint32)
-    begun, trained, values = jax.device_get(experiment.train(3, 30, x, y, seeds))
+    initial, trained, values = jax.device_get(experiment.train(3, 30, x, y, seeds))
     assert values.shape == (2, 3, 30)
     for seed, function in np.ndindex(2, 3):
-        first, last = (jax.tree.map(lambda leaf, at=(seed, function): leaf[at], tree) for tree in (begun, trained))
+        first, last = (jax.tree.map(lambda leaf, at=(seed, function): leaf[at], tree) for tree in (initial, trained))
         for leaf, expected in zip(jax.tree.leaves(first), jax.tree.leaves(network(3, int(seeds[seed]))), strict=True):
             np.testing.assert_allclose(leaf, expected, rtol=1e-5)
         errors = [

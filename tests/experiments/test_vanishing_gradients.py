@@ -17,13 +17,6 @@ NUMBERS = {name: number for number, name in enumerate(experiment.ACTIVATIONS)}
 TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "ReLU": torch.relu}
 
 
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """Users have neither strict promotion nor strict ranks."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
 def begin(depth, activation, name, width=12):
     treatment = experiment.TREATMENTS[name]
     model = experiment.make_network(depth, width, NUMBERS[activation], treatment)
@@ -112,11 +105,11 @@ def test_a_network_among_many_is_trained_as_alone():
     """One of the vmapped networks against PyTorch's clipping and momentum."""
     config = experiment.Config(width=8, steps=4, seeds=2, batch_size=8, seed=6)
     names = ["LeCun", "too large, clipped"]
-    starts = experiment.make_starts(config, 3, names)
-    norms, loss, accuracy, params = experiment.train(config, names, starts, (X, LABELS))
+    initial = experiment.initialize(config, 3, names)
+    norms, loss, accuracy, params = experiment.train(config, names, initial, (X, LABELS))
     assert norms.shape == (3, 2, 2, 3)
     assert loss.shape == accuracy.shape == (3, 2, 2, 4)
-    start: TrainState = jax.tree.map(lambda leaf: leaf[1, 1], starts)
+    start: TrainState = jax.tree.map(lambda leaf: leaf[1, 1], initial)
     arrays = [torch.tensor(np.array(leaf), requires_grad=True) for leaf in jax.tree.leaves(start.params)]
     optimizer = torch.optim.SGD(arrays, lr=config.learning_rate, momentum=0.9)
     for step in range(4):

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.classifier import random_images, train_classifier
+from experiments.support.classifier import random_images, train_classifier
+from experiments.support.runner import Findings
+from experiments.support.settings import TrainingSettings
 from jaxnets.data import DataSet, augment, cifar10, fit_standardization
 from jaxnets.data.cifar_classes import CIFAR10_CLASSES
 from jaxnets.model import Model
 from jaxnets.regularizers import decay_mask
+from jaxnets.report import RunFolder
 from jaxnets.training import compute_in, steps_per_epoch
 
 _WARM_UP = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class CifarSettings(TrainingSettings):
     """Settings that the experiments share; the defaults are for two cores, `--full` is for a GPU or TPU."""
 
     seed: int = 0
-    """Of the parts, the initial values, the order of the examples and the augmentation."""
+    """Of the split, the initial values, the order of the examples and the augmentation."""
     epochs: int = 5
-    """How often the network sees every example."""
     batch_size: int = 128
-    """Examples a step."""
     learning_rate: float = 0.1
     """The largest one, reached after a fifth of the run; from there it falls to zero."""
     weight_decay: float = 5e-4
@@ -40,26 +40,15 @@ class Settings:
     bfloat16: bool = False
     """Whether to compute in bfloat16."""
     full: bool = False
-    """Take the settings in FULL instead of those given."""
-    out: Path | None = None
-    """The run folder; by default a new one below runs/."""
-    smoke: bool = False
-    """Take two steps on random images only, to see that everything runs; needs no files."""
+    """Take the settings of an accelerator instead of those given."""
 
 
 FULL: dict[str, Any] = {"epochs": 100, "batch_size": 128, "weight_decay": 5e-4, "train_examples": 45_000}
 """The schedule of an accelerator."""
-Config = TypeVar("Config", bound=Settings)
+SMOKE = {"epochs": 1, "batch_size": 8}
 
 
-def chosen(config: Config, **full: Any) -> Config:
-    """The settings that count: those of the accelerator with `--full`, very few steps with `--smoke`."""
-    if config.full:
-        config = dataclasses.replace(config, **FULL, **full)
-    return dataclasses.replace(config, epochs=1, batch_size=8) if config.smoke else config
-
-
-def load(config: Settings) -> DataSet:
+def load(config: CifarSettings) -> DataSet:
     """The images, standardized by the mean and deviation of each channel of those that are trained on."""
     if config.smoke:
         return random_images((32, 32, 3), tuple(CIFAR10_CLASSES), 2 * config.batch_size)
@@ -68,11 +57,11 @@ def load(config: Settings) -> DataSet:
     places = np.sort(np.random.default_rng(config.seed).permutation(len(images))[: config.train_examples])
     train = images[places], labels[places]
     standardize = fit_standardization(train[0])
-    parts = [(standardize(x), y) for x, y in (train, data.validation, data.test)]
-    return DataSet(parts[0], parts[1], parts[2], data.classes)
+    splits = [(standardize(x), y) for x, y in (train, data.validation, data.test)]
+    return DataSet(splits[0], splits[1], splits[2], data.classes)
 
 
-def optimizer(config: Settings, examples: int) -> optax.GradientTransformation:
+def make_optimizer(config: CifarSettings, examples: int) -> optax.GradientTransformation:
     """SGD with Nesterov momentum 0.9; the rate rises linearly for a fifth of the run and falls linearly to zero."""
     steps = config.epochs * steps_per_epoch(examples, config.batch_size)
     rising = max(1, int(_WARM_UP * steps))
@@ -88,12 +77,11 @@ def optimizer(config: Settings, examples: int) -> optax.GradientTransformation:
     )
 
 
-def train(experiment: str, config: Settings, model: Model, **settings: Any) -> dict[str, Any]:
-    """Train on images that are shifted by up to 4 pixels and mirrored; returns what is in the result.json."""
+def train(config: CifarSettings, folder: RunFolder, model: Model, **settings: Any) -> Findings:
+    """Train on images that are shifted by up to 4 pixels and mirrored, evaluate, and draw."""
     data = load(config)
     if config.bfloat16:
         model = compute_in(jnp.bfloat16, model)
+    optimizer = make_optimizer(config, len(data.train[0]))
     augmentation = augment.chain(functools.partial(augment.random_crop, padding=4), augment.random_flip)
-    return train_classifier(
-        experiment, config, model, optimizer(config, len(data.train[0])), data, augmentation=augmentation, **settings
-    )
+    return train_classifier(config, folder, model, optimizer, data, augmentation=augmentation, **settings)

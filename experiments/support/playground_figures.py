@@ -1,14 +1,15 @@
-"""The pictures of `experiments.playground`: the output over the plane as it is learned, sets, sweeps and curves."""
+"""Figures of the Playground: the output over the plane as it is learned, sets, sweeps and curves."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -16,16 +17,14 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
-from experiments.playground_network import Setting, make_data, make_network
-from experiments.playground_survey import Outcome
+from experiments.support.figures import BLUE, ORANGE, SKY, tidy
+from experiments.support.playground_network import Setting, make_data, make_network
+from experiments.support.playground_survey import Outcome
 from jaxnets.data import playground_features
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-ORANGE, BLUE = "#F5921F", "#0A76BC"
-COLORS = LinearSegmentedColormap.from_list("outputs", [ORANGE, "#E9EBEC", BLUE], N=24)
-"""Orange, grey and blue, near the Playground's, for outputs from -1 to 1; told apart with any colour blindness."""
+NEGATIVE, POSITIVE = "#F5921F", "#0A76BC"
+COLORS = LinearSegmentedColormap.from_list("outputs", [NEGATIVE, "#E9EBEC", POSITIVE], N=24)
+"""Orange, gray and blue, near the Playground's, for outputs from -1 to 1; told apart with any color blindness."""
 TRAIN: dict[str, Any] = {"color": "#8C8C8C", "edge": "white", "marker": "o"}
 TEST: dict[str, Any] = {"color": "#111111", "edge": "#111111", "marker": "D"}
 EXTENT = 6.0
@@ -44,8 +43,8 @@ def frame_epochs(epochs: int, frames: int) -> np.ndarray:
 
 def outputs_on_grid(setting: Setting, params: Any) -> np.ndarray:
     """The outputs of networks, given their stacked parameters, over the plane: `[networks, PIXELS, PIXELS]`."""
-    centres = (np.arange(PIXELS) + 0.5) / PIXELS * 2 * EXTENT - EXTENT
-    points = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
+    centers = (np.arange(PIXELS) + 0.5) / PIXELS * 2 * EXTENT - EXTENT
+    points = np.stack(np.meshgrid(centers, centers), axis=-1).reshape(-1, 2)
     inputs = playground_features(points, setting.features).astype(np.float32)
     network = make_network(setting)
     outputs = jax.jit(jax.vmap(lambda one: network.apply(one, {}, inputs, train=False)[0]))(params)
@@ -54,14 +53,14 @@ def outputs_on_grid(setting: Setting, params: Any) -> np.ndarray:
 
 def draw_boundary(axes: Axes, outputs: np.ndarray) -> Any:
     """Draw the line where a classifier's output is 0, if there is one; returns it."""
-    centres = (np.arange(PIXELS) + 0.5) / PIXELS * 2 * EXTENT - EXTENT
+    centers = (np.arange(PIXELS) + 0.5) / PIXELS * 2 * EXTENT - EXTENT
     if outputs.min() >= 0 or outputs.max() <= 0:
         return None
-    return axes.contour(centres, centres, outputs, levels=[0.0], colors="#333333", linewidths=1.2)
+    return axes.contour(centers, centers, outputs, levels=[0.0], colors="#333333", linewidths=1.2)
 
 
 def draw_plane(axes: Axes, setting: Setting, seed: int, outputs: np.ndarray, *, size: float = 14) -> Any:
-    """Draw outputs over the plane and both parts of the points in the colours of their labels; returns the image."""
+    """Draw outputs over the plane and both splits of the points in the colors of their labels; returns the image."""
     extent = (-EXTENT, EXTENT, -EXTENT, EXTENT)
     image = axes.imshow(outputs, cmap=COLORS, vmin=-1, vmax=1, origin="lower", extent=extent, interpolation="nearest")
     points = make_data(dataclasses.replace(setting, features=("x1", "x2")), seed)
@@ -77,15 +76,9 @@ def point_handles() -> list[Line2D]:
     """What a legend shows of the points."""
     handles = []
     for label, style in (("training point", TRAIN), ("test point", TEST)):
-        colors = {"markerfacecolor": BLUE, "markeredgecolor": style["edge"]}
+        colors = {"markerfacecolor": POSITIVE, "markeredgecolor": style["edge"]}
         handles.append(Line2D([], [], linestyle="", marker=style["marker"], label=label, **colors))
     return handles
-
-
-def plain_axes(axes: Axes) -> None:
-    """A quiet frame and grid."""
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def plain_numbers(axes: Axes) -> None:
@@ -125,7 +118,7 @@ class Scene:
         self.curves.set(xlim=(0, len(self.losses["train"]) - 1), xlabel="epoch")
         self.curves.set_title("mean of (output - label)² / 2", fontsize=11)
         self.curves.set(yscale="log", ylim=(max(both.min(), 1e-6) * 0.8, both.max() * 1.25))
-        plain_axes(self.curves)
+        tidy(self.curves)
         plain_numbers(self.curves)
         self.boundary: Any = None
 
@@ -162,7 +155,7 @@ def animate(
 
 
 def write_gif(frames: Sequence[Image.Image], path: Path) -> None:
-    """Write frames with one palette and without dithering, which keeps the file small and the colours still."""
+    """Write frames with one palette and without dithering, which keeps the file small and the colors still."""
     palette = frames[-1].quantize(colors=96, dither=Image.Dither.NONE)
     first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     usual, at_first, at_last = MILLISECONDS
@@ -177,17 +170,15 @@ def plot_losses(path: Path, history: Mapping[str, Any], draws: Mapping[str, Any]
     of_draws = draws["test"]["loss"]
     low, middle, high = np.quantile(of_draws, [0.1, 0.5, 0.9], axis=0)
     epochs = np.arange(len(middle))
-    axes.fill_between(
-        epochs, low, high, color="#56B4E9", alpha=0.3, linewidth=0, label=f"test, 80% of {len(of_draws)} draws"
-    )
-    axes.plot(epochs, middle, color="#0072B2", linestyle="--", linewidth=1.4, label=f"their median {middle[-1]:.4f}")
+    axes.fill_between(epochs, low, high, color=SKY, alpha=0.3, linewidth=0, label=f"test, 80% of {len(of_draws)} draws")
+    axes.plot(epochs, middle, color=BLUE, linestyle="--", linewidth=1.4, label=f"their median {middle[-1]:.4f}")
     for name, style in (("train", TRAIN), ("test", TEST)):
         losses = history[name]["loss"]
         axes.plot(epochs, losses, color=style["color"], linewidth=1.8, label=f"this run, {name} {losses[-1]:.4f}")
     if target is not None:
-        axes.axhline(target, color="#D55E00", linestyle=":", label=f"the course's {target}")
+        axes.axhline(target, color=ORANGE, linestyle=":", label=f"the course's {target}")
     axes.set(xlabel="epoch", ylabel="mean of (output - label)² / 2 (log scale)", yscale="log")
-    plain_axes(axes)
+    tidy(axes)
     plain_numbers(axes)
     axes.legend(frameon=False, title="last value")
     figure.savefig(path, dpi=120)
@@ -224,14 +215,14 @@ def sweep_title(group: str, setting: Setting) -> str:
 
 
 def plot_sweeps(path: Path, groups: Mapping[str, Mapping[str, Outcome]]) -> None:
-    """Draw the losses over each setting that was changed: every draw a point, and the medians."""
+    """Draw the losses over each setting that was changed: every draw is a point, and the medians."""
     columns = min(3, len(groups))
     lines = -(-len(groups) // columns)
     figure = Figure(figsize=(3.9 * columns, 3.3 * lines), layout="constrained")
     for position, (group, outcomes) in enumerate(groups.items(), start=1):
         axes = figure.add_subplot(lines, columns, position)
         places = np.arange(len(outcomes))
-        for shift, name, color in ((-0.12, "train", "#0072B2"), (0.12, "test", "#D55E00")):
+        for shift, name, color in ((-0.12, "train", BLUE), (0.12, "test", ORANGE)):
             losses = np.array([getattr(found, name) for found in outcomes.values()])
             spots = np.broadcast_to(places[:, None] + shift, losses.shape)
             axes.plot(spots.ravel(), losses.ravel(), ".", color=color, alpha=0.35, markersize=5)
@@ -244,14 +235,14 @@ def plot_sweeps(path: Path, groups: Mapping[str, Mapping[str, Outcome]]) -> None
                 places + shift,
                 np.median(losses, axis=1),
                 color=color,
-                label=f"{name}: a point a draw, a line at the median",
+                label=f"{name}: a point per draw, a line at the median",
                 **line,
             )
         axes.set_xticks(places, list(outcomes))
         label = f"{group.upper()} rate" if group in ("l1", "l2") else group
         axes.set(xlabel=label, ylabel="loss after training (log scale)", yscale="log")
         axes.set_title(sweep_title(group, next(iter(outcomes.values())).setting), fontsize=9)
-        plain_axes(axes)
+        tidy(axes)
         plain_numbers(axes)
         if position == 1:
             figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)

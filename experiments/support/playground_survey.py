@@ -1,4 +1,4 @@
-"""Many networks of the Playground: all of its data sets, and sweeps of single settings; of `experiments.playground`."""
+"""Many networks of the Playground: all of its data sets, and sweeps of single settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.playground_network import ACTIVATIONS, Setting, train_draws
+from experiments.support.playground_network import ACTIVATIONS, Setting, train_draws
 from jaxnets.data.playground import FEATURES
 
 SINES = ("x1", "x2", "sin(x1)", "sin(x2)")
@@ -34,8 +34,8 @@ LINEAR_DRAWS = 2000
 """Of it, since the course's loss is a rare one."""
 
 
-def _sweep(start: Setting, name: str, values: Sequence[Any]) -> dict[str, Setting]:
-    return {f"{value:g}" if isinstance(value, float) else str(value): _with(start, name, value) for value in values}
+def _sweep(base: Setting, name: str, values: Sequence[Any]) -> dict[str, Setting]:
+    return {f"{value:g}" if isinstance(value, float) else str(value): _with(base, name, value) for value in values}
 
 
 def _with(setting: Setting, name: str, value: Any) -> Setting:
@@ -67,7 +67,7 @@ class Outcome(NamedTuple):
     test: np.ndarray
     """Test loss after the last epoch, `[draws]`."""
     accuracy: np.ndarray | None
-    """Of the test part, of a classifier, `[draws]`."""
+    """Of the test split, of a classifier, `[draws]`."""
 
 
 def outcome(setting: Setting, seeds: Sequence[int]) -> Outcome:

@@ -1,4 +1,4 @@
-"""Make a table of finished runs: `python -m experiments.tabulate RUN_FOLDER ...`, mean and deviation over seeds."""
+"""Tabulate finished runs, mean and deviation over seeds: `python -m experiments.support.tabulate RUN_FOLDER ...`."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def table(groups: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
         fingerprints = ", ".join(f"{run['seed']}: `{run['fingerprint'][:12]}`" for run in runs)
         lines += [
             "",
-            f"{min(seconds):,.0f} to {max(seconds):,.0f} s a run; jax {versions['jax']}, Python {versions['python']}, "
-            f"{device['count']} x {device['kind']}; commit {commits}; "
+            f"{min(seconds):,.0f} to {max(seconds):,.0f} s per run; jax {versions['jax']}, "
+            f"Python {versions['python']}, {device['count']} x {device['kind']}; commit {commits}; "
             f"fingerprints by seed: {fingerprints}",
         ]
         sections.append("\n".join(lines))

@@ -1,9 +1,10 @@
-"""The TensorFlow Playground's networks and how it trains them, as pure functions; `experiments.playground` uses them.
+"""The TensorFlow Playground's networks and how it trains them, as pure functions.
 
 What differs from the usual, as in its source (github.com/tensorflow/playground): the loss is (output - label)^2 / 2,
-classifiers end in tanh, weights start in U(-1/2, 1/2) and biases at 0.1, the order of the examples stays that of the
-first epoch, and a weight that L1 carries across 0 is 0 from then on. One thing is left out: where the batch size does
-not divide the examples, the Playground keeps the rest for the next epoch's first batch, and here it is not used.
+classifiers end in tanh, weights are initialized from U(-1/2, 1/2) and biases to 0.1, the order of the examples stays
+that of the first epoch, and a weight that L1 carries across 0 is 0 from then on. One thing is left out: where the batch
+size does not divide the examples, the Playground keeps the rest for the next epoch's first batch, and here it is not
+used.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.support.many import stack
 from jaxnets import Model, make_model
 from jaxnets.data import DataSet, playground
 from jaxnets.data.playground import REGRESSION, Name
@@ -52,11 +54,11 @@ class Setting:
     noise: float = 0.0
     """Of the data, from 0 to 0.5."""
     batch_size: int = 10
-    """Examples a step."""
+    """Examples per step."""
     learning_rate: float = 0.03
     """Of plain gradient descent."""
     train_share: float = 0.5
-    """Share of the examples to train on; the others are the test part."""
+    """Share of the examples to train on; the others are the test split."""
     epochs: int = 1000
     """How often a network sees every training example."""
 
@@ -72,7 +74,7 @@ def make_data(setting: Setting, seed: int) -> DataSet:
 
 
 def make_network(setting: Setting) -> Model:
-    """The network: one output a point, in (-1, 1) for a classifier."""
+    """The network: one output per point, in (-1, 1) for a classifier."""
 
     def uniform(key: Any, shape: Any, dtype: Any) -> Any:
         return jax.random.uniform(key, shape, dtype, -0.5, 0.5)
@@ -119,40 +121,40 @@ def make_optimizer(setting: Setting, regularization_rate: Any) -> optax.Gradient
 def make_trainer(setting: Setting) -> Callable[..., dict[str, Any]]:
     """Make `train(seed, train, test, regularization_rate) -> history`, to be compiled and vmapped.
 
-    The history has `params` and, for both parts, the loss as the Playground shows it (without regularization) and the
+    The history has `params` and, for both splits, the loss as the Playground shows it (without regularization) and the
     accuracy of a classifier, each with the epochs 0 to `setting.epochs` as first axis.
     """
     network = make_network(setting)
     loss = supervised(network, optax.l2_loss)
 
-    def measure(params: Any, part: Any) -> dict[str, Any]:
-        inputs, labels = part
+    def measure(params: Any, split: Any) -> dict[str, Any]:
+        inputs, labels = split
         outputs, _ = network.apply(params, {}, inputs, train=False)
         measured = {"loss": jnp.mean(optax.l2_loss(outputs, labels))}
         if setting.classifies:
             measured["accuracy"] = jnp.mean((outputs > 0) == (labels > 0))
         return measured
 
-    def train(seed: Any, train_part: Any, test_part: Any, regularization_rate: Any) -> dict[str, Any]:
+    def train(seed: Any, train_split: Any, test_split: Any, regularization_rate: Any) -> dict[str, Any]:
         optimizer = make_optimizer(setting, regularization_rate)
         steps = scan_steps(make_step(loss, optimizer))
-        per_epoch = steps_per_epoch(len(train_part[0]), setting.batch_size)
+        per_epoch = steps_per_epoch(len(train_split[0]), setting.batch_size)
         shape = per_epoch, setting.batch_size
         batches = jax.tree.map(
-            lambda array: array[: per_epoch * setting.batch_size].reshape(*shape, *array.shape[1:]), train_part
+            lambda array: array[: per_epoch * setting.batch_size].reshape(*shape, *array.shape[1:]), train_split
         )
 
         def record(state: Any) -> dict[str, Any]:
-            of_parts = {"train": measure(state.params, train_part), "test": measure(state.params, test_part)}
-            return {"params": state.params, **of_parts}
+            losses = {"train": measure(state.params, train_split), "test": measure(state.params, test_split)}
+            return {"params": state.params, **losses}
 
         def epoch(state: Any, _: None) -> Any:
             state, _ = steps(state, batches)
             return state, record(state)
 
-        start = init_train_state(network, optimizer, seed)
-        _, history = jax.lax.scan(epoch, start, None, length=setting.epochs)
-        whole: dict[str, Any] = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), record(start), history)
+        initial = init_train_state(network, optimizer, seed)
+        _, history = jax.lax.scan(epoch, initial, None, length=setting.epochs)
+        whole: dict[str, Any] = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), record(initial), history)
         return whole
 
     return train
@@ -171,10 +173,7 @@ def train_draws(setting: Setting, seeds: Iterable[int]) -> dict[str, Any]:
     """
     numbers = np.array(list(seeds), np.uint32)
     sets = [make_data(setting, int(number)) for number in numbers]
-    stacked = [
-        tuple(np.stack(arrays) for arrays in zip(*parts, strict=True))
-        for parts in ([data.train for data in sets], [data.test for data in sets])
-    ]
     program = _compiled(dataclasses.replace(setting, noise=0.0, regularization_rate=0.0))  # which it does not hold
-    history: dict[str, Any] = jax.device_get(program(numbers, *stacked, setting.regularization_rate))
+    train, test = stack([data.train for data in sets]), stack([data.test for data in sets])
+    history: dict[str, Any] = jax.device_get(program(numbers, train, test, setting.regularization_rate))
     return history

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.tabulate import number, read_runs, table
+from experiments.support.tabulate import number, read_runs, table
 
 
 def write_run(folder, seed, accuracy, commit="c" * 40, **settings):
@@ -31,7 +31,7 @@ def test_mean_and_deviation_over_seeds_for_each_setting(tmp_path):
     gru, rnn = table(read_runs(folders)).split("### example")[1:]
     assert "cell gru; seeds 0, 1, 2" in gru
     assert "| test accuracy | 3 | 0.9400 | 0.0400 | 0.9000 | 0.9800 |" in gru
-    assert "11 to 31 s a run; jax 0.10.2, Python 3.11.7, 1 x cpu; commit cccccccccccc" in gru
+    assert "11 to 31 s per run; jax 0.10.2, Python 3.11.7, 1 x cpu; commit cccccccccccc" in gru
     assert "0: `000000000000`, 1: `111111111111`, 2: `222222222222`" in gru
     assert "cell rnn; seeds 0\n" in rnn
     assert "| test accuracy | 1 | 0.5000 |  | 0.5000 | 0.5000 |" in rnn
