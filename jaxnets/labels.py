@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike, DTypeLike
@@ -80,6 +82,25 @@ def class_indices(function: str, labels: ArrayLike, logits: Array) -> Array:
     """Return the labels' classes as int32 `[...]`; of probabilities the most probable one."""
     array = class_labels(function, labels, logits)
     return jnp.argmax(array, axis=-1).astype(jnp.int32) if array.ndim == logits.ndim else array
+
+
+def check_labels(function: str, labels: ArrayLike, classes: int) -> None:
+    """Raise ValueError if labels are the classes 1 to `classes`; those that are traced cannot be looked at.
+
+    Example:
+        >>> check_labels("cross_entropy", np.array([3, 1, 2]), 3)
+        Traceback (most recent call last):
+        ...
+        ValueError: cross_entropy: labels count classes from 0 to 2, got 1 to 3; write labels - 1
+    """
+    is_here = not isinstance(labels, jax.core.Tracer) and getattr(labels, "is_fully_addressable", True)
+    if not is_here or not jnp.issubdtype(jnp.result_type(labels), jnp.integer) or not np.size(labels):
+        return
+    least, largest = int(np.min(np.asarray(labels))), int(np.max(np.asarray(labels)))
+    if least >= 1 and largest == classes:
+        raise ValueError(
+            f"{function}: labels count classes from 0 to {classes - 1}, got {least} to {largest}; write labels - 1"
+        )
 
 
 def absolute(x: Array) -> Array:

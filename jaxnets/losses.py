@@ -5,7 +5,7 @@ Predictions and targets must have exactly the shapes stated; nothing is broadcas
 `[batch, 1]` would silently become `[batch, batch]`. Results are float32 for bfloat16 and float16 predictions.
 
 Labels that mean nothing, such as class 10 of 10 or a 0 where -1 or 1 is expected, give NaN, which also shows inside
-compiled programs, where no exception can be raised.
+compiled programs, where no exception can be raised. Outside of them, classes that count from 1 are an error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnets.labels import absolute, class_labels, class_logits, floating, like, mark_invalid
+from jaxnets.labels import absolute, check_labels, class_labels, class_logits, floating, like, mark_invalid
 from jaxnets.types import Array, ArrayLike
 
 __all__ = [
@@ -150,14 +150,16 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
     Args:
         logits: `[..., classes]`, floating point: what comes before the softmax. `[batch, time, classes]` works.
         labels: integers `[...]` from 0 to classes - 1, or floating-point probabilities `[..., classes]`, such as
-            one-hot vectors. Integers out of range give NaN; mask padding by `jnp.where(mask, losses, 0)`.
+            one-hot vectors. Integers out of range, and what is negative or does not sum to 1 within 1/100, give NaN;
+            mask padding by `jnp.where(mask, losses, 0)` or by weights (see `jaxnets.metrics.mean`).
         label_smoothing: alpha in [0, 1].
 
     Returns:
         `[...]`, one number an example.
 
     Raises:
-        ValueError: if the shapes do not fit, there is one class only, or `label_smoothing` is not in [0, 1].
+        ValueError: if the shapes do not fit, there is one class only, `label_smoothing` is not in [0, 1], or labels
+            that are not traced count from 1.
         TypeError: if logits or probabilities are not floating point, or numbers of classes not integers.
 
     Example:
@@ -175,9 +177,11 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     logits = class_logits("cross_entropy", logits)
+    check_labels("cross_entropy", labels, logits.shape[-1])
     labels = class_labels("cross_entropy", labels, logits)
     if labels.ndim == logits.ndim:
-        return _soft_cross_entropy(logits, labels, label_smoothing)
+        valid = jnp.all(labels >= 0, axis=-1) & (jnp.abs(jnp.sum(labels, axis=-1) - 1) < 0.01)
+        return mark_invalid(_soft_cross_entropy(logits, labels, label_smoothing), valid)
     classes = logits.shape[-1]
     if label_smoothing:
         losses = _soft_cross_entropy(logits, jax.nn.one_hot(labels, classes, dtype=logits.dtype), label_smoothing)

@@ -10,10 +10,21 @@ import jax.numpy as jnp
 from jaxnets.types import Array, DTypeLike, Key
 
 
-def check_features(x: Array, features: int, kernel: Array, *, name: str = "x") -> None:
-    """Raise ValueError unless the last axis of `x` has `features` entries; `kernel` is named in the message."""
+def check_features(x: Array, features: int, kernel: Array, *, name: str = "x", spatial: int = 0) -> None:
+    """Raise ValueError unless the last axis of `x` has `features` entries; `kernel` is named in the message.
+
+    With `spatial` axes, channels that come before them or are missing are recognized.
+    """
     if x.ndim == 0 or x.shape[-1] != features:
-        raise ValueError(f"last axis must be {features} (kernel {list(kernel.shape)}), got {name} {list(x.shape)}")
+        advice = ""
+        if spatial and x.ndim > spatial and x.shape[-spatial - 1] == features:
+            axis = x.ndim - spatial - 1
+            advice = f"; channels are the last axis: write jnp.moveaxis({name}, {axis}, -1)"
+        elif x.ndim == spatial + 1 and features == 1:
+            advice = f"; images of one channel have an axis of size 1: write {name}[..., None]"
+        raise ValueError(
+            f"last axis must be {features} (kernel {list(kernel.shape)}), got {name} {list(x.shape)}{advice}"
+        )
 
 
 def check_floating(x: Array, *, name: str = "x") -> None:

@@ -299,7 +299,7 @@ def convolution_layer(
         )
     check_floating(x)
     check_spatial(x, len(kernel_size), f"the kernel {list(params['kernel'].shape)}")
-    check_features(x, groups * kernel.shape[-2], params["kernel"])
+    check_features(x, groups * kernel.shape[-2], params["kernel"], spatial=len(kernel_size))
     sizes = x.shape[-len(kernel_size) - 1 : -1]
     steps = per_axis("stride", stride, len(kernel_size), minimum=1)
     gaps = per_axis("dilation", dilation, len(kernel_size), minimum=1)

@@ -298,6 +298,8 @@ PARAMS = {"kernel": jnp.ones((3, 3, 4, 2)), "bias": jnp.ones(2)}
     ("shape", "options", "message"),
     [
         ((2, 5, 5, 3), {}, r"conv: last axis must be 4 \(kernel \[3, 3, 4, 2\]\), got x \[2, 5, 5, 3\]"),
+        ((2, 4, 5, 5), {}, r"got x \[2, 4, 5, 5\]; channels are the last axis: write jnp.moveaxis\(x, 1, -1\)"),
+        ((4, 5, 5), {}, r"got x \[4, 5, 5\]; channels are the last axis: write jnp.moveaxis\(x, 0, -1\)"),
         ((5, 4), {}, r"conv: x must have 2 spatial axes and one of channels.*kernel \[3, 3, 4, 2\], got x \[5, 4\]"),
         ((1, 2, 5, 4), {"padding": "VALID"}, r"the window spans 3 entries.*spatial axis 0 has 2, with padding 2"),
         ((1, 5, 4, 4), {"padding": "VALID", "dilation": 2}, r"spans 5 entries \(window 3, dilation 2\).*axis 1 has 4"),
@@ -330,6 +332,10 @@ def test_errors_of_other_convolutions():
         ValueError, match=r"grouped_conv: kernel must be \[\*kernel_size, groups, in, out\], got \[3, 4, 2\]"
     ):
         nn.grouped_conv({"kernel": jnp.ones((3, 4, 2))}, x)
+    with pytest.raises(ValueError, match=r"got x \[2, 6, 5, 5\]; channels are the last axis: write jnp.moveaxis"):
+        nn.grouped_conv({"kernel": jnp.ones((3, 3, 2, 3, 1))}, jnp.ones((2, 6, 5, 5)))
+    with pytest.raises(ValueError, match=r"got x \[9, 5, 5\]; images of one channel .*write x\[..., None\]$"):
+        nn.conv({"kernel": jnp.ones((3, 3, 1, 2))}, jnp.ones((9, 5, 5)))
     with pytest.raises(ValueError, match=r"depthwise_conv: last axis must be 3 \(kernel \[3, 3, 3, 1\]\), got x"):
         nn.depthwise_conv({"kernel": jnp.ones((3, 3, 3, 1))}, x)
     with pytest.raises(ValueError, match=r"conv_transpose: last axis must be 2 \(kernel \[3, 3, 4, 2\]\), got x"):
