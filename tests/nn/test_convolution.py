@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxnets import init, nn, torch_defaults
+from tests.forms import switch_off
 from tests.oracles import assert_close, assert_parity, normal
 
 TORCH_CONV = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
@@ -89,7 +90,7 @@ def parameters(*kernel_shape, out=None):
 )
 def test_conv_equals_torch(monkeypatch, form, window, shape, out, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     params = parameters(*window, shape[-1], out, out=out)
     assert_parity(
         lambda p, x: nn.conv(p, x, **{"padding": "VALID", **options}),
@@ -113,7 +114,7 @@ def test_conv_equals_torch(monkeypatch, form, window, shape, out, options):
 )
 def test_grouped_conv_equals_torch(monkeypatch, form, kernel, shape, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     groups, _, out = kernel[-3:]
     assert_parity(
         lambda p, x: nn.grouped_conv(p, x, **{"padding": "VALID", **options}),
@@ -138,7 +139,7 @@ def test_grouped_conv_equals_torch(monkeypatch, form, kernel, shape, options):
 )
 def test_depthwise_conv_equals_torch(monkeypatch, form, kernel, shape, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     channels, multiplier = kernel[-2:]
     assert_parity(
         lambda p, x: nn.depthwise_conv(p, x, **{"padding": "VALID", **options}),
@@ -164,7 +165,7 @@ def test_depthwise_conv_equals_torch(monkeypatch, form, kernel, shape, options):
 )
 def test_conv_transpose_equals_torch(monkeypatch, form, kernel, shape, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     assert_parity(
         lambda p, x: nn.conv_transpose(p, x, **{"padding": "VALID", **options}),
         torch_conv_transpose(dense_weight, **options),
