@@ -59,7 +59,7 @@ def _equation_flops(equation: Any) -> int:
     name = equation.primitive.name
     if name in _COSTS:
         inputs, outputs = ([v.aval for v in variables] for variables in (equation.invars, equation.outvars))
-        return _COSTS[name](inputs, outputs, equation.params)
+        return int(_COSTS[name](inputs, outputs, equation.params))
     inner = [jaxpr_flops(value) for value in _jaxprs(equation.params)]
     if name == "cond":
         return max(inner, default=0)
@@ -73,16 +73,16 @@ def _jaxprs(settings: dict[str, Any]) -> list[Any]:
     return [value for value in values if hasattr(getattr(value, "jaxpr", value), "eqns")]
 
 
-def _product(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> int:
+def _product(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
     (contracted, _), _ = settings["dimension_numbers"]
     return 2 * outputs[0].size * math.prod(inputs[0].shape[axis] for axis in contracted)
 
 
-def _small_product(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> int:
-    return 2 * int(outputs[0].size) * int(inputs[0].shape[-1])
+def _small_product(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
+    return 2 * outputs[0].size * inputs[0].shape[-1]
 
 
-def _convolution(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> int:
+def _convolution(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
     x_axes, kernel_axes, y_axes = settings["dimension_numbers"]  # batch or output channels, channels, spatial axes
     x, kernel, y = (
         [aval.shape[axis] for axis in axes]
@@ -92,7 +92,7 @@ def _convolution(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]
     return 2 * math.prod(y[:2]) * kernel[1] * math.prod(_products_of_axis(*axis) for axis in axes)
 
 
-def _convolution_on_cpu(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> int:
+def _convolution_on_cpu(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
     (batch, *x, _), (*kernel, fan_in, _), (_, *y, out) = (array.shape for array in (*inputs, *outputs))
     axes = zip(x, kernel, y, strict=True)
     return 2 * batch * out * fan_in * math.prod(_products_of_axis(*axis) for axis in axes)
@@ -105,20 +105,20 @@ def _products_of_axis(size: int, taps: int, positions: int, dilation: int = 1) -
     return min(size * taps, size * positions, positions * taps)
 
 
-def _attention(products: int) -> Callable[..., int]:
+def _attention(products: int) -> Callable[..., Any]:
     """The cost of cuDNN's attention, of `[batch, time, heads, head_dim]` or with time and heads exchanged."""
 
-    def cost(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> int:
+    def cost(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
         keys = inputs[1].shape[2 if settings["layout"] else 1]
-        return 2 * products * int(inputs[0].size) * int(keys)
+        return 2 * products * inputs[0].size * keys
 
     return cost
 
 
-def _lstm(products: int) -> Callable[..., int]:
+def _lstm(products: int) -> Callable[..., Any]:
     """The cost of cuDNN's LSTM; its first input is `[batch, time, ...]`, of the backward pass too."""
 
-    def cost(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> int:
+    def cost(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
         hidden, ways = settings["hidden_size"], 2 if settings["bidirectional"] else 1
         widths = [settings["input_size"]] + [ways * hidden] * (settings["num_layers"] - 1)
         steps = math.prod(inputs[0].shape[:2])
@@ -131,7 +131,7 @@ _RECOMPUTED = {"splash_mha_dkv": (1, 4), "splash_mha_dq": (2, 3)}
 """How many of the products in a kernel of splash attention another kernel has computed before."""
 
 
-def _pallas_kernel(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> int:
+def _pallas_kernel(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
     kernel = settings["jaxpr"]
     flops = jaxpr_flops(kernel) * math.prod(settings["grid_mapping"].grid)
     for name, (again, products) in _RECOMPUTED.items():
@@ -140,7 +140,7 @@ def _pallas_kernel(inputs: list[Any], outputs: list[Any], settings: dict[str, An
     return flops
 
 
-_COSTS: dict[str, Callable[[list[Any], list[Any], dict[str, Any]], int]] = {
+_COSTS: dict[str, Callable[[list[Any], list[Any], dict[str, Any]], Any]] = {
     "dot_general": _product,
     "small_product_on_cpu": _small_product,
     "conv_general_dilated": _convolution,

@@ -150,6 +150,23 @@ def test_every_form_of_attention_counts_the_two_products_of_its_maths(implementa
     assert count_flops(gradient, q, k) == pytest.approx(3 * expected, rel=1e-9 if implementation != "splash" else 2e-3)
 
 
+@pytest.mark.skipif(backend.platform() != "gpu", reason="cuDNN needs an NVIDIA GPU")
+@pytest.mark.parametrize("layer", ["attention", "lstm"])
+def test_cudnn_counts_what_the_plain_forms_count(layer):
+    if layer == "attention":
+        q = jnp.asarray(normal(2, 128, 4, 64), jnp.bfloat16)
+        k = jnp.asarray(normal(2, 64, 2, 64), jnp.bfloat16)
+        forms = [functools.partial(nn.dot_product_attention, implementation=name) for name in ("cudnn", "xla")]
+        functions = [lambda q, k, form=form: form(q, k, k).astype(jnp.float32) for form in forms]
+    else:
+        q, _ = init(nn.lstm_spec(8, 16), jax.random.key(0))
+        k = normal(2, 5, 8)
+        functions = [lambda p, x, name=name: nn.lstm(p, x, implementation=name)[0] for name in ("cudnn", "scan")]
+    cudnn, plain = functions
+    assert count_flops(cudnn, q, k) == count_flops(plain, q, k)
+    assert count_flops(gradient_of(cudnn), q, k) == count_flops(gradient_of(plain), q, k)
+
+
 @pytest.mark.parametrize("name", ["linear", "conv", "depthwise"])
 def test_the_count_of_a_compiled_function_is_the_same_after_a_call_and_in_loops_checkpoints_and_vmap(name):
     spec, layer, shape, _ = LAYERS[name]
