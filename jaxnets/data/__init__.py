@@ -1,8 +1,7 @@
-"""Data sets: bundled, generated, or from files that are found in a folder or else downloaded and verified.
+"""Data sets: bundled, generated, or from files in a folder, which are downloaded and verified if missing.
 
-Everything is numpy on the host; `jaxnets.training.fit` puts it on the device. Files are looked for below
-`data_folder()`, which `JAXNETS_DATA` in the environment chooses. Augmentation runs on the device:
-`jaxnets.data.augment`.
+All arrays are numpy arrays on the host; `jaxnets.training.fit` moves them to the device. Files are in `data_folder()`,
+set by the environment variable `JAXNETS_DATA`. Augmentation runs on the device: `jaxnets.data.augment`.
 """
 
 from jaxnets.data import augment as augment

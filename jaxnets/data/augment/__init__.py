@@ -1,8 +1,8 @@
-"""Augmentation of images as pure functions with keys, compiled and batched on the device.
+"""Image augmentation as pure functions with keys, compiled and batched on the device.
 
-Images are `[batch, height, width, channels]`, floating point. What takes a `key` draws parameters for each image, from
-the key and the image's place in the batch; every such function has a counterpart that takes the parameters. Settings
-are fixed with `functools.partial`, functions are joined by `chain`, and `augmented` puts them into the training loss.
+Images are `[batch, height, width, channels]`, floating point. A function with a `key` draws parameters for each image,
+from the key and the image's index in the batch; each has a counterpart with the parameters as arguments. Fix settings
+with `functools.partial`, combine functions with `chain`, and add them to the training loss with `augmented`.
 """
 
 from jaxnets.data.augment.affine import (

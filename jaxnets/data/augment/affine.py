@@ -1,4 +1,4 @@
-"""The sampler behind every geometric augmentation: images read at positions between their pixels."""
+"""The sampler of all geometric augmentations: reads images at positions between their pixels."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike
 
 Method: TypeAlias = Literal["bilinear", "nearest"]
-"""How to read between pixels: the weighted mean of the four around, or the nearest one."""
+"""How to read between pixels: the weighted mean of the four nearest, or the nearest one."""
 
 
 @names_errors
 def sample_at(images: Array, rows: Array, columns: Array, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Read images at positions given in pixels, (0, 0) being the centre of the upper left one.
+    """Read images at positions in pixels; (0, 0) is the center of the upper left pixel.
 
-    Outside the image lies `fill`, so that bilinear reads within one pixel of the edge mix with it.
+    Outside the image the value is `fill`, so bilinear reads within one pixel of the edge mix with it.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         rows: the row of each position, `[batch, new_height, new_width]`.
         columns: the column of each position, `[batch, new_height, new_width]`.
-        fill: what lies outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"` (halves to the even pixel, as in PyTorch).
 
     Returns:
@@ -56,7 +56,7 @@ def sample_at(images: Array, rows: Array, columns: Array, *, fill: Fill = 0.0, m
         raise ValueError(f"method must be 'bilinear' or 'nearest', got {method!r}")
     batch, height, width, channels = images.shape
     wide = compute_dtype(images)
-    # With a margin of one pixel of fill, every position outside has the same value as its nearest one in the margin.
+    # With a margin of one pixel of fill, every position outside has the value of the nearest position in the margin.
     pixels = with_margin(images, 1, 1, fill).reshape(batch, (height + 2) * (width + 2), channels)
     row = jnp.clip(rows.astype(wide), -1, height)
     column = jnp.clip(columns.astype(wide), -1, width)
@@ -78,7 +78,7 @@ def sample_at(images: Array, rows: Array, columns: Array, *, fill: Fill = 0.0, m
 
 
 def affine_matrix(*, degrees: ArrayLike = 0.0, factor: ArrayLike = 1.0, offsets: Values = (0.0, 0.0)) -> Array:
-    """Make the matrices with which `affine` scales, rotates about the centre, then translates.
+    """Compute the matrices with which `affine` scales, rotates about the center, then translates.
 
     For scale f, angle a and translation t, the output at position p shows the input at R(-a) (p - t) / f. Multiples
     of 90 degrees are exact.
@@ -122,13 +122,13 @@ def _cosine_and_sine(degrees: Array) -> tuple[Array, Array]:
 
 @names_errors
 def affine(images: Array, matrices: ArrayLike, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Show at each position p, counted in pixels from the centre, what the image has at A p + b.
+    """Map images: the output at position p, in pixels from the center, is the input at A p + b.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
-        matrices: A and b side by side, `[2, 3]`, or `[batch, 2, 3]` with one for each image; positions are
+        matrices: A and b side by side, `[2, 3]`, or `[batch, 2, 3]` with one per image; positions are
             (row, column). See `affine_matrix`.
-        fill: what lies outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:

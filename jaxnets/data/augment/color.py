@@ -1,7 +1,6 @@
-"""Brightness, contrast and saturation: images mixed with black, with their mean grey, with their grey version.
+"""Brightness, contrast and saturation: images mixed with black, with their mean gray, with their gray version.
 
-Nothing is clipped unless `clip` says so: networks see values above 1 as well as others, and standardized images have no
-bounds.
+Values are not clipped unless `clip` is given: networks accept values above 1, and standardized images have no bounds.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike, Key
 
 LUMA = (0.299, 0.587, 0.114)
-"""The weights of red, green and blue in grey (ITU-R BT.601)."""
+"""The weights of red, green and blue in gray (ITU-R BT.601)."""
 
 
 @names_errors
@@ -24,7 +23,7 @@ def adjust_brightness(images: Array, factor: ArrayLike, *, clip: tuple[float, fl
     Args:
         images: `[batch, height, width, channels]`, floating point, black being 0.
         factor: one number, or `[batch]`.
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -47,12 +46,12 @@ def adjust_brightness(images: Array, factor: ArrayLike, *, clip: tuple[float, fl
 
 @names_errors
 def adjust_contrast(images: Array, factor: ArrayLike, *, clip: tuple[float, float] | None = None) -> Array:
-    """Change the distance from the image's mean grey m: y = m + f (x - m).
+    """Change the distance from the image's mean gray m: y = m + f (x - m).
 
     Args:
         images: `[batch, height, width, channels]`, floating point, with 1 channel or 3 (red, green, blue).
-        factor: one number, or `[batch]`; 0 leaves nothing but the mean.
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        factor: one number, or `[batch]`; 0 leaves only the mean.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -67,23 +66,23 @@ def adjust_contrast(images: Array, factor: ArrayLike, *, clip: tuple[float, floa
 
     Warning:
         torchvision and PIL always clip to [0, 1], which is `clip=(0.0, 1.0)`. torchvision rounds the weight of red
-        to 0.2989, PIL the mean to a whole grey level.
+        to 0.2989, PIL the mean to a whole gray level.
     """
     check_images(images)
     factors = per_image("factor", factor, images)
-    mean = jnp.mean(_grey(images), axis=(1, 2, 3), keepdims=True)
+    mean = jnp.mean(_gray(images), axis=(1, 2, 3), keepdims=True)
     return _blend(images, mean, factors, clip)
 
 
 @names_errors
 def adjust_saturation(images: Array, factor: ArrayLike, *, clip: tuple[float, float] | None = None) -> Array:
-    """Change the distance of each pixel from its grey g = 0.299 red + 0.587 green + 0.114 blue: y = g + f (x - g).
+    """Change the distance of each pixel from its gray g = 0.299 red + 0.587 green + 0.114 blue: y = g + f (x - g).
 
     Args:
-        images: `[batch, height, width, channels]`, floating point, with 1 channel (whose saturation is 0 and stays
-            so) or 3 (red, green, blue).
-        factor: one number, or `[batch]`; 0 makes grey images.
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        images: `[batch, height, width, channels]`, floating point, with 1 channel (which does not change) or 3
+            (red, green, blue).
+        factor: one number, or `[batch]`; 0 gives gray images.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -102,8 +101,8 @@ def adjust_saturation(images: Array, factor: ArrayLike, *, clip: tuple[float, fl
     """
     check_images(images)
     factors = per_image("factor", factor, images)
-    grey = _grey(images)
-    return clipped(images, clip) if images.shape[-1] == 1 else _blend(images, grey, factors, clip)
+    gray = _gray(images)
+    return clipped(images, clip) if images.shape[-1] == 1 else _blend(images, gray, factors, clip)
 
 
 @names_errors
@@ -116,7 +115,7 @@ def brightness(
         images: `[batch, height, width, channels]`, floating point, black being 0.
         key: a typed PRNG key.
         factor: (low, high).
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -144,7 +143,7 @@ def contrast(
         images: `[batch, height, width, channels]`, floating point, with 1 channel or 3 (red, green, blue).
         key: a typed PRNG key.
         factor: (low, high).
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -172,7 +171,7 @@ def saturation(
         images: `[batch, height, width, channels]`, floating point, with 1 channel or 3 (red, green, blue).
         key: a typed PRNG key.
         factor: (low, high).
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -196,8 +195,8 @@ def _factors(images: Array, key: Key | None, factor: tuple[float, float]) -> Arr
     return uniform(image_keys(images, key), factor)
 
 
-def _grey(images: Array) -> Array:
-    """The grey version `[batch, height, width, 1]`, in at least float32."""
+def _gray(images: Array) -> Array:
+    """The gray version `[batch, height, width, 1]`, in at least float32."""
     wide = images.astype(compute_dtype(images))
     if images.shape[-1] == 1:
         return wide

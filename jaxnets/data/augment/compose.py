@@ -1,4 +1,4 @@
-"""Augmentations one after the other, and how they enter training."""
+"""Chains of augmentations, and augmentation in training."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ Augmentation: TypeAlias = Callable[..., Array]
 def chain(*augmentations: Augmentation) -> Augmentation:
     """Apply augmentations one after the other.
 
-    Each draws with a key of its own, derived from the name of its function (that inside `functools.partial`) and, if
-    the name comes again, from how often it came before. So adding, removing or moving one leaves the random numbers of
+    Each has its own key, derived from the name of its function (the one inside `functools.partial`) and, for repeated
+    names, from the number of earlier occurrences. So adding, removing or moving one leaves the random numbers of
     functions with other names unchanged.
 
     Args:
         *augmentations: functions `augment(images, *, key)`; fix their settings with `functools.partial`.
 
     Returns:
-        `augment(images, *, key)`, again an augmentation.
+        `augment(images, *, key)`, an augmentation itself.
 
     Raises:
         TypeError: if one of them is not a function.
-        ValueError: by what is returned, without a key.
+        ValueError: by the returned function, without a key.
 
     Example:
         >>> from functools import partial
@@ -78,15 +78,15 @@ def augmented(
 ) -> Loss:
     """Augment the batches of a loss in training, on the device and inside the compiled step.
 
-    The random numbers are folded from the key of the step, so that a resumed run sees the same images, and `fit`,
-    scanned steps and several devices need nothing more. In evaluation the loss gets its batches as they are.
+    The random numbers depend on the key of the step, so a resumed run sees the same images, and `fit`, scanned steps
+    and several devices work without further changes. In evaluation the batches are not changed.
 
     Args:
         loss: `loss(params, state, batch, *, key, train)` whose batches are pairs (images, labels); see
             `jaxnets.training.supervised`.
         augment: `augment(images, *, key)`, such as `random_flip` or a `chain`.
-        mix: `mix(images, labels, *, key)`, such as `mixup` or `cutmix`, applied after `augment`. For data with
-            integer labels make it a function that writes them as probabilities first.
+        mix: `mix(images, labels, *, key)`, such as `mixup` or `cutmix`, applied after `augment`. For
+            integer labels, pass a function that first converts them to probabilities.
 
     Returns:
         A loss for `jaxnets.training.make_step` and `make_evaluate`.

@@ -1,4 +1,4 @@
-"""Crops, with the padding that makes a crop of the full size possible."""
+"""Crops, with padding for crops of the full size."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from jaxnets.types import Array, Key
 
 @names_errors
 def crop(images: Array, corners: Values, size: int | tuple[int, int]) -> Array:
-    """Cut out a window of each image.
+    """Crop a window from each image.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         corners: the upper left pixel (row, column) of the window, integers `[2]`, or `[batch, 2]`. A window that
-            would leave the image is moved inside.
+            extends outside the image is moved inside.
         size: of the window: (height, width), or one number for both.
 
     Returns:
@@ -50,7 +50,7 @@ def crop(images: Array, corners: Values, size: int | tuple[int, int]) -> Array:
         raise ValueError(f"a window {(height, width)} does not fit into images {list(images.shape)}")
     last = jnp.array([images.shape[1] - height, images.shape[2] - width], jnp.int32)
     starts = per_image("corners", corners, images, (2,)).astype(jnp.int32)
-    starts = jnp.clip(starts, 0, last[None])  # dynamic_slice would count a negative corner from the other side
+    starts = jnp.clip(starts, 0, last[None])  # dynamic_slice would count a negative corner from the end
 
     def cut(image: Array, start: Array) -> Array:
         return jax.lax.dynamic_slice(image, (start[0], start[1], jnp.int32(0)), (height, width, image.shape[-1]))
@@ -68,18 +68,18 @@ def random_crop(
     mode: Literal["constant", "reflect", "edge"] = "constant",
     fill: Fill = 0.0,
 ) -> Array:
-    """Pad images and cut a window out of each, every place being as likely.
+    """Pad images and crop a window from each, at a uniformly random position.
 
-    With `padding=4` and no size it is the usual augmentation of small images.
+    With `padding=4` and no size it is the usual augmentation for small images.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
         size: of the window: (height, width), or one number for both; by default the size of the images.
         padding: pixels added on every side first: one number, or (vertical, horizontal).
-        mode: pad with `"constant"` `fill`, with the image `"reflect"`ed (its outermost pixels not repeated), or with
-            its `"edge"`.
-        fill: for mode `"constant"`: one number, or one for each channel.
+        mode: pad with the `"constant"` `fill`, by `"reflect"`ion (the outermost pixels are not repeated), or with the
+            `"edge"` pixels.
+        fill: for mode `"constant"`: one number, or one per channel.
 
     Returns:
         `[batch, *size, channels]`, in the dtype of `images`.

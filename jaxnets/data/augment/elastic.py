@@ -1,4 +1,4 @@
-"""Elastic distortion: every pixel is moved a little, neighbours in nearly the same way."""
+"""Elastic distortion: every pixel moves a little, neighbors in similar ways."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from jaxnets.types import Array, Key
 
 @names_errors
 def displace(images: Array, displacements: Array, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Show at each pixel p what the image has at p + d(p).
+    """Map images: the output at pixel p is the input at p + d(p).
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         displacements: d in pixels (down, right), `[height, width, 2]`, or `[batch, height, width, 2]`.
-        fill: what lies outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:
@@ -52,18 +52,18 @@ def elastic(
     fill: Fill = 0.0,
     method: Method = "bilinear",
 ) -> Array:
-    """Distort each image as if it were drawn on rubber.
+    """Distort each image by random smooth displacements.
 
     Displacements are drawn from U(-1, 1) for each pixel and axis, smoothed with a Gaussian of standard deviation
-    sigma, and multiplied by alpha. What is left has a standard deviation of alpha / (sigma sqrt(12 pi)) pixels: 1.4
-    with the default values, which are the paper's for handwritten digits of 29 x 29 pixels.
+    sigma, and multiplied by alpha. Their standard deviation is alpha / (sigma sqrt(12 pi)) pixels: 1.4 with the
+    default values, which are the paper's for handwritten digits of 29 x 29 pixels.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
         alpha: the strength, in pixels before smoothing.
         sigma: the smoothness, in pixels, positive.
-        fill: what lies outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:

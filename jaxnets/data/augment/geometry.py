@@ -1,4 +1,4 @@
-"""Flips, rotation, scale and translation, with given parameters and with drawn ones."""
+"""Flips, rotation, scale and translation, with given or random parameters."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def random_flip(
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
-        probability: of an image to be mirrored.
+        probability: that an image is mirrored.
         axis: `"horizontal"` exchanges left and right, `"vertical"` top and bottom.
 
     Returns:
@@ -90,14 +90,14 @@ def random_flip(
 
 @names_errors
 def rotate(images: Array, degrees: ArrayLike, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Rotate images about their centre, counter-clockwise, in a frame of the same size.
+    """Rotate images about their center, counter-clockwise, keeping their size.
 
     Multiples of 90 degrees move pixels of square images exactly.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         degrees: one angle, or `[batch]`.
-        fill: what comes in from outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:
@@ -129,8 +129,8 @@ def random_rotation(
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
-        degrees: the largest angle either way, or a pair (low, high); counter-clockwise.
-        fill: what comes in from outside: one number, or one for each channel.
+        degrees: the largest angle in both directions, or a pair (low, high); counter-clockwise.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:
@@ -156,13 +156,13 @@ def random_rotation(
 
 @names_errors
 def scale(images: Array, factor: ArrayLike, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Magnify images about their centre in a frame of the same size.
+    """Magnify images about their center, keeping their size.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         factor: one factor, or `[batch]`; 2 doubles lengths, 1/2 halves them.
-        fill: what comes in from outside: one number, or one for each channel.
-        method: `"bilinear"` (without smoothing before it shrinks) or `"nearest"`.
+        fill: value outside the image: one number, or one per channel.
+        method: `"bilinear"` (without smoothing when shrinking) or `"nearest"`.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -189,13 +189,13 @@ def random_scale(
     fill: Fill = 0.0,
     method: Method = "bilinear",
 ) -> Array:
-    """Magnify each image by a factor whose logarithm is drawn uniformly, so that 1/f is as likely as f.
+    """Magnify each image by a random factor with uniform logarithm, so 1/f is as likely as f.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
         factor: (low, high), positive.
-        fill: what comes in from outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:
@@ -221,16 +221,16 @@ def random_scale(
 
 @names_errors
 def translate(images: Array, offsets: Values, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Move images by whole pixels or parts of them.
+    """Translate images by pixels or fractions of pixels.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         offsets: pixels (down, right), `[2]`, or `[batch, 2]`.
-        fill: what comes in from outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:
-        `[batch, height, width, channels]`, in the dtype of `images`. Whole pixels move exactly.
+        `[batch, height, width, channels]`, in the dtype of `images`, exact for whole pixels.
 
     Raises:
         ValueError: if shapes do not fit or the method is unknown.
@@ -247,13 +247,13 @@ def translate(images: Array, offsets: Values, *, fill: Fill = 0.0, method: Metho
 
 @names_errors
 def random_translation(images: Array, *, key: Key | None, pixels: int | tuple[int, int], fill: Fill = 0.0) -> Array:
-    """Move each image by whole pixels, every offset being as likely.
+    """Translate each image by whole pixels, all offsets equally likely.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
-        pixels: the largest offset either way: one for both axes, or (vertical, horizontal).
-        fill: what comes in from outside: one number, or one for each channel.
+        pixels: the largest offset in both directions: one for both axes, or (vertical, horizontal).
+        fill: value outside the image: one number, or one per channel.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -290,15 +290,16 @@ def random_affine(
     fill: Fill = 0.0,
     method: Method = "bilinear",
 ) -> Array:
-    """Scale, rotate and translate each image at once: read once, it loses less sharpness than in three steps.
+    """Scale, rotate and translate each image in one step, which loses less sharpness than three steps.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
-        degrees: the largest angle either way, or a pair (low, high).
-        factor: (low, high) of the magnification, drawn uniformly in its logarithm.
-        pixels: the largest offset either way: one for both axes, or (vertical, horizontal); fractions are drawn too.
-        fill: what comes in from outside: one number, or one for each channel.
+        degrees: the largest angle in both directions, or a pair (low, high).
+        factor: (low, high) of the magnification; its logarithm is drawn uniformly.
+        pixels: the largest offset in both directions: one for both axes, or (vertical, horizontal); not only whole
+            pixels.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:

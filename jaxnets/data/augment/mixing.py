@@ -1,4 +1,4 @@
-"""Mixup and CutMix: two images become one, and so do their labels."""
+"""Mixup and CutMix: combine two images and their labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxnets.types import Array, ArrayLike, Key
 
 
 class Mixed(NamedTuple):
-    """What mixing returns, a batch again.
+    """A mixed batch.
 
     Attributes:
         images: `[batch, height, width, channels]`.
@@ -34,11 +34,11 @@ def mix(images: Array, labels: Array, partners: Array, weights: ArrayLike) -> Mi
     Args:
         images: `[batch, height, width, channels]`, floating point.
         labels: `[batch, classes]`, floating point: probabilities, such as one-hot labels.
-        partners: the place in the batch of each image's partner, integers `[batch]`.
+        partners: the index in the batch of each image's partner, integers `[batch]`.
         weights: of the image itself: one number, or `[batch]`.
 
     Returns:
-        Images and labels in their shapes and dtypes.
+        Images and labels with unchanged shapes and dtypes.
 
     Raises:
         ValueError: if shapes do not fit.
@@ -62,16 +62,16 @@ def mix(images: Array, labels: Array, partners: Array, weights: ArrayLike) -> Mi
 def mixup(images: Array, labels: Array, *, key: Key | None, alpha: float = 0.2) -> Mixed:
     """Average each image and its label with those of another, with a weight drawn from Beta(alpha, alpha).
 
-    The partners are a random permutation of the batch, so that every image is a partner once.
+    The partners are a random permutation of the batch, so every image is a partner once.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         labels: `[batch, classes]`, floating point: probabilities, such as one-hot labels.
         key: a typed PRNG key.
-        alpha: positive; the smaller, the nearer are most weights to 0 or 1.
+        alpha: positive; small values give weights near 0 or 1.
 
     Returns:
-        Images and labels in their shapes and dtypes.
+        Images and labels with unchanged shapes and dtypes.
 
     Raises:
         ValueError: without a key, if alpha is not positive, or if shapes do not fit.
@@ -96,17 +96,17 @@ def mixup(images: Array, labels: Array, *, key: Key | None, alpha: float = 0.2) 
 
 @names_errors
 def paste(images: Array, labels: Array, partners: Array, boxes: Values) -> Mixed:
-    """Show the partner of each image in a box, and average the labels by the pixels that each has in the result.
+    """Paste a box of each image's partner, and average the labels by their shares of the pixels.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         labels: `[batch, classes]`, floating point: probabilities, such as one-hot labels.
-        partners: the place in the batch of each image's partner, integers `[batch]`.
-        boxes: (top, left, bottom, right) in pixels, the last two excluded, integers `[4]`, or `[batch, 4]`. What
-            lies outside the image is ignored.
+        partners: the index in the batch of each image's partner, integers `[batch]`.
+        boxes: (top, left, bottom, right) in pixels, the last two exclusive, integers `[4]`, or `[batch, 4]`; parts
+            outside the image are ignored.
 
     Returns:
-        Images and labels in their shapes and dtypes.
+        Images and labels with unchanged shapes and dtypes.
 
     Raises:
         ValueError: if shapes do not fit.
@@ -130,19 +130,20 @@ def paste(images: Array, labels: Array, partners: Array, boxes: Values) -> Mixed
 
 @names_errors
 def cutmix(images: Array, labels: Array, *, key: Key | None, alpha: float = 1.0) -> Mixed:
-    """Show another image in a random box of each, and average the labels by the number of pixels.
+    """Paste a random box of another image into each, and average the labels by the number of pixels.
 
-    The box covers 1 - w of the image with w drawn from Beta(alpha, alpha), has its proportions, and its centre may be
-    every pixel; what then lies outside is cut off. The labels' weights are the shares of the pixels in the result.
+    The box covers 1 - w of the image, with w drawn from Beta(alpha, alpha), and has its proportions. Its center is a
+    random pixel, and parts outside the image are cut off. The labels' weights are the shares of the pixels in the
+    result.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         labels: `[batch, classes]`, floating point: probabilities, such as one-hot labels.
         key: a typed PRNG key.
-        alpha: positive; 1 makes every share as likely.
+        alpha: positive; 1 makes all shares equally likely.
 
     Returns:
-        Images and labels in their shapes and dtypes.
+        Images and labels with unchanged shapes and dtypes.
 
     Raises:
         ValueError: without a key, if alpha is not positive, or if shapes do not fit.

@@ -21,7 +21,7 @@ def gaussian_noise(
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
         deviation: the standard deviation s: one number, or `[batch]`.
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -50,15 +50,15 @@ def gaussian_noise(
 
 @names_errors
 def blur(images: Array, sigma: ArrayLike, *, radius: int | None = None) -> Array:
-    """Smooth with a Gaussian: the mean of the pixels around, weighted with exp(-distance^2 / (2 sigma^2)).
+    """Smooth with a Gaussian: the mean of the surrounding pixels, weighted with exp(-distance^2 / (2 sigma^2)).
 
-    The image is continued by reflection at its edges, its outermost pixels not repeated.
+    At its edges the image is extended by reflection, without repeating the outermost pixels.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
-        sigma: the Gaussian's standard deviation in pixels: one number, or `[batch]`. 0 leaves the image as it is.
-        radius: pixels further away than this, along either axis, do not count; by default 4 sigma. It must be given
-            if sigma is an array, because it is part of the program.
+        sigma: the Gaussian's standard deviation in pixels: one number, or `[batch]`. 0 does not change the image.
+        radius: pixels further away than this along an axis do not count; by default 4 sigma. Required if sigma is an
+            array, because the radius must be known when the function is compiled.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -73,8 +73,8 @@ def blur(images: Array, sigma: ArrayLike, *, radius: int | None = None) -> Array
         [0.084, 0.619, 0.084]
 
     Warning:
-        `scipy.ndimage.gaussian_filter` calls these edges mode `"mirror"`. torchvision takes the size of the window,
-        2 radius + 1, and derives sigma from it where none is given.
+        `scipy.ndimage.gaussian_filter` calls these edges mode `"mirror"`. torchvision takes `kernel_size`,
+        2 radius + 1, and derives sigma from it if none is given.
     """
     check_images(images)
     sigma = sigma.item() if isinstance(sigma, np.generic) else sigma
@@ -90,8 +90,8 @@ def blur(images: Array, sigma: ArrayLike, *, radius: int | None = None) -> Array
 def smooth(x: Array, sigma: Array, radius: int) -> Array:
     """Smooth `[batch, height, width, channels]` with a Gaussian of `sigma` `[batch]` along both axes.
 
-    Along an axis it is a product with a matrix, which also holds the reflection at the edges: hardware is better at
-    products than at many short sums.
+    Along an axis this is a product with a matrix that includes the reflection at the edges: products are faster than
+    many short sums.
     """
     down, across = (_smoothing_matrices(sigma, radius, x.shape[axis]) for axis in (1, 2))
     highest = jax.lax.Precision.HIGHEST
@@ -102,10 +102,10 @@ def smooth(x: Array, sigma: Array, radius: int) -> Array:
 def _smoothing_matrices(sigma: Array, radius: int, size: int) -> Array:
     """The matrices `[batch, size, size]` that smooth along an axis of `size` pixels."""
     distance = jnp.arange(-radius, radius + 1, dtype=sigma.dtype)
-    # Below 0.01 pixels all weights but the central one are 0 in every floating-point format, and 0 / 0 is left out.
+    # Below 0.01 pixels all weights but the central one are 0 in every floating-point format; this avoids 0 / 0.
     weights = jnp.exp(-((distance[None] / jnp.maximum(sigma, 0.01)[:, None]) ** 2) / 2)
     weights = weights / jnp.sum(weights, axis=1, keepdims=True)
-    padded = np.pad(np.arange(size), radius, mode="reflect")  # the pixel that stands at each place around the image
+    padded = np.pad(np.arange(size), radius, mode="reflect")  # the source pixel of each position of the padded axis
     sources = np.stack([padded[i : i + 2 * radius + 1] for i in range(size)])
     spread = jnp.broadcast_to(weights[:, None], (weights.shape[0], *sources.shape))
     zeros = jnp.zeros((weights.shape[0], size, size), weights.dtype)
@@ -122,7 +122,7 @@ def gaussian_blur(
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
         sigma: (low, high), in pixels.
-        radius: of the window; by default 4 times the largest sigma.
+        radius: see `blur`; by default 4 times the largest sigma.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.

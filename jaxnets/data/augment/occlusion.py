@@ -1,4 +1,4 @@
-"""Cutout: a box of each image is covered."""
+"""Cutout: covers a box of each image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxnets.types import Array, Key
 
 
 def box_mask(boxes: Array, height: int, width: int) -> Array:
-    """Say which pixels lie in the boxes (top, left, bottom, right), ends excluded: bool `[batch, height, width, 1]`."""
+    """Return the mask of boxes (top, left, bottom, right), the ends exclusive: bool `[batch, height, width, 1]`."""
     top, left, bottom, right = (boxes[:, i, None].astype(jnp.int32) for i in range(4))
     rows, columns = (jnp.arange(size, dtype=jnp.int32)[None] for size in (height, width))
     in_rows, in_columns = (rows >= top) & (rows < bottom), (columns >= left) & (columns < right)
@@ -19,13 +19,13 @@ def box_mask(boxes: Array, height: int, width: int) -> Array:
 
 @names_errors
 def erase(images: Array, boxes: Values, *, fill: Fill = 0.0) -> Array:
-    """Cover a box of each image.
+    """Fill a box of each image.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
-        boxes: (top, left, bottom, right) in pixels, the last two excluded, integers `[4]`, or `[batch, 4]`. What
-            lies outside the image is ignored.
-        fill: what covers it: one number, or one for each channel.
+        boxes: (top, left, bottom, right) in pixels, the last two exclusive, integers `[4]`, or `[batch, 4]`; parts
+            outside the image are ignored.
+        fill: value in the box: one number, or one per channel.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -50,13 +50,13 @@ def erase(images: Array, boxes: Values, *, fill: Fill = 0.0) -> Array:
 
 @names_errors
 def cutout(images: Array, *, key: Key | None, size: int | tuple[int, int], fill: Fill = 0.0) -> Array:
-    """Cover a box of each image, whose centre may be every pixel, so that parts of it may lie outside.
+    """Fill a box of each image whose center is a random pixel, so parts of it may be outside the image.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
         size: of the box: (height, width) in pixels, or one number for both.
-        fill: what covers it: one number, or one for each channel.
+        fill: value in the box: one number, or one per channel.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
