@@ -8,6 +8,7 @@ import pytest
 from jaxnets import init, models, nn, repeat, repeat_spec
 from jaxnets.recompute import keep_costly
 from jaxnets.training import compute_in
+from tests.forms import switch_off, trace_for
 from tests.oracles import assert_close, normal
 
 NETWORKS = {
@@ -18,10 +19,10 @@ NETWORKS = {
 
 
 def plain_and_recomputed(monkeypatch, function):
-    monkeypatch.setenv("JAXNETS_PLATFORM", "tpu")
-    monkeypatch.setenv("JAXNETS_PLAIN", "recompute")
+    trace_for(monkeypatch, "tpu")
+    switch_off(monkeypatch, "recompute")
     plain = function()
-    monkeypatch.setenv("JAXNETS_PLAIN", "")
+    switch_off(monkeypatch, "")
     jax.clear_caches()
     return plain, function()
 
@@ -80,7 +81,7 @@ def test_at_most_two_thirds_are_stored_in_half_precision(monkeypatch, name):
 
 
 def test_a_dropout_mask_is_stored_and_not_drawn_again(monkeypatch):
-    monkeypatch.setenv("JAXNETS_PLATFORM", "gpu")
+    trace_for(monkeypatch, "gpu")
 
     def block(params, state, x, *, key):
         return nn.dropout(jnp.tanh(x * params[None]), 0.5, key=key, train=True), state

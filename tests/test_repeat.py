@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxnets import init, nn, repeat, repeat_spec, subkey
+from tests.forms import switch_off
 from tests.oracles import assert_close, normal
 
 
@@ -28,7 +29,7 @@ def looped(params, state, x, key):
 @pytest.mark.parametrize("remat", [False, True])
 @pytest.mark.parametrize("key", [None, jax.random.key(5)])
 def test_values_gradients_and_state_equal_a_loop(monkeypatch, remat, key, plain, unroll):
-    monkeypatch.setenv("JAXNETS_PLAIN", plain)
+    switch_off(monkeypatch, plain)
     params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, 3), jax.random.key(0))
     state = {"count": jnp.arange(3)}
     x = normal(2, 4)
@@ -53,7 +54,7 @@ def test_the_program_does_not_grow_with_depth(monkeypatch):
     assert abs(size(30) - size(3)) < 100
     assert size(30, unroll=29) == size(30)
     assert size(30, unroll=30) > 5 * size(30)
-    monkeypatch.setenv("JAXNETS_PLAIN", "repeat")
+    switch_off(monkeypatch, "repeat")
     assert size(30) > 5 * size(3)
 
 

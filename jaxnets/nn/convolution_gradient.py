@@ -27,7 +27,7 @@ from jaxnets.nn.convolution_maps import (
     transposed,
 )
 from jaxnets.nn.convolution_primitive import bind_convolution
-from jaxnets.nn.depthwise_convolution import depthwise_convolve, is_depthwise
+from jaxnets.nn.depthwise_convolution import is_depthwise
 from jaxnets.nn.window import pad_spatial, window_size, window_slices
 from jaxnets.types import Array
 
@@ -83,7 +83,7 @@ def _use_fast_form(*arrays: Array) -> bool:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _with_gradients(x: Array, kernel: Array, geometry: Geometry) -> Array:
     if is_depthwise(geometry, kernel):
-        return depthwise_convolve(x, kernel, geometry)
+        return bind_convolution(x, kernel, geometry)
     return correlate(x, kernel, geometry)
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings, strategies as st
 from jaxnets import init, nn, subkey, torch_defaults
 from jaxnets.nn.cudnn_attention import mapped_alike, with_mapped_cotangent
 from jaxnets.nn.dot_product_attention import choose_implementation
+from tests.forms import switch_off, trace_for
 from tests.oracles import assert_close, assert_parity, normal, permissive_promotion
 
 IMPLEMENTATIONS = ["einsum", "xla"]
@@ -288,14 +289,14 @@ def test_plain_cpu_attention_takes_the_form_of_jax_nn(monkeypatch):
     inputs = [jnp.asarray(a) for a in qkv()]
     fast = nn.dot_product_attention(*inputs)
     assert not calls
-    monkeypatch.setenv("JAXNETS_PLAIN", "attention")
+    switch_off(monkeypatch, "attention")
     np.testing.assert_allclose(nn.dot_product_attention(*inputs), fast, atol=1e-6)
     assert [call["implementation"] for call in calls] == ["xla"]
 
 
 def test_an_nvidia_gpu_gets_cudnn_with_a_causal_flag(monkeypatch):
     calls = spy_on_jax(monkeypatch)
-    monkeypatch.setenv("JAXNETS_PLATFORM", "gpu")
+    trace_for(monkeypatch, "gpu")
     monkeypatch.setattr(sys.modules["jaxnets.nn.dot_product_attention"], "cuda_compute_capability", lambda: 8.9)
     q, k, v = (jnp.asarray(a, jnp.bfloat16) for a in qkv(keys=5, leading=(2, 3)))
     y = nn.dot_product_attention(q, k, v, causal=True)

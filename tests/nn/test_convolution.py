@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from jaxnets import init, nn, torch_defaults
+from tests.forms import switch_off
 from tests.oracles import assert_close, assert_parity, normal
 
 TORCH_CONV = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
@@ -88,7 +89,7 @@ def parameters(*kernel_shape, out=None):
 )
 def test_conv_equals_torch(monkeypatch, form, window, shape, out, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     params = parameters(*window, shape[-1], out, out=out)
     assert_parity(
         lambda p, x: nn.conv(p, x, **{"padding": "VALID", **options}),
@@ -112,7 +113,7 @@ def test_conv_equals_torch(monkeypatch, form, window, shape, out, options):
 )
 def test_grouped_conv_equals_torch(monkeypatch, form, kernel, shape, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     groups, _, out = kernel[-3:]
     assert_parity(
         lambda p, x: nn.grouped_conv(p, x, **{"padding": "VALID", **options}),
@@ -137,7 +138,7 @@ def test_grouped_conv_equals_torch(monkeypatch, form, kernel, shape, options):
 )
 def test_depthwise_conv_equals_torch(monkeypatch, form, kernel, shape, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     channels, multiplier = kernel[-2:]
     assert_parity(
         lambda p, x: nn.depthwise_conv(p, x, **{"padding": "VALID", **options}),
@@ -163,7 +164,7 @@ def test_depthwise_conv_equals_torch(monkeypatch, form, kernel, shape, options):
 )
 def test_conv_transpose_equals_torch(monkeypatch, form, kernel, shape, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     assert_parity(
         lambda p, x: nn.conv_transpose(p, x, **{"padding": "VALID", **options}),
         torch_conv_transpose(dense_weight, **options),

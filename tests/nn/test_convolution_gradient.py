@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from jaxnets.nn.convolution_gradient import convolve, convolve_transpose
 from jaxnets.nn.convolution_maps import Geometry, correlate
+from tests.forms import switch_off
 from tests.oracles import assert_close, normal
 from tests.transformations import transformed
 
@@ -163,7 +164,7 @@ def test_all_convolutions_of_a_training_step_have_the_fast_layout_unless_switche
         return all(is_canonical(convolution) for convolution in found)
 
     assert all_canonical()
-    monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+    switch_off(monkeypatch, "convolution")
     assert not all_canonical()
 
 

@@ -11,6 +11,7 @@ from jaxnets.nn import onednn_convolution
 from jaxnets.nn.convolution_gradient import convolve, convolve_transpose
 from jaxnets.nn.convolution_primitive import bind_convolution
 from jaxnets.nn.onednn_convolution import can_call_onednn, onednn_available
+from tests.forms import switch_off
 from tests.nn.test_convolution_gradient import SETTINGS, geometry_and_arrays, lax_convolve, lax_convolve_transpose
 from tests.oracles import assert_close, normal
 from tests.transformations import transformed
@@ -93,7 +94,7 @@ def test_onednn_is_left_out_for_what_it_does_not_compute_and_where_it_is_switche
     assert not can_call_onednn(*half, geometry)
     assert not can_call_onednn(x[:0], kernel, geometry)
     assert not can_call_onednn(x, kernel, geometry._replace(padding=((1, 1), (-1, 1))))
-    monkeypatch.setenv("JAXNETS_PLAIN", "onednn")
+    switch_off(monkeypatch, "onednn")
     assert not can_call_onednn(x, kernel, geometry)
 
 

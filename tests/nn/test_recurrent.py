@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from jaxnets import init, make_model, nn, torch_defaults
+from tests.forms import switch_off
 from tests.oracles import assert_close, assert_parity, normal
 
 BATCH, TIME, IN, HIDDEN = 3, 5, 4, 2
@@ -184,7 +185,7 @@ def test_masked_steps_are_as_if_they_were_not_there(kind, bits, reverse):
 @every_kind
 @pytest.mark.parametrize("plain", ["", "all"])
 def test_padding_that_is_not_a_number_stays_out_of_gradients(kind, plain, monkeypatch):
-    monkeypatch.setenv("JAXNETS_PLAIN", plain)
+    switch_off(monkeypatch, plain)
     sequence, _, spec, _, _ = KINDS[kind]
     params, x = random_params(spec(IN, HIDDEN)), normal(BATCH, TIME, IN)
     mask = mask_of((2, 5, 3))
@@ -243,7 +244,7 @@ def test_zero_carries_have_the_batch_and_dtype_asked_for():
 @every_kind
 @pytest.mark.parametrize("plain", ["", "all"])
 def test_bfloat16_carries_are_float32_and_gradients_near_float32(kind, plain, monkeypatch):
-    monkeypatch.setenv("JAXNETS_PLAIN", plain)
+    switch_off(monkeypatch, plain)
     sequence, _, spec, _, _ = KINDS[kind]
     params, x = random_params(spec(IN, HIDDEN)), jnp.asarray(normal(BATCH, 20, IN), jnp.bfloat16)
     y, carry = sequence(params, x)

@@ -7,6 +7,7 @@ import pytest
 
 from jaxnets import nn
 from jaxnets.nn.small_product import matrix_product
+from tests.forms import switch_off
 from tests.oracles import assert_close, normal
 from tests.transformations import transformed
 
@@ -90,7 +91,7 @@ def test_large_products_and_half_precision_stay_as_they_are():
 
 
 def test_it_can_be_switched_off(monkeypatch):
-    monkeypatch.setenv("JAXNETS_PLAIN", "small_product")
+    switch_off(monkeypatch, "small_product")
     assert names(gradient, normal(2, 3), normal(3, 2)) & {"dot_general", "small_product_on_cpu"} == {"dot_general"}
 
 
