@@ -7,7 +7,8 @@
 How the examples are split into batches makes no difference. Metrics take logits, integer labels and `weights`, one an
 example: 0 and 1 mask padding, any other weights act as scikit-learn's `sample_weight`. What an example of weight 0
 holds is not looked at, not even NaN. Where a metric is undefined it is NaN, and so it is where a label means nothing
-(a class out of range), because exceptions cannot be raised in compiled programs. No gradient flows through metrics.
+(a class out of range), because exceptions cannot be raised in compiled programs. Gradients flow through `mean` alone,
+which a loss may return.
 """
 
 from jaxnets.metrics.confusion import (

@@ -46,6 +46,17 @@ class Mean(NamedTuple):
         """Return the mean of all values, where the arrays have a first axis."""
         return Mean.of(self.total.reduce(), self.weight.reduce())
 
+    def plus(self, number: ArrayLike) -> Mean:
+        """Return the mean of the values plus a number, such as a penalty on the parameters of a loss.
+
+        Example:
+            >>> mean(jnp.array([1.0, 3.0])).plus(0.5).compute()
+            Array(2.5, dtype=float32)
+        """
+        weight = self.weight
+        added = weight.value() * jnp.asarray(number, self.parts.dtype)
+        return Mean.of(self.total.merge(start_sum(added)), weight)
+
     def compute(self) -> Array:
         """Return the mean."""
         return self.total.value() / self.weight.value()
@@ -76,6 +87,8 @@ class Perplexity(NamedTuple):
 def mean(values: ArrayLike, *, weights: ArrayLike | None = None) -> Mean:
     """Mean of values: sum_i w_i v_i / sum_i w_i.
 
+    Gradients flow through it to the values, so that a loss may return it (see `jaxnets.training.Loss`).
+
     Args:
         values: `[batch, ...]`, real numbers or booleans, such as losses. All entries of an example count equally.
         weights: of the shape of the values or of their first axes, `[batch]`; by default all 1.
@@ -95,7 +108,7 @@ def mean(values: ArrayLike, *, weights: ArrayLike | None = None) -> Mean:
     """
     array = jnp.asarray(values)
     dtype = compute_dtype(array) if jnp.issubdtype(array.dtype, jnp.floating) else jnp.float32
-    array = detached(real("mean", "values", array, dtype))
+    array = real("mean", "values", array, dtype)
     if weights is None:
         return Mean.of(start_sum(jnp.sum(array)), start_sum(jnp.asarray(array.size, array.dtype)))
     shape = array.shape[: jnp.ndim(weights)]

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from jaxnets.layer import names_errors
 from jaxnets.nn.check import require_key
 from jaxnets.random import subkey
+from jaxnets.tree import describe
 from jaxnets.types import Array, Key, Params, PyTree, State
 
 if TYPE_CHECKING:
+    from jaxnets.metrics import Mean
     from jaxnets.training.gradient import Loss
 
 Augmentation: TypeAlias = Callable[..., Array]
@@ -82,8 +84,8 @@ def augmented(
     and several devices work without further changes. In evaluation the batches are not changed.
 
     Args:
-        loss: `loss(params, state, batch, *, key, train)` whose batches are pairs (images, labels); see
-            `jaxnets.training.supervised`.
+        loss: `loss(params, state, batch, *, key, train)` whose batches are pairs (images, labels), or triples with
+            weights; see `jaxnets.training.supervised`.
         augment: `augment(images, *, key)`, such as `random_flip` or a `chain`.
         mix: `mix(images, labels, *, key)`, such as `mixup` or `cutmix`, applied after `augment`. For
             integer labels, pass a function that first converts them to probabilities.
@@ -92,7 +94,8 @@ def augmented(
         A loss for `jaxnets.training.make_step` and `make_evaluate`.
 
     Raises:
-        ValueError: by the returned loss, in training, without a key or if the batch is not a pair.
+        ValueError: by the returned loss, in training, without a key, if the batch is neither pair nor triple, or if
+            there are weights and `mix`, since mixed images would need weights of their own.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -112,17 +115,19 @@ def augmented(
 
     def augmented_loss(
         params: Params, state: State, batch: Any, *, key: Key | None, train: bool
-    ) -> tuple[Array, tuple[State, PyTree]]:
+    ) -> tuple[Array | Mean, tuple[State, PyTree]]:
         if not train:
             return loss(params, state, batch, key=key, train=train)
         base = require_key(key, "augmented")
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise ValueError(f"a batch must be a pair (images, labels), got {type(batch).__name__}")
-        images, labels = batch
+        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+            raise ValueError(f"a batch must be (images, labels) or (images, labels, weights), got {describe(batch)}")
+        images, labels, *weights = batch
+        if weights and mix is not None:
+            raise ValueError("mix= takes no weights; give it a batch (images, labels)")
         if augment is not None:
             images = augment(images, key=subkey(base, "augment"))
         if mix is not None:
             images, labels = mix(images, labels, key=subkey(base, "mix"))
-        return loss(params, state, (images, labels), key=key, train=train)
+        return loss(params, state, (images, labels, *weights), key=key, train=train)
 
     return augmented_loss
