@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -110,12 +111,9 @@ def gpt_apply(
     x = nn.embedding(params["tokens"], ids) + params["positions"]["embedding"][None, :time]
     x = nn.dropout(x, rate, key=subkey(key, "embeddings"), train=train)
 
-    def block(params: Params, state: State, x: Array, *, key: Key | None) -> tuple[Array, State]:
-        settings: dict[str, Any] = {"rate": rate, "attention_rate": rate, "key": key, "train": train}
-        return nn.transformer_block(params, x, causal=True, activation=activation, **settings), state
-
-    blocks_key = subkey(key, "blocks")
-    x, _ = repeat(block, params["blocks"], {}, x, key=blocks_key, remat=remat, unroll=4)
+    settings: dict[str, Any] = {"activation": activation, "rate": rate, "attention_rate": rate, "train": train}
+    block = functools.partial(nn.transformer_block, causal=True, **settings)
+    x = repeat(block, params["blocks"], x, key=subkey(key, "blocks"), remat=remat, unroll=4)
     return nn.tied_logits(params["tokens"], nn.layer_norm(params["norm"], x)), state
 
 

@@ -115,13 +115,9 @@ def vit_apply(
     x = jnp.concatenate([token, x], axis=1) + positions
     x = nn.dropout(x, rate, key=subkey(key, "embeddings"), train=train)
 
-    def block(params: Params, state: State, x: Array, *, key: Key | None) -> tuple[Array, State]:
-        gelu = functools.partial(jax.nn.gelu, approximate=False)
-        y = nn.transformer_block(params, x, activation=gelu, epsilon=_EPSILON, rate=rate, key=key, train=train)
-        return y, state
-
-    blocks_key = subkey(key, "blocks")
-    x, _ = repeat(block, params["blocks"], {}, x, key=blocks_key, remat=remat, unroll=4)
+    gelu = functools.partial(jax.nn.gelu, approximate=False)
+    block = functools.partial(nn.transformer_block, activation=gelu, epsilon=_EPSILON, rate=rate, train=train)
+    x = repeat(block, params["blocks"], x, key=subkey(key, "blocks"), remat=remat, unroll=4)
     return nn.linear(params["fc"], nn.layer_norm(params["norm"], x[:, 0], epsilon=_EPSILON)), state
 
 
