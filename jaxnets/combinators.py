@@ -209,8 +209,11 @@ def repeat(layer: LayerLike, count: int, *, remat: bool = False) -> Layer:
     child = as_layer(layer)
 
     def apply(params: Params, state: State, inputs: Any, *, key: Key | None, train: bool) -> tuple[Any, State]:
-        block = functools.partial(child.apply, train=train)
-        return run_repeated(block, params, state, inputs, key=key, remat=remat)
+        def block(params: Params, state: State, x: Any, *, key: Key | None = None) -> tuple[Any, State]:
+            return child.apply(params, state, x, key=key, train=train)
+
+        result: tuple[Any, State] = run_repeated(block, params, inputs, state=state, key=key, remat=remat)
+        return result
 
     return Layer(f"repeated_{child.name}", lambda inputs: repeat_spec(child.spec(inputs), count), apply)
 

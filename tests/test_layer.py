@@ -87,10 +87,10 @@ def test_an_error_that_the_model_handled_names_nothing():
 def test_repeated_blocks_are_named_too():
     params, _ = init({"tower": repeat_spec({"fc": nn.linear_spec(4, 4)}, 2)}, KEY)
 
-    def block(params, state, x, *, key):
-        return nn.linear(params["fc"], x[..., :3]), state
+    def block(params, x):
+        return nn.linear(params["fc"], x[..., :3])
 
-    model = make_model({}, lambda p, s, x, *, key=None, train: repeat(block, p["tower"], {}, x))
+    model = make_model({}, lambda p, s, x, *, key=None, train: (repeat(block, p["tower"], x), s))
     with pytest.raises(ValueError, match="last axis must be 4") as caught:
         model.apply(params, {}, jnp.ones((2, 4)), train=False)
     assert "in layer 'tower/fc'" in caught.value.__notes__

@@ -50,7 +50,7 @@ def test_gradients_and_forward_over_reverse_are_those_of_the_plain_form(monkeypa
     x = normal(3, 7, 8)
 
     def loss(params, x):
-        y, new_state = repeat(block, params, state, x, key=jax.random.key(1))
+        y, new_state = repeat(block, params, x, state=state, key=jax.random.key(1))
         moved = [jnp.sum(leaf) for leaf in jax.tree.leaves(new_state) if leaf.dtype == x.dtype]
         return jnp.mean(jnp.sin(y)) + sum(moved)
 
@@ -83,11 +83,11 @@ def test_at_most_two_thirds_are_stored_in_half_precision(monkeypatch, name):
 def test_a_dropout_mask_is_stored_and_not_drawn_again(monkeypatch):
     trace_for(monkeypatch, "gpu")
 
-    def block(params, state, x, *, key):
-        return nn.dropout(jnp.tanh(x * params[None]), 0.5, key=key, train=True), state
+    def block(params, x, *, key):
+        return nn.dropout(jnp.tanh(x * params[None]), 0.5, key=key, train=True)
 
     def loss(params):
-        return jnp.sum(repeat(block, params, {}, jnp.ones((2, 4)), key=jax.random.key(0))[0])
+        return jnp.sum(repeat(block, params, jnp.ones((2, 4)), key=jax.random.key(0)))
 
     text = str(jax.make_jaxpr(jax.grad(loss))(jnp.ones((3, 1))))
     assert text.count("random_bits[") == 1

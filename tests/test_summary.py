@@ -71,7 +71,7 @@ def test_calls_inside_scanned_blocks_and_state_are_shown():
     spec = {"tower": repeat_spec({"fc": nn.linear_spec(4, 4)}, 5), "bn": nn.batch_norm_spec(4)}
 
     def apply(params, state, x, *, key=None, train):
-        x, _ = repeat(lambda p, s, x, key: (nn.linear(p["fc"], x), s), params["tower"], {}, x)
+        x = repeat(lambda p, x: nn.linear(p["fc"], x), params["tower"], x)
         x, bn = nn.batch_norm(params["bn"], state["bn"], x, train=train)
         return x, {"bn": bn}
 

@@ -110,21 +110,15 @@ def _features(config: GPTConfig, params: Params, ids: Array, *, key: Key | None 
     x = nn.embedding(params["tokens"], ids) + params["positions"]["embedding"][None, :time]
     x = nn.dropout(x, config.dropout_rate, key=subkey(key, "embeddings"), train=train)
 
-    def block(params: Params, state: State, x: Array, *, key: Key | None) -> tuple[Array, State]:
-        x = nn.transformer_block(
-            params,
-            x,
-            causal=True,
-            activation=ACTIVATIONS[config.activation],
-            dropout_rate=config.dropout_rate,
-            attention_dropout_rate=config.attention_dropout_rate,
-            key=key,
-            train=train,
-        )
-        return x, state
-
-    y, _ = repeat(block, params["blocks"], {}, x, key=subkey(key, "blocks"), remat=config.remat, unroll=4)
-    features: Array = y
+    block = functools.partial(
+        nn.transformer_block,
+        causal=True,
+        activation=ACTIVATIONS[config.activation],
+        dropout_rate=config.dropout_rate,
+        attention_dropout_rate=config.attention_dropout_rate,
+        train=train,
+    )
+    features: Array = repeat(block, params["blocks"], x, key=subkey(key, "blocks"), remat=config.remat, unroll=4)
     return features
 
 

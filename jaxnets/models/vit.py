@@ -105,20 +105,15 @@ def _apply(
     x = jnp.concatenate([token, x], axis=1) + positions
     x = nn.dropout(x, config.dropout_rate, key=subkey(key, "embeddings"), train=train)
 
-    def block(params: Params, state: State, x: Array, *, key: Key | None) -> tuple[Array, State]:
-        x = nn.transformer_block(
-            params,
-            x,
-            activation=ACTIVATIONS["gelu_exact"],
-            epsilon=_EPSILON,
-            dropout_rate=config.dropout_rate,
-            attention_dropout_rate=config.attention_dropout_rate,
-            key=key,
-            train=train,
-        )
-        return x, state
-
-    x, _ = repeat(block, params["blocks"], {}, x, key=subkey(key, "blocks"), remat=config.remat, unroll=4)
+    block = functools.partial(
+        nn.transformer_block,
+        activation=ACTIVATIONS["gelu_exact"],
+        epsilon=_EPSILON,
+        dropout_rate=config.dropout_rate,
+        attention_dropout_rate=config.attention_dropout_rate,
+        train=train,
+    )
+    x = repeat(block, params["blocks"], x, key=subkey(key, "blocks"), remat=config.remat, unroll=4)
     return nn.linear(params["fc"], nn.layer_norm(params["norm"], x[:, 0], epsilon=_EPSILON)), state
 
 

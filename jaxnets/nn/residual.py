@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -208,7 +209,5 @@ def residual_stage(
     x, first = block(params["first"], state["first"], x, stride=stride, **settings)
     if "rest" not in params:
         return x, {"first": first}
-    x, rest = repeat(
-        lambda params, state, x, *, key: block(params, state, x, **settings), params["rest"], state["rest"], x
-    )
+    x, rest = repeat(functools.partial(block, **settings), params["rest"], x, state=state["rest"])
     return x, {"first": first, "rest": rest}
