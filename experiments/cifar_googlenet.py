@@ -15,7 +15,7 @@ import dataclasses
 from typing import Any
 
 from experiments import cifar, command_line
-from jaxnets.models import googlenet, googlenet_loss
+from jaxnets.models import GoogLeNetConfig, googlenet, googlenet_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Config(cifar.Settings):
 def run(config: Config) -> dict[str, Any]:
     """Train, evaluate, and write the run folder; returns what is in its result.json."""
     config = cifar.chosen(config, width=1.0, learning_rate=0.1)
-    model = googlenet(10, small_images=True, width=config.width)
+    model = googlenet(GoogLeNetConfig(10, small_images=True, width=config.width))
     return cifar.train("cifar_googlenet", config, model, loss_function=googlenet_loss)
 
 

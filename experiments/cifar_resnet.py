@@ -17,7 +17,7 @@ import dataclasses
 from typing import Any
 
 from experiments import cifar, command_line
-from jaxnets.models import cifar_resnet
+from jaxnets.models import CifarResNetConfig, cifar_resnet
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Config(cifar.Settings):
 def run(config: Config) -> dict[str, Any]:
     """Train, evaluate, and write the run folder; returns what is in its result.json."""
     config = cifar.chosen(config, learning_rate=0.2)
-    return cifar.train("cifar_resnet", config, cifar_resnet(config.depth, residual=config.residual))
+    return cifar.train("cifar_resnet", config, cifar_resnet(CifarResNetConfig(config.depth, residual=config.residual)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import dataclasses
 from typing import Any
 
 from experiments import cifar, command_line
-from jaxnets.models import vgg
+from jaxnets.models import VGGConfig, vgg
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Config(cifar.Settings):
 def run(config: Config) -> dict[str, Any]:
     """Train, evaluate, and write the run folder; returns what is in its result.json."""
     config = cifar.chosen(config, width=1.0, learning_rate=0.1)
-    model = vgg(config.depth, 10, norm=True, pooled=1, hidden=(), width=config.width)
+    model = vgg(VGGConfig(config.depth, 10, norm=True, pooled=1, hidden=(), width=config.width))
     return cifar.train("cifar_vgg", config, model)
 
 

@@ -17,7 +17,7 @@ import optax
 from experiments import command_line
 from experiments.classifier import for_smoke, train_classifier
 from jaxnets.data import digits
-from jaxnets.models import small_cnn
+from jaxnets.models import SmallCNNConfig, small_cnn
 from jaxnets.training import steps_per_epoch
 
 
@@ -44,7 +44,7 @@ def run(config: Config) -> dict[str, Any]:
     data = digits(config.seed)
     if config.smoke:
         data, config = for_smoke(data, config.batch_size), dataclasses.replace(config, epochs=1)
-    model = small_cnn(height=8, width=8, channels=1, classes=len(data.classes))
+    model = small_cnn(SmallCNNConfig(height=8, width=8, channels=1, classes=len(data.classes)))
     steps = config.epochs * steps_per_epoch(len(data.train[0]), config.batch_size)
     optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
     return train_classifier("digits_cnn", config, model, optimizer, data)

@@ -27,7 +27,7 @@ from experiments import command_line
 from jaxnets import losses
 from jaxnets.data import Split, breast_cancer, standardize
 from jaxnets.model import Model
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.report import RunFolder, plot_curves
 from jaxnets.training import TrainState, init_train_state, make_step, scan_data, steps_per_epoch
 
@@ -271,7 +271,7 @@ def run(config: Config) -> dict[str, Any]:
         print(f"this run has ended: {folder.path / 'result.json'}")
         return done
     begun = time.perf_counter()
-    model = mlp([30, *config.hidden, 1])
+    model = mlp(MLPConfig((30, *config.hidden, 1)))
     shares = {"clean": 0.0, "flipped": config.flipped}
     splits = [[split(int(seed), share) for seed in network_seeds(config)] for share in shares.values()]
     data = stack([stack(parts) for parts in splits])

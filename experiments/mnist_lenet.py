@@ -13,17 +13,15 @@ import functools
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import optax
 
 from experiments import command_line
 from experiments.classifier import random_images, train_classifier
-from jaxnets import nn
 from jaxnets.data import augment, mnist
-from jaxnets.models import lenet5
+from jaxnets.models import LeNet5Config, lenet5
 from jaxnets.training import steps_per_epoch
 
-FORMS = {"classic": (jax.nn.tanh, nn.avg_pool), "modern": (jax.nn.relu, nn.max_pool)}
+FORMS = {"classic": LeNet5Config(), "modern": LeNet5Config(activation="relu", pool="maximum")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +55,10 @@ def run(config: Config) -> dict[str, Any]:
         config = dataclasses.replace(config, epochs=1)
     else:
         data = mnist(config.seed, validation=config.validation)
-    activation, pool = FORMS[config.form]
     steps = config.epochs * steps_per_epoch(len(data.train[0]), config.batch_size)
     optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
     shift = functools.partial(augment.random_crop, padding=config.shift) if config.shift else None
-    model = lenet5(activation=activation, pool=pool)
-    return train_classifier("mnist_lenet", config, model, optimizer, data, augmentation=shift)
+    return train_classifier("mnist_lenet", config, lenet5(FORMS[config.form]), optimizer, data, augmentation=shift)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ command:   python -m experiments.shakespeare_gpt --seed 0
 from __future__ import annotations
 
 import dataclasses
-import functools
 import time
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,10 @@ from experiments import command_line
 from experiments.shakespeare_rnn import next_character_loss, smoke_text, write_run
 from jaxnets import summary
 from jaxnets.data import CharacterText, text_windows, tiny_shakespeare
-from jaxnets.models import generate_tokens, gpt
+from jaxnets.models import GPTConfig, generate_tokens, gpt
 from jaxnets.regularizers import decay_mask
 from jaxnets.report import RunFolder, progress, record_metrics
 from jaxnets.training import Checkpoints, fit, init_train_state, make_evaluate, make_step, steps_per_epoch
-
-GELU = functools.partial(jax.nn.gelu, approximate=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Config:
     """Adam's rate after 100 steps of warm-up; it falls to a tenth along a cosine."""
     weight_decay: float = 0.1
     """Of kernels and embeddings, beside the loss."""
-    rate: float = 0.0
+    dropout_rate: float = 0.0
     """Of dropout."""
     temperature: float = 0.8
     """Of the sample."""
@@ -90,9 +87,18 @@ def run(config: Config) -> dict[str, Any]:
     if (done := folder.read_result()) is not None:
         print(f"this run has ended: {folder.path / 'result.json'}")
         return done
-    sizes: dict[str, Any] = {"layers": config.layers, "heads": config.heads, "features": config.features}
-    count = len(text.vocabulary.characters)
-    model = gpt(count, config.length, activation=GELU, bias=False, rate=config.rate, **sizes)
+    network = GPTConfig(
+        vocabulary=len(text.vocabulary.characters),
+        context=config.length,
+        layers=config.layers,
+        heads=config.heads,
+        features=config.features,
+        bias=False,
+        activation="gelu_exact",
+        dropout_rate=config.dropout_rate,
+        attention_dropout_rate=config.dropout_rate,
+    )
+    model = gpt(network)
     print(summary(model, train[: config.batch_size, :-1]), flush=True)
     optimizer = make_optimizer(config, config.epochs * steps_per_epoch(len(train), config.batch_size))
     loss = next_character_loss(model)
@@ -109,12 +115,8 @@ def run(config: Config) -> dict[str, Any]:
     )
     started = time.perf_counter()
     prompt = jnp.asarray(text.vocabulary.encode("\n"))[None]
-    settings: dict[str, Any] = {
-        "activation": GELU,
-        "temperature": config.temperature,
-        "key": jax.random.key(config.seed),
-    }
-    ids = generate_tokens(trained.train_state.params, prompt, 500, **settings)
+    settings: dict[str, Any] = {"temperature": config.temperature, "key": jax.random.key(config.seed)}
+    ids = generate_tokens(network, trained.train_state.params, prompt, 500, **settings)
     return write_run(folder, trained, text.vocabulary.decode(np.asarray(ids[0])), started)
 
 

@@ -23,7 +23,7 @@ from experiments import command_line
 from jaxnets import losses, metrics, summary
 from jaxnets.data import CharacterText, characters, text_windows, tiny_shakespeare
 from jaxnets.model import Model
-from jaxnets.models import char_rnn, generate_characters
+from jaxnets.models import CharRNNConfig, char_rnn, generate_characters
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import (
     Checkpoints,
@@ -57,7 +57,7 @@ class Config:
     """Characters of a window; each begins with a carry of zeros."""
     learning_rate: float = 4e-3
     """Adam's rate after warm-up; it falls to zero along a cosine."""
-    rate: float = 0.0
+    dropout_rate: float = 0.0
     """Of dropout."""
     temperature: float = 0.8
     """Of the sample."""
@@ -106,9 +106,14 @@ def run(config: Config) -> dict[str, Any]:
     if (done := folder.read_result()) is not None:
         print(f"this run has ended: {folder.path / 'result.json'}")
         return done
-    model = char_rnn(
-        len(text.vocabulary.characters), cell=config.cell, hidden=config.hidden, layers=config.layers, rate=config.rate
+    network = CharRNNConfig(
+        vocabulary=len(text.vocabulary.characters),
+        cell=config.cell,
+        hidden=config.hidden,
+        layers=config.layers,
+        dropout_rate=config.dropout_rate,
     )
+    model = char_rnn(network)
     print(summary(model, train[: config.batch_size, :-1]), flush=True)
     steps = config.epochs * steps_per_epoch(len(train), config.batch_size)
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, steps // 20, steps)
@@ -129,9 +134,8 @@ def run(config: Config) -> dict[str, Any]:
     started = time.perf_counter()
     best = load_best(folder.checkpoints, like=trained.train_state)
     prompt = jnp.asarray(text.vocabulary.encode("\n"))[None]
-    ids = generate_characters(
-        best.params, prompt, 500, cell=config.cell, temperature=config.temperature, key=jax.random.key(config.seed)
-    )
+    settings: dict[str, Any] = {"temperature": config.temperature, "key": jax.random.key(config.seed)}
+    ids = generate_characters(network, best.params, prompt, 500, **settings)
     return write_run(folder, trained, text.vocabulary.decode(np.asarray(ids[0])), started)
 
 

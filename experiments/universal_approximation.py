@@ -28,8 +28,8 @@ import numpy as np
 import optax
 
 from experiments import command_line
-from jaxnets import losses, nn
-from jaxnets.models import mlp
+from jaxnets import losses
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.random import subkey
 from jaxnets.report import RunFolder
 
@@ -97,7 +97,7 @@ def train(units: int, steps: int, x: np.ndarray, y: np.ndarray, seeds: np.ndarra
         y: `[functions, points]`.
         seeds: uint32 `[seeds]`.
     """
-    model = mlp([1, units, 1], activation=nn.sigmoid)
+    model = mlp(MLPConfig((1, units, 1), activation="sigmoid"))
     inputs = jnp.asarray(x, jnp.float32)[:, None]
     optimizer = optax.lbfgs(memory_size=10)
 
