@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets import Model, losses, make_model, nn
-from jaxnets.models import gpt
+from jaxnets.models import GPTConfig, gpt
 from jaxnets.training import compile_step, init_train_state, make_step, supervised
 
 BLOCKS = {"resnet152": (3, 8, 36, 3), "resnet_quarter": (1, 2, 9, 1)}
@@ -50,7 +50,7 @@ def seconds_to_compile(name: str) -> float:
     if name in BLOCKS:
         model, data = bottleneck_resnet(BLOCKS[name]), (jnp.ones((2, 64, 64, 3)), jnp.zeros(2, jnp.int32))
     else:
-        model = gpt(1000, 64, layers=LAYERS[name], heads=4, features=128)
+        model = gpt(GPTConfig(1000, 64, layers=LAYERS[name], heads=4, features=128))
         data = (jnp.zeros((2, 64), jnp.int32), jnp.zeros((2, 64), jnp.int32))
     optimizer, loss = optax.adam(1e-3), supervised(model, losses.cross_entropy)
     state = jax.eval_shape(lambda: init_train_state(model, optimizer, 0))

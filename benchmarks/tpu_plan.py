@@ -58,7 +58,7 @@ def training_step(name: str) -> tuple[Callable[..., Any], tuple[Any, ...], Calla
         model = models.gpt()
         data = tuple(jax.ShapeDtypeStruct((batch, 1024), jnp.int32) for _ in range(2))
     else:
-        model = models.resnet(50) if name == "resnet50" else models.vit()
+        model = models.resnet() if name == "resnet50" else models.vit()
         data = (jax.ShapeDtypeStruct((batch, 224, 224, 3), jnp.bfloat16), jax.ShapeDtypeStruct((batch,), jnp.int32))
     model = compute_in(jnp.bfloat16, model)
     loss = supervised(model, losses.cross_entropy)

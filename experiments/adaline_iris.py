@@ -31,7 +31,7 @@ from experiments.support.many import consecutive_seeds
 from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.settings import Settings
 from jaxnets.data import Split, fit_standardization
-from jaxnets.models import adaline_apply, adaline_rule, perceptron_path
+from jaxnets.models import AdalineConfig, adaline, adaline_rule, perceptron_path
 from jaxnets.report import RunFolder, plot_curves
 from jaxnets.training import TrainState, scan_data
 
@@ -91,7 +91,7 @@ def follow_perceptron(config: Config, train: Split) -> np.ndarray:
 def measure(weights: np.ndarray, split: Split) -> dict[str, float]:
     """Half the mean squared error and the accuracy."""
     params = {"kernel": jnp.asarray(weights, jnp.float32)[:, None]}
-    outputs, _ = adaline_apply(params, {}, jnp.asarray(split[0]), train=False)
+    outputs, _ = adaline(AdalineConfig(len(weights), bias=False)).apply(params, {}, jnp.asarray(split[0]), train=False)
     errors = np.asarray(outputs) - split[1]
     return {"loss": float(np.mean(errors**2) / 2), "accuracy": float(np.mean(np.sign(outputs) == split[1]))}
 

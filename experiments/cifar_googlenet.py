@@ -15,7 +15,7 @@ import dataclasses
 
 from experiments.support import cifar
 from experiments.support.runner import Findings, in_run_folder, main
-from jaxnets.models import googlenet, googlenet_loss
+from jaxnets.models import GoogLeNetConfig, googlenet, googlenet_loss
 from jaxnets.report import RunFolder
 
 
@@ -30,7 +30,7 @@ class Config(cifar.CifarSettings):
 @in_run_folder(full=cifar.FULL | {"width": 1.0, "learning_rate": 0.1}, smoke=cifar.SMOKE)
 def run(config: Config, folder: RunFolder) -> Findings:
     """Train, evaluate, and draw."""
-    model = googlenet(10, small_images=True, width=config.width)
+    model = googlenet(GoogLeNetConfig(10, small_images=True, width=config.width))
     return cifar.train(config, folder, model, loss_function=googlenet_loss)
 
 

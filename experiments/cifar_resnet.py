@@ -17,7 +17,7 @@ import dataclasses
 
 from experiments.support import cifar
 from experiments.support.runner import Findings, in_run_folder, main
-from jaxnets.models import cifar_resnet
+from jaxnets.models import CifarResNetConfig, cifar_resnet
 from jaxnets.report import RunFolder
 
 
@@ -35,7 +35,8 @@ class Config(cifar.CifarSettings):
 @in_run_folder(full=cifar.FULL | {"learning_rate": 0.2}, smoke=cifar.SMOKE)
 def run(config: Config, folder: RunFolder) -> Findings:
     """Train, evaluate, and draw."""
-    return cifar.train(config, folder, cifar_resnet(config.depth, residual=config.residual))
+    model = cifar_resnet(CifarResNetConfig(config.depth, residual=config.residual))
+    return cifar.train(config, folder, model)
 
 
 if __name__ == "__main__":

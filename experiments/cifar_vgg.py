@@ -15,7 +15,7 @@ import dataclasses
 
 from experiments.support import cifar
 from experiments.support.runner import Findings, in_run_folder, main
-from jaxnets.models import vgg
+from jaxnets.models import VGGConfig, vgg
 from jaxnets.report import RunFolder
 
 
@@ -33,7 +33,7 @@ class Config(cifar.CifarSettings):
 @in_run_folder(full=cifar.FULL | {"width": 1.0, "learning_rate": 0.1}, smoke=cifar.SMOKE)
 def run(config: Config, folder: RunFolder) -> Findings:
     """Train, evaluate, and draw."""
-    model = vgg(config.depth, 10, norm=True, pooled=1, hidden=(), width=config.width)
+    model = vgg(VGGConfig(config.depth, 10, norm=True, pooled=1, hidden=(), width=config.width))
     return cifar.train(config, folder, model)
 
 

@@ -14,7 +14,7 @@ from experiments.support.classifier import adam_with_cosine, first_examples, tra
 from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.settings import TrainingSettings
 from jaxnets.data import digits
-from jaxnets.models import small_cnn
+from jaxnets.models import SmallCNNConfig, small_cnn
 from jaxnets.report import RunFolder
 
 
@@ -36,7 +36,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     data = digits(config.seed)
     if config.smoke:
         data = first_examples(data, 2 * config.batch_size)
-    model = small_cnn(height=8, width=8, channels=1, classes=len(data.classes))
+    model = small_cnn(SmallCNNConfig(height=8, width=8, channels=1, classes=len(data.classes)))
     return train_classifier(config, folder, model, adam_with_cosine(config, data), data)
 
 

@@ -31,7 +31,7 @@ from experiments.support.settings import TrainingSettings
 from jaxnets import losses
 from jaxnets.data import Split, breast_cancer, standardize
 from jaxnets.model import Model
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.report import RunFolder, plot_curves
 from jaxnets.training import TrainState, init_train_state, make_step, scan_data, steps_per_epoch
 
@@ -249,7 +249,7 @@ def plot(path: Path, all_outcomes: dict[str, dict[str, Outcome]], share: float) 
 @in_run_folder(smoke={"epochs": 2, "networks": 2})
 def run(config: Config, folder: RunFolder) -> Findings:
     """Train with every loss on clean and on flipped labels, measure, and draw."""
-    model = mlp([30, *config.hidden, 1])
+    model = mlp(MLPConfig((30, *config.hidden, 1)))
     shares = {"clean": 0.0, "flipped": config.flipped}
     draws = [[split_and_flip(int(seed), share) for seed in network_seeds(config)] for share in shares.values()]
     data = stack([stack(of_share) for of_share in draws])

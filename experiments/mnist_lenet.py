@@ -12,17 +12,14 @@ import dataclasses
 import functools
 from typing import Literal
 
-import jax
-
 from experiments.support import mnist
 from experiments.support.classifier import adam_with_cosine, train_classifier
 from experiments.support.runner import Findings, in_run_folder, main
-from jaxnets import nn
 from jaxnets.data import augment
-from jaxnets.models import lenet5
+from jaxnets.models import LeNet5Config, lenet5
 from jaxnets.report import RunFolder
 
-FORMS = {"classic": (jax.nn.tanh, nn.avg_pool), "modern": (jax.nn.relu, nn.max_pool)}
+FORMS = {"classic": LeNet5Config(), "modern": LeNet5Config(activation="relu", pool="maximum")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +40,7 @@ class Config(mnist.MnistSettings):
 def run(config: Config, folder: RunFolder) -> Findings:
     """Train, evaluate, and draw."""
     data = mnist.load(config)
-    activation, pool = FORMS[config.form]
-    model = lenet5(activation=activation, pool=pool)
+    model = lenet5(FORMS[config.form])
     shift = functools.partial(augment.random_crop, padding=config.shift) if config.shift else None
     return train_classifier(config, folder, model, adam_with_cosine(config, data), data, augmentation=shift)
 

@@ -26,7 +26,7 @@ from matplotlib.lines import Line2D
 from experiments.support.figures import BLUE, ORANGE
 from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.settings import Settings
-from jaxnets.models import threshold_network_apply, threshold_neuron_apply
+from jaxnets.models import ThresholdNetworkConfig, ThresholdNeuronConfig, threshold_network, threshold_neuron
 from jaxnets.report import RunFolder
 
 
@@ -66,12 +66,14 @@ class Gate(NamedTuple):
 
 def one_neuron(params: Any, x: Any) -> Any:
     """[<w, x> + b > 0]."""
-    return threshold_neuron_apply(params, {}, x, train=False)[0][..., 0]
+    model = threshold_neuron(ThresholdNeuronConfig(x.shape[-1]))
+    return model.apply(params, {}, x, train=False)[0][..., 0]
 
 
 def two_layers(params: Any, x: Any) -> Any:
     """[<v, h> + c > 0] of the hidden neurons h."""
-    return threshold_network_apply(params, {}, x, train=False)[0][..., 0]
+    model = threshold_network(ThresholdNetworkConfig(x.shape[-1], hidden=2))
+    return model.apply(params, {}, x, train=False)[0][..., 0]
 
 
 def product_neuron(params: Any, x: Any) -> Any:

@@ -31,7 +31,7 @@ from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.settings import Settings
 from jaxnets import subkey
 from jaxnets.data import Split
-from jaxnets.models import perceptron, perceptron_apply, perceptron_fit, perceptron_path
+from jaxnets.models import PerceptronConfig, perceptron, perceptron_fit, perceptron_path
 from jaxnets.report import RunFolder, plot_curves
 
 XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0])
@@ -94,7 +94,7 @@ def novikoff(x: np.ndarray, labels: np.ndarray) -> Bound:
 
 def learn_all(config: Config, x: np.ndarray, labels: np.ndarray, scale: float) -> tuple[np.ndarray, Any]:
     """Learn in all orders at once from normal weights of deviation `scale`; returns the initial weights too."""
-    model = perceptron(x.shape[1], kernel_init=jax.nn.initializers.normal(scale))
+    model = perceptron(PerceptronConfig(x.shape[1]), kernel_init=jax.nn.initializers.normal(scale))
     keys = jax.random.split(jax.random.key(config.seed), config.orders)
     initial, _ = jax.vmap(lambda key: model.init(subkey(key, "weights")))(keys)
     fit = functools.partial(perceptron_fit, max_picks=config.max_picks)
@@ -107,7 +107,8 @@ def summarize(name: str, initial: np.ndarray, learned: Any, bound: Bound, test: 
     """Print and return the mistakes, their bound and the accuracy on the test flowers."""
     bounds = bound.mistakes(initial)
     x = jnp.asarray(test[0])
-    outputs, _ = jax.vmap(lambda params: perceptron_apply(params, {}, x, train=False))(learned.params)
+    model = perceptron(PerceptronConfig(x.shape[1]))
+    outputs, _ = jax.vmap(lambda params: model.apply(params, {}, x, train=False))(learned.params)
     mistakes = learned.mistakes.astype(np.float64)
     numbers = {
         "mistakes": float(mistakes.mean()),
@@ -137,7 +138,7 @@ class Trace(NamedTuple):
 
 def follow(config: Config, x: np.ndarray, labels: np.ndarray, orders: int) -> Trace:
     """Follow the first orders of `learn_all` from random weights, on any examples, for `config.picks` picks."""
-    model = perceptron(x.shape[1])
+    model = perceptron(PerceptronConfig(x.shape[1]))
 
     def path(key: Any) -> Any:
         initial, _ = model.init(subkey(key, "weights"))

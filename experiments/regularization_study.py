@@ -35,7 +35,7 @@ from experiments.support.settings import TrainingSettings, with_presets
 from jaxnets import losses, metrics, regularizers, training
 from jaxnets.data import Split, augment, mnist
 from jaxnets.model import Model
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.report import RunFolder, plot_curves
 
 SIZES = (784, 256, 256, 10)
@@ -141,7 +141,7 @@ def keep_better(kept: Kept, new: Kept) -> Kept:
 
 def network(variant: Variant) -> Model:
     """The perceptron, for images `[batch, 28, 28, 1]`."""
-    model = mlp(SIZES, rate=variant.dropout, norm=variant.batch_norm)
+    model = mlp(MLPConfig(SIZES, dropout_rate=variant.dropout, norm=variant.batch_norm))
 
     def apply(params: Any, state: Any, images: Any, *, key: Any = None, train: bool) -> Any:
         return model.apply(params, state, images.reshape(len(images), -1), key=key, train=train)

@@ -10,20 +10,16 @@ command:   python -m experiments.shakespeare_gpt --seed 0
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import Any
 
-import jax
 import optax
 
 from experiments.support import text
 from experiments.support.runner import Findings, in_run_folder, main
-from jaxnets.models import generate_tokens, gpt
+from jaxnets.models import GPTConfig, generate_tokens, gpt
 from jaxnets.regularizers import decay_mask
 from jaxnets.report import RunFolder
 from jaxnets.training import TrainState, steps_per_epoch
-
-GELU = functools.partial(jax.nn.gelu, approximate=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,20 +56,24 @@ def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
 def run(config: Config, folder: RunFolder) -> Findings:
     """Train, evaluate, draw, and write a sample."""
     data = text.load(config, validation_length=config.length)
-    sizes: dict[str, Any] = {"layers": config.layers, "heads": config.heads, "features": config.features}
-    count = len(data.text.vocabulary.characters)
-    model = gpt(count, config.length, activation=GELU, bias=False, rate=config.rate, **sizes)
+    network = GPTConfig(
+        vocabulary=len(data.text.vocabulary.characters),
+        context=config.length,
+        layers=config.layers,
+        heads=config.heads,
+        features=config.features,
+        bias=False,
+        activation="gelu_exact",
+        dropout_rate=config.dropout_rate,
+        attention_dropout_rate=config.dropout_rate,
+    )
     optimizer = make_optimizer(config, config.epochs * steps_per_epoch(len(data.train), config.batch_size))
 
     def generate(last: TrainState, prompt: Any, key: Any) -> Any:
-        settings: dict[str, Any] = {
-            "activation": GELU,
-            "temperature": config.temperature,
-            "key": key,
-        }
-        return generate_tokens(last.params, prompt, text.SAMPLE_LENGTH, **settings)
+        settings: dict[str, Any] = {"temperature": config.temperature, "key": key}
+        return generate_tokens(network, last.params, prompt, text.SAMPLE_LENGTH, **settings)
 
-    return text.train_on_text(config, folder, model, optimizer, data, generate, evaluation_batch_size=64)
+    return text.train_on_text(config, folder, gpt(network), optimizer, data, generate, evaluation_batch_size=64)
 
 
 if __name__ == "__main__":

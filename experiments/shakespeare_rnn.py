@@ -16,7 +16,7 @@ import optax
 
 from experiments.support import text
 from experiments.support.runner import Findings, in_run_folder, main
-from jaxnets.models import char_rnn, generate_characters
+from jaxnets.models import CharRNNConfig, char_rnn, generate_characters
 from jaxnets.report import RunFolder
 from jaxnets.training import TrainState, load_best, steps_per_epoch
 
@@ -43,19 +43,23 @@ def run(config: Config, folder: RunFolder) -> Findings:
     """Train, evaluate, draw, and write a sample."""
     # Windows of the last tenth are four times as long: fewer characters there are predicted from next to nothing.
     data = text.load(config, validation_length=4 * config.length)
-    count = len(data.text.vocabulary.characters)
-    model = char_rnn(count, cell=config.cell, hidden=config.hidden, layers=config.layers, rate=config.rate)
+    network = CharRNNConfig(
+        vocabulary=len(data.text.vocabulary.characters),
+        cell=config.cell,
+        hidden=config.hidden,
+        layers=config.layers,
+        dropout_rate=config.dropout_rate,
+    )
     steps = config.epochs * steps_per_epoch(len(data.train), config.batch_size)
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, steps // 20, steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
 
     def generate(last: TrainState, prompt: Any, key: Any) -> Any:
         best = load_best(folder.checkpoints, like=last)
-        return generate_characters(
-            best.params, prompt, text.SAMPLE_LENGTH, cell=config.cell, temperature=config.temperature, key=key
-        )
+        settings: dict[str, Any] = {"temperature": config.temperature, "key": key}
+        return generate_characters(network, best.params, prompt, text.SAMPLE_LENGTH, **settings)
 
-    return text.train_on_text(config, folder, model, optimizer, data, generate, evaluation_batch_size=32)
+    return text.train_on_text(config, folder, char_rnn(network), optimizer, data, generate, evaluation_batch_size=32)
 
 
 if __name__ == "__main__":

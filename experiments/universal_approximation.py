@@ -33,8 +33,8 @@ from experiments.support.figures import BLUE, GREEN, ORANGE, tidy
 from experiments.support.many import consecutive_seeds
 from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.settings import Settings
-from jaxnets import losses, nn
-from jaxnets.models import mlp
+from jaxnets import losses
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.random import subkey
 from jaxnets.report import RunFolder
 
@@ -96,7 +96,7 @@ def train(units: int, steps: int, x: np.ndarray, y: np.ndarray, seeds: np.ndarra
         y: `[functions, points]`.
         seeds: uint32 `[seeds]`.
     """
-    model = mlp([1, units, 1], activation=nn.sigmoid)
+    model = mlp(MLPConfig((1, units, 1), activation="sigmoid"))
     inputs = jnp.asarray(x, jnp.float32)[:, None]
     optimizer = optax.lbfgs(memory_size=10)
 

@@ -30,9 +30,9 @@ from experiments.support.figures import BLUE, GREEN, ORANGE, SKY, tidy
 from experiments.support.many import consecutive_seeds
 from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.settings import Settings
-from jaxnets import Model, losses, metrics, nn
+from jaxnets import Model, losses, make_model, metrics, nn
 from jaxnets.data import digits
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.report import RunFolder
 from jaxnets.training import TrainState, init_train_state, make_gradient_report, make_step, scan_data, supervised
 
@@ -101,13 +101,23 @@ class Config(Settings):
 
 def make_network(depth: int, width: int, activation: Any, treatment: Treatment) -> Model:
     """A perceptron of `depth` linear layers for the digits, with activation number `activation`, maybe traced."""
-    return mlp(
-        [64, *[width] * (depth - 1), 10],
-        activation=lambda x: jax.lax.switch(activation, list(ACTIVATIONS.values()), x),
-        residual=treatment.residual,
-        norm=treatment.norm,
-        kernel_init=INITIALIZERS[treatment.initializer],
-    )
+    config = MLPConfig((64, *[width] * (depth - 1), 10), norm=treatment.norm)
+    spec = mlp(config, kernel_init=INITIALIZERS[treatment.initializer]).spec
+
+    def apply(params: Any, state: Any, x: Any, *, key: Any = None, train: bool) -> Any:
+        """What `mlp` does, whose own activation cannot be traced."""
+        *hidden, last = params["layers"]
+        new_state: dict[str, Any] = {"layers": [dict(layer) for layer in state["layers"]]} if state else {}
+        for number, layer in enumerate(hidden):
+            y = nn.linear(layer["linear"], x)
+            if treatment.norm:
+                norm = state["layers"][number]["norm"]
+                y, new_state["layers"][number]["norm"] = nn.batch_norm(layer["norm"], norm, y, train=train)
+            y = jax.lax.switch(activation, list(ACTIVATIONS.values()), y)
+            x = x + y if treatment.residual and x.shape == y.shape else y
+        return nn.linear(last["linear"], x), new_state
+
+    return make_model(spec, apply)
 
 
 def gradient_norms(model: Model, train_state: TrainState, batch: Any) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import numbers
-import sys
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Self, TypeAlias, Union, get_args, get_origin, get_type_hints
@@ -171,9 +171,13 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
     is_flag = isinstance(value, bool | np.bool_)
     if not isinstance(value, taken) or (is_flag and hint is not bool):
         raise TypeError(f"{name} must be {called}, got {value!r}")
-    if hint is float and not abs(value) <= sys.float_info.max:
+    try:
+        plain = hint(value)
+    except OverflowError:  # a whole number beyond the largest float
+        plain = math.inf
+    if hint is float and not math.isfinite(plain):
         raise ValueError(f"{name} must be finite, got {value!r}")
-    return hint(value)
+    return plain
 
 
 def check_config(config: Any, expected: type[ModelConfig]) -> None:

@@ -12,9 +12,12 @@ from tests.forms import switch_off, trace_for
 from tests.oracles import assert_close, normal
 
 NETWORKS = {
-    "gpt": (lambda: models.gpt(11, 16, layers=2, heads=2, features=8), lambda: np.arange(32).reshape(2, 16) % 11),
-    "vit": (lambda: models.vit(8, 4, 5, layers=2, heads=2, features=8), lambda: normal(2, 8, 8, 3)),
-    "resnet": (lambda: models.cifar_resnet(56), lambda: normal(2, 8, 8, 3)),
+    "gpt": (
+        lambda: models.gpt(models.GPTConfig(11, 16, layers=2, heads=2, features=8)),
+        lambda: np.arange(32).reshape(2, 16) % 11,
+    ),
+    "vit": (lambda: models.vit(models.ViTConfig(8, 4, 5, layers=2, heads=2, features=8)), lambda: normal(2, 8, 8, 3)),
+    "resnet": (lambda: models.cifar_resnet(models.CifarResNetConfig(56)), lambda: normal(2, 8, 8, 3)),
 }
 
 
@@ -28,7 +31,7 @@ def plain_and_recomputed(monkeypatch, function):
 
 
 def transform(params, state, x, *, key):
-    return nn.transformer_block(params, x, causal=True, rate=0.5, key=key, train=True), state
+    return nn.transformer_block(params, x, causal=True, dropout_rate=0.5, key=key, train=True), state
 
 
 def normalize(params, state, x, *, key):

@@ -53,11 +53,11 @@ def pytorch_device() -> Any:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_state(network: Any, params: Any, state: Any, spec: Any, names: Any) -> None:
+def load_state(network: Any, params: Any, state: Any, model: Any) -> None:
     """Give PyTorch's network the weights of ours."""
     import torch
 
     from jaxnets import weights
 
-    arrays = weights.to_torch(params, state, spec, names)
+    arrays = weights.to_torch(params, state, model)
     network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})

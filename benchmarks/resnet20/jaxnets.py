@@ -48,4 +48,4 @@ def train(case, model, params, images, labels):
 
 
 def prepare(weights, images, labels):
-    return train(case, cifar_resnet(20), make_params(weights), images, labels)
+    return train(case, cifar_resnet(), make_params(weights), images, labels)

@@ -23,16 +23,12 @@ from experiments.support.many import stack
 from jaxnets import Model, make_model
 from jaxnets.data import DataSet, playground
 from jaxnets.data.playground import REGRESSION, Name
-from jaxnets.models import mlp_apply, mlp_spec
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.regularizers import decay_mask
 from jaxnets.training import init_train_state, make_step, scan_steps, steps_per_epoch, supervised
 
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    "tanh": jnp.tanh,
-    "relu": jax.nn.relu,
-    "sigmoid": jax.nn.sigmoid,
-    "linear": lambda x: x,
-}
+ACTIVATIONS = {"tanh": "tanh", "relu": "relu", "sigmoid": "sigmoid", "linear": "identity"}
+"""Our names of the Playground's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +79,14 @@ def make_network(setting: Setting) -> Model:
         is_bias = len(array.shape) == 1
         return dataclasses.replace(array, initializer=jax.nn.initializers.constant(0.1)) if is_bias else array
 
+    sizes = (len(setting.features), *setting.hidden, 1)
+    network = mlp(MLPConfig(sizes, activation=ACTIVATIONS[setting.activation]), kernel_init=uniform)
+
     def apply(params: Any, state: Any, x: Any, *, key: Any = None, train: bool) -> Any:
-        activation = ACTIVATIONS[setting.activation]
-        y, state = mlp_apply(params, state, x, key=key, train=train, activation=activation)
+        y, state = network.apply(params, state, x, key=key, train=train)
         return jnp.tanh(y[:, 0]) if setting.classifies else y[:, 0], state
 
-    spec = mlp_spec([len(setting.features), *setting.hidden, 1], kernel_init=uniform)
-    return make_model(jax.tree.map(with_bias, spec), apply)
+    return make_model(jax.tree.map(with_bias, network.spec), apply)
 
 
 def shrink_l1(amount: float) -> optax.GradientTransformation:

@@ -34,7 +34,7 @@ class TextSettings(TrainingSettings):
     """Windows per step."""
     length: int = 128
     """Characters of a window."""
-    rate: float = 0.0
+    dropout_rate: float = 0.0
     """Of dropout."""
     temperature: float = 0.8
     """Of the sample."""

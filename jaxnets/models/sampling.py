@@ -6,6 +6,7 @@ import operator
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnets.types import Array, ArrayLike, Key
 
@@ -42,7 +43,7 @@ def check_generation(prompt: ArrayLike, length: int, temperature: float | Array)
         >>> check_generation([[1, 2]], 5, 1)
         (Array([[1, 2]], dtype=int32), 5, 1.0)
     """
-    ids = jnp.asarray(prompt)
+    ids = jnp.asarray(prompt if isinstance(prompt, jax.Array) else np.asarray(prompt))  # lists would be compiled
     if ids.ndim != 2 or ids.shape[1] < 1:
         raise ValueError(f"prompt must be [batch, time] with time >= 1, got {list(ids.shape)}")
     if not jnp.issubdtype(ids.dtype, jnp.integer):

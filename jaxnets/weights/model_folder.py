@@ -106,7 +106,7 @@ def load_model(
         model = make(config_class.from_dict(content["config"]))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{versions}: {error}") from error
-    return model, *_read_weights(folder / content["weights"], model)
+    return model, *_read_weights(folder, content["weights"], model)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -122,10 +122,10 @@ def _read_config(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_weights(path: Path, model: Model) -> tuple[Params, State]:
-    checksum = _WEIGHTS.fullmatch(path.name)
+def _read_weights(folder: Path, name: str, model: Model) -> tuple[Params, State]:
+    path, checksum = folder / name, _WEIGHTS.fullmatch(name)
     if checksum is None:
-        raise ValueError(f"{path.parent / _CONFIG} is damaged: {path.name} is no name of a file of save_model")
+        raise ValueError(f"{folder / _CONFIG} is damaged: {name!r} is no name of a file of save_model")
     if path.is_file() and _checksum(path) != checksum[1]:
         raise ValueError(f"{path} is damaged: its checksum is not that in its name")
     return load(path, model.spec)

@@ -10,7 +10,7 @@ from experiments import exponential_loss
 from experiments.exponential_loss import Config, Data, split_and_flip
 from experiments.support.many import stack
 from jaxnets.data import breast_cancer
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.training import batch_indices, init_train_state
 
 
@@ -49,7 +49,7 @@ def test_the_losses_are_pytorchs():
 def test_each_network_is_what_pytorch_trains_on_its_split():
     name = "exponential"
     config = Config(seed=1, networks=2, epochs=3)
-    model = mlp([30, 1])
+    model = mlp(MLPConfig((30, 1)))
     seeds = exponential_loss.network_seeds(config)
     assert seeds.tolist() == [2, 3]
     splits = [split_and_flip(int(seed), 0.1) for seed in seeds]
@@ -89,7 +89,7 @@ def test_the_pull_of_examples_is_the_derivative_of_their_loss():
         "hinge": np.array([0, 0, 1, 1]),
     }
     for name, pull in derivatives.items():
-        outcome = exponential_loss.examine(mlp([1, 1]), name, params, data)
+        outcome = exponential_loss.examine(mlp(MLPConfig((1, 1))), name, params, data)
         shares = pull / pull.sum()
         if name != "hinge":  # which has a kink at a margin of 1
             np.testing.assert_allclose(outcome.pull[0], shares, rtol=1e-5)

@@ -6,7 +6,7 @@ import pytest
 from scipy.special import expit
 
 from experiments import universal_approximation as experiment
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 
 
 def network(units, seed=0):
@@ -21,7 +21,8 @@ def test_features_and_weights_are_the_network():
     )  # fmt: skip
     outputs = experiment.features(params, x) @ experiment.output_weights(params)
     np.testing.assert_allclose(outputs, by_hand + last["bias"][0], rtol=1e-12, atol=1e-12)
-    by_model, _ = mlp([1, 12, 1], activation=jax.nn.sigmoid).apply(params, {}, np.float32(x[:, None]), train=False)
+    model = mlp(MLPConfig((1, 12, 1), activation="sigmoid"))
+    by_model, _ = model.apply(params, {}, np.float32(x[:, None]), train=False)
     np.testing.assert_allclose(by_model[:, 0], outputs, rtol=1e-5, atol=1e-5)
 
 

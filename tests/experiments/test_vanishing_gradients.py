@@ -8,7 +8,7 @@ import torch
 
 from experiments import vanishing_gradients as experiment
 from jaxnets import losses
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.training import TrainState, init_train_state
 
 X = np.random.default_rng(0).uniform(size=(16, 64)).astype(np.float32)
@@ -84,7 +84,9 @@ def test_sigmoids_at_zero_pass_on_exactly_a_quarter():
 
 
 def test_orthogonal_layers_without_activation_keep_the_norm():
-    model = mlp([64, *[12] * 8, 10], activation=lambda x: x, kernel_init=experiment.INITIALIZERS["orthogonal"])
+    model = mlp(
+        MLPConfig((64, *[12] * 8, 10), activation="identity"), kernel_init=experiment.INITIALIZERS["orthogonal"]
+    )
     params, _ = model.init(jax.random.key(5))
     norms = deltas(model, params)
     np.testing.assert_allclose(norms[:-1], norms[-2], rtol=1e-4)

@@ -13,7 +13,7 @@ from jaxnets.training import TrainState, compute_in, make_step, supervised
 
 
 def prepare(weights, ids):
-    model = compute_in(jnp.bfloat16, models.gpt(case.VOCABULARY, case.CONTEXT, **case.SIZES))
+    model = compute_in(jnp.bfloat16, models.gpt(models.GPTConfig(case.VOCABULARY, case.CONTEXT, **case.SIZES)))
     loss = supervised(model, losses.cross_entropy)
     optimizer = optax.adamw(case.RATE, *case.BETAS, weight_decay=case.DECAY, mask=decay_mask)
     params, data = jax.device_put(weights), jax.device_put((ids[:, :-1], ids[:, 1:]))

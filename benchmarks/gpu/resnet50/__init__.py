@@ -23,7 +23,7 @@ def weights() -> Any:
 
     from jaxnets import models
 
-    return jax.device_get(models.resnet(DEPTH, CLASSES).init(jax.random.key(0)))
+    return jax.device_get(models.resnet(models.ResNetConfig(DEPTH, CLASSES)).init(jax.random.key(0)))
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +40,7 @@ def flops() -> float:
 
     from jaxnets import count_flops, models
 
-    model = models.resnet(DEPTH, CLASSES)
+    model = models.resnet(models.ResNetConfig(DEPTH, CLASSES))
     params, state = jax.eval_shape(model.init, jax.random.key(0))
     x = jax.ShapeDtypeStruct((BATCH, SIZE, SIZE, 3), jnp.float32)
     return 3.0 * count_flops(lambda p, s, x: model.apply(p, s, x, train=False)[0], params, state, x)
