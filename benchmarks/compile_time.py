@@ -1,6 +1,6 @@
-"""How long it takes to compile deep networks, beside networks of a quarter of their depth.
+"""The compile time of deep networks, and of networks of a quarter of their depth.
 
-`python -m benchmarks.compile_time NAME` prints the seconds that tracing and compiling one training step took.
+`python -m benchmarks.compile_time NAME` prints the seconds for tracing and compiling one training step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LAYERS = {"transformer48": 48, "transformer12": 12}
 
 
 def bottleneck_resnet(counts: tuple[int, ...]) -> Model:
-    """A ResNet with so many bottleneck blocks; the zoo has the published depths only."""
+    """A ResNet with these numbers of bottleneck blocks; `jaxnets.models` has only the published depths."""
     stages, before = [], 64
     for number, count in enumerate(counts):
         inner = 64 * 2**number
@@ -46,7 +46,7 @@ def bottleneck_resnet(counts: tuple[int, ...]) -> Model:
 
 
 def seconds_to_compile(name: str) -> float:
-    """Trace and compile one training step; the parameters exist before."""
+    """Time tracing and compiling one training step."""
     if name in BLOCKS:
         model, data = bottleneck_resnet(BLOCKS[name]), (jnp.ones((2, 64, 64, 3)), jnp.zeros(2, jnp.int32))
     else:

@@ -1,4 +1,4 @@
-"""Checks of predictions and labels that losses and metrics share; what does not fit is an error, never broadcast."""
+"""Checks of predictions and labels for losses and metrics; shapes that do not fit are errors, never broadcast."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def class_logits(function: str, logits: ArrayLike) -> Array:
     if array.ndim == 0 or array.shape[-1] < 2:
         raise ValueError(
             f"{function}: logits must be [..., classes] with two classes or more, got {list(array.shape)}; for one "
-            "logit an example use the binary form of this function and logits of the labels' shape"
+            "logit per example use the binary form of this function and logits of the labels' shape"
         )
     return array
 
@@ -54,7 +54,7 @@ def class_labels(function: str, labels: ArrayLike, logits: Array) -> Array:
     """Return labels for logits `[..., classes]`: integers `[...]`, or probabilities `[..., classes]` as they are.
 
     Raises:
-        TypeError: unless they are integers of one axis less than the logits, or floating point of as many.
+        TypeError: unless they are integers with one axis less than the logits, or floating point with as many axes.
         ValueError: if the shapes do not fit.
     """
     array = jnp.asarray(labels)
@@ -79,7 +79,7 @@ def class_labels(function: str, labels: ArrayLike, logits: Array) -> Array:
 
 
 def class_indices(function: str, labels: ArrayLike, logits: Array) -> Array:
-    """Return the labels' classes as int32 `[...]`; of probabilities the most probable one."""
+    """Return the labels' classes as int32 `[...]`; for probabilities the most probable class."""
     array = class_labels(function, labels, logits)
     return jnp.argmax(array, axis=-1).astype(jnp.int32) if array.ndim == logits.ndim else array
 
@@ -109,5 +109,5 @@ def absolute(x: Array) -> Array:
 
 
 def mark_invalid(values: Array, valid: Array) -> Array:
-    """Return `values` with NaN where a label means nothing, so that the mistake shows under jit too."""
+    """Return `values` with NaN where a label is invalid, so the mistake is visible under jit too."""
     return jnp.where(valid, values, jnp.asarray(jnp.nan, values.dtype))

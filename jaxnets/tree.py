@@ -1,4 +1,4 @@
-"""Trees of parameters: their paths, sizes and fingerprint."""
+"""Paths, sizes and fingerprints of trees of parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["count", "differences", "fingerprint", "paths", "tree_bytes"]
 
 
 def paths(tree: PyTree) -> dict[str, Any]:
-    """Return the leaves of a tree by path, names and list positions joined by slashes.
+    """Return the leaves of a tree by path: names and list indices joined by slashes.
 
     The order is JAX's: dicts by sorted key, lists by position.
 
@@ -26,10 +26,10 @@ def paths(tree: PyTree) -> dict[str, Any]:
         tree: any tree.
 
     Returns:
-        A dict such as `{"block/fc/kernel": leaf}`. A tree that is a leaf itself has the path `""`.
+        A dict such as `{"block/fc/kernel": leaf}`. A single leaf has the path `""`.
 
     Raises:
-        ValueError: if two leaves have the same path, because a name holds a slash.
+        ValueError: if two leaves have the same path because a name contains a slash.
 
     Example:
         >>> paths({"blocks": [{"kernel": 1}, {"kernel": 2}], "bias": 3})
@@ -39,7 +39,7 @@ def paths(tree: PyTree) -> dict[str, Any]:
     for key_path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         path = jax.tree_util.keystr(key_path, simple=True, separator="/")
         if path in found:
-            raise ValueError(f"paths: two leaves have the path {path!r}; names must not hold slashes")
+            raise ValueError(f"paths: two leaves have the path {path!r}; names must not contain slashes")
         found[path] = leaf
     return found
 
@@ -98,7 +98,7 @@ def count(tree: PyTree) -> int:
 
 
 def tree_bytes(tree: PyTree) -> int:
-    """Count the bytes of all arrays in a tree; what `jax.eval_shape` returns counts too.
+    """Count the bytes of all arrays in a tree, also of the shapes that `jax.eval_shape` returns.
 
     Example:
         >>> tree_bytes({"kernel": np.zeros((3, 2), np.float32), "bias": np.zeros(2, np.float16)})
@@ -110,9 +110,9 @@ def tree_bytes(tree: PyTree) -> int:
 def fingerprint(params: PyTree) -> str:
     """Return the SHA-256 hash of all parameters: equal exactly when paths, dtypes, shapes and bits are.
 
-    For each leaf in the order of `paths`, the hash takes in the line `["path", "dtype", [shape]]` as JSON, a line feed,
-    and the values in C order and little-endian. JAX and numpy arrays of the same content have the same hash, wherever
-    they lie. Typed PRNG keys enter with the dtype `key<name of the generator>` and as `jax.random.key_data`.
+    For each leaf in the order of `paths`, the hash includes the line `["path", "dtype", [shape]]` as JSON, a line feed,
+    and the values in C order and little-endian. JAX and numpy arrays with the same content have the same hash, on any
+    device. Typed PRNG keys have the dtype `key<name of the generator>` and the values of `jax.random.key_data`.
 
     Args:
         params: a tree of arrays.

@@ -259,7 +259,7 @@ def test_nothing_is_broadcast(loss):
         ),
         (ValueError, r"got int32 \[5\]$", (4, 3), (5,)),
         (TypeError, r"must be floating point, got int32; write labels.astype\(jnp.float32\)", (4, 3), (4, 3)),
-        (ValueError, r"two classes or more, got \[4, 1\]; for one logit an example use the binary", (4, 1), (4,)),
+        (ValueError, r"two classes or more, got \[4, 1\]; for one logit per example use the binary", (4, 1), (4,)),
         (ValueError, r"two classes or more, got \[\]", (), ()),
     ],
 )

@@ -1,4 +1,4 @@
-"""Work with networks of other libraries: Flax modules as models, and models as Flax modules.
+"""Interoperation with Flax: Flax modules as models, and models as Flax modules.
 
 Flax is imported when one of these functions is called.
 """

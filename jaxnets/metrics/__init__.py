@@ -1,14 +1,13 @@
-"""Metrics as trees of sums: made from a batch inside a compiled step, added up, and turned into numbers at the end.
+"""Metrics as trees of sums: computed from a batch inside a compiled step, added, and converted to numbers at the end.
 
-    measured = metrics.accuracy(logits, labels)         # a pytree, made inside jit, scan, vmap or grad's auxiliary
-    measured = metrics.merge(measured, of_next_batch)   # or metrics.reduce(stacked) of what scan returned
+    measured = metrics.accuracy(logits, labels)         # a pytree, under jit, scan, vmap or as grad's auxiliary output
+    measured = metrics.merge(measured, of_next_batch)   # or metrics.reduce(stacked) of the output of scan
     metrics.compute({"accuracy": measured})             # {"accuracy": Array(0.97)}
 
-How the examples are split into batches makes no difference. Metrics take logits, integer labels and `weights`, one an
-example: 0 and 1 mask padding, any other weights act as scikit-learn's `sample_weight`. What an example of weight 0
-holds is not looked at, not even NaN. Where a metric is undefined it is NaN, and so it is where a label means nothing
-(a class out of range), because exceptions cannot be raised in compiled programs. Gradients flow through `mean` alone,
-which a loss may return.
+The division into batches does not change the result. Metrics take logits, integer labels and `weights`, one per
+example: 0 and 1 mask padding, other weights act as scikit-learn's `sample_weight`. Examples of weight 0 are ignored,
+even if they are NaN. Undefined metrics are NaN, and so are metrics of invalid labels (a class out of range), because
+compiled programs cannot raise exceptions. Only `mean` has gradients: a loss may return it.
 """
 
 from jaxnets.metrics.confusion import (

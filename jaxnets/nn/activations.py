@@ -1,4 +1,4 @@
-"""Activation functions: those of `jax.nn`, as they are, and those that it lacks.
+"""Activation functions: those of `jax.nn`, and others that it lacks.
 
 ======================== ==================================================================== =================
 name                     formula                                                              derivative at kinks
@@ -15,7 +15,7 @@ name                     formula                                                
 `softplus`               log(1 + e^(beta x)) / beta, beta = 1
 `leaky_relu`             x for x >= 0, slope x for x < 0, slope `negative_slope` = 0.01       1
 `prelu`                  x for x > 0, slope x for x <= 0, slope learned                       slope
-`rrelu`                  as `prelu`, slope drawn from U(1/8, 1/3), 11/48 at application       slope
+`rrelu`                  as `prelu`, slope drawn from U(1/8, 1/3), 11/48 in evaluation        slope
 `elu`                    x for x > 0, alpha (e^x - 1) for x <= 0, alpha = 1                   alpha
 `celu`                   max(0, x) + min(0, alpha (e^(x / alpha) - 1)), alpha = 1             1
 `selu`                   1.0507 (max(0, x) + min(0, 1.6733 (e^x - 1)))                        1.0507 * 1.6733
@@ -35,12 +35,12 @@ name                     formula                                                
 `log_softmax`            log(softmax(x))
 ======================== ==================================================================== =================
 
-All take and return `[...]`, work entry by entry (`maxout` and the softmaxes excepted) and keep floating-point dtypes.
+All map `[...]` to `[...]`, entry by entry (except `maxout` and the softmaxes), and keep floating-point dtypes.
 
 Warning:
-    Defaults that differ elsewhere: PyTorch's `gelu` is the exact one, `gelu(x, approximate=False)` here. Introductions
-    often give `leaky_relu` the slope 0.1. PyTorch's `softplus` is exactly linear where beta x > 20, its `softmax`
-    wants the axis named, and its `hardswish` and `hardsigmoid` are those here.
+    Defaults that differ elsewhere: PyTorch's `gelu` is exact, `gelu(x, approximate=False)` here. Introductions often
+    give `leaky_relu` the slope 0.1. PyTorch's `softplus` is exactly linear where beta x > 20, and its `softmax`
+    requires the axis; its `hardswish` and `hardsigmoid` are the same as here.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def piecewise_linear(x: Array) -> Array:
 
 @names_errors
 def softplus(x: Array, beta: ArrayLike = 1.0) -> Array:
-    """Compute log(1 + e^(beta x)) / beta, a smooth ReLU: the nearer to it, the larger `beta`.
+    """Compute log(1 + e^(beta x)) / beta, a smooth ReLU, closer to it for larger `beta`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -214,8 +214,8 @@ def prelu_spec(features: int | None = None, *, slope_init: Initializer = jax.nn.
     """Describe the parameter of `prelu`.
 
     Args:
-        features: size of the input's last axis for one slope a feature; None for a single slope.
-        slope_init: starts the slope, `[]` or `[features]`; by default 0.25.
+        features: size of the input's last axis for one slope per feature; None for a single slope.
+        slope_init: initializes the slope, `[]` or `[features]`; by default 0.25.
 
     Returns:
         A spec with `slope`.
@@ -266,12 +266,12 @@ def prelu(params: Params, x: Array) -> Array:
 def rrelu(x: Array, *, lower: float = 1 / 8, upper: float = 1 / 3, key: Key | None = None, train: bool) -> Array:
     """Compute x for x > 0 and slope x for x <= 0, with a random slope.
 
-    In training each entry's slope is drawn from U(lower, upper), at application all are (lower + upper) / 2.
+    In training each entry's slope is drawn from U(lower, upper); in evaluation all are (lower + upper) / 2.
 
     Args:
         x: `[...]`, floating point.
-        lower: the least slope.
-        upper: the greatest slope.
+        lower: the smallest slope.
+        upper: the largest slope.
         key: a typed PRNG key, needed in training.
         train: whether slopes are drawn.
 
@@ -314,11 +314,11 @@ def maxout_spec(
     Args:
         in_features: size of the input's last axis.
         out_features: size of the result's last axis.
-        pieces: how many linear functions each maximum is taken of.
+        pieces: the number of linear functions in each maximum.
         bias: whether there is a bias.
-        kernel_init: starts the kernel `[in_features, pieces, out_features]`; by default normal, of variance
+        kernel_init: initializes the kernel `[in_features, pieces, out_features]`; by default normal with variance
             1/in_features.
-        bias_init: starts the bias `[pieces, out_features]`; by default zeros.
+        bias_init: initializes the bias `[pieces, out_features]`; by default zeros.
 
     Returns:
         A spec with `kernel` and, if `bias`, `bias`.

@@ -1,6 +1,6 @@
-"""What a run leaves behind: its folder with settings, metrics and result, pictures, and the progress bar.
+"""Output of a run: its folder with settings, metrics and result, plots, and the progress bar.
 
-matplotlib and rich come with `pip install 'jaxnets[experiments]'`; the files need neither.
+`pip install 'jaxnets[experiments]'` installs matplotlib and rich; the files need neither.
 """
 
 from jaxnets.report.metrics_file import append_metrics as append_metrics, read_metrics as read_metrics

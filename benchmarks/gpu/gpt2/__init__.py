@@ -32,7 +32,7 @@ def data() -> tuple[np.ndarray]:
 
 
 def flops() -> float:
-    """Of a step: the forward pass, and twice as many backward."""
+    """Per step: the forward pass, and twice as many backward."""
     import jax
     import jax.numpy as jnp
 

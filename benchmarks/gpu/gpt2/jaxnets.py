@@ -1,4 +1,4 @@
-"""jaxnets: the model of the zoo in bfloat16, cuDNN attention where it is legal, ten steps a dispatch."""
+"""jaxnets: the library's model in bfloat16, cuDNN attention where it is legal, ten steps per dispatch."""
 
 import jax
 import jax.numpy as jnp

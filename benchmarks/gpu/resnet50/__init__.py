@@ -27,14 +27,14 @@ def weights() -> Any:
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
-    """One batch of images `[batch, size, size, 3]` and labels; speed does not depend on what they show."""
+    """One batch of images `[batch, size, size, 3]` and labels; speed does not depend on their content."""
     generator = np.random.default_rng(1)
     images = generator.normal(size=(BATCH, SIZE, SIZE, 3)).astype(np.float32)
     return images, generator.integers(0, CLASSES, BATCH).astype(np.int32)
 
 
 def flops() -> float:
-    """Of a step: the forward pass, and twice as many backward."""
+    """Per step: the forward pass, and twice as many backward."""
     import jax
     import jax.numpy as jnp
 

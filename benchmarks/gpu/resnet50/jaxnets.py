@@ -1,4 +1,4 @@
-"""jaxnets: the model of the zoo in bfloat16, ten steps a dispatch."""
+"""jaxnets: the library's model in bfloat16, ten steps per dispatch."""
 
 import jax
 import jax.numpy as jnp
