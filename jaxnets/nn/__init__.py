@@ -92,13 +92,8 @@ from jaxnets.nn.pooling import (
     global_max_pool,
     max_pool,
 )
-from jaxnets.nn.recurrent import (
-    bidirectional,
-    bidirectional_spec,
-    recurrent,
-    stacked,
-    stacked_spec,
-)
+from jaxnets.nn.recurrent import recurrent
+from jaxnets.nn.recurrent_stack import bidirectional, bidirectional_spec, stacked, stacked_spec
 from jaxnets.nn.residual import (
     BOTTLENECK_EXPANSION,
     basic_block,
@@ -108,13 +103,13 @@ from jaxnets.nn.residual import (
     residual_stage,
     residual_stage_spec,
 )
-from jaxnets.nn.rnn import (
+from jaxnets.nn.rotary import rotary
+from jaxnets.nn.simple_rnn import (
     simple_rnn,
     simple_rnn_carry,
     simple_rnn_cell,
     simple_rnn_spec,
 )
-from jaxnets.nn.rotary import rotary
 from jaxnets.nn.squeeze_excitation import squeeze_excitation, squeeze_excitation_spec
 from jaxnets.nn.transformer_block import transformer_block, transformer_block_spec
 from jaxnets.nn.transposed_convolution import (
