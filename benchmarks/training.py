@@ -16,7 +16,7 @@ import numpy as np
 import optax
 
 from benchmarks import mnist_cnn, tiny_mlp
-from jaxnets import losses, make_model, metrics, models as zoo, nn
+from jaxnets import losses, make_model, metrics, models, nn
 from jaxnets.training import Checkpoints, fit, init_train_state, make_evaluate, make_step, supervised
 
 

@@ -87,10 +87,10 @@ from jaxnets.nn.pooling import (
     global_max_pool as global_max_pool,
     max_pool as max_pool,
 )
-from jaxnets.nn.recurrent import (
+from jaxnets.nn.recurrent import recurrent as recurrent
+from jaxnets.nn.recurrent_stack import (
     bidirectional as bidirectional,
     bidirectional_spec as bidirectional_spec,
-    recurrent as recurrent,
     stacked as stacked,
     stacked_spec as stacked_spec,
 )
@@ -103,13 +103,13 @@ from jaxnets.nn.residual import (
     residual_stage as residual_stage,
     residual_stage_spec as residual_stage_spec,
 )
-from jaxnets.nn.rnn import (
+from jaxnets.nn.rotary import rotary as rotary
+from jaxnets.nn.simple_rnn import (
     simple_rnn as simple_rnn,
     simple_rnn_carry as simple_rnn_carry,
     simple_rnn_cell as simple_rnn_cell,
     simple_rnn_spec as simple_rnn_spec,
 )
-from jaxnets.nn.rotary import rotary as rotary
 from jaxnets.nn.squeeze_excitation import (
     squeeze_excitation as squeeze_excitation,
     squeeze_excitation_spec as squeeze_excitation_spec,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from jaxnets.layer import layer, names_errors
-from jaxnets.nn.recurrence import Recurrence, recurrence_spec
-from jaxnets.nn.recurrence_layer import initial_carry, run_cell, run_sequence
+from jaxnets.nn.recurrent import Recurrence, affine, initial_carry, recurrence_spec, run_cell, run_sequence
 from jaxnets.spec import Spec
 from jaxnets.types import Array, DTypeLike, Initializer, Params
+
+
+def _step(params: Params, hidden: Array, x: Array, *, activation: Callable[[Array], Array]) -> Array:
+    return activation(affine(x, params["input_kernel"], params.get("bias")) + affine(hidden, params["hidden_kernel"]))
+
+
+_SIMPLE_RNN = Recurrence(name="simple_rnn", gates=1, initial=lambda zeros: zeros, step=_step)
 
 
 @names_errors
@@ -47,8 +52,7 @@ def simple_rnn_spec(
         {'input_kernel': (3, 5), 'hidden_kernel': (5, 5), 'bias': (5,)}
     """
     return recurrence_spec(
-        "simple_rnn",
-        1,
+        _SIMPLE_RNN,
         in_features,
         hidden,
         bias=bias,
@@ -77,7 +81,7 @@ def simple_rnn_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTy
         >>> simple_rnn_carry({"hidden_kernel": jnp.ones((2, 2))}, batch=3).shape
         (3, 2)
     """
-    carry: Array = initial_carry(_recurrence(jnp.tanh), params, batch, dtype)
+    carry: Array = initial_carry(_SIMPLE_RNN, params, batch, dtype)
     return carry
 
 
@@ -108,7 +112,7 @@ def simple_rnn_cell(
     Reference:
         Elman, Finding Structure in Time, 1990.
     """
-    return run_cell(_recurrence(activation), params, carry, x)
+    return run_cell(_SIMPLE_RNN, params, carry, x, activation=activation)
 
 
 @layer
@@ -152,32 +156,4 @@ def simple_rnn(
         PyTorch's `RNN` has two biases, which it adds, and its weights are the transposes of the kernels here;
         `jaxnets.weights` converts them.
     """
-    return run_sequence(_recurrence(activation), params, x, carry=carry, mask=mask, reverse=reverse)
-
-
-@functools.lru_cache(maxsize=64)  # the same object for the same activation, which compiled functions are found by
-def _recurrence(activation: Callable[[Array], Array]) -> Recurrence:
-    return Recurrence(
-        name="simple_rnn",
-        gates=1,
-        initial=lambda zeros: zeros,
-        step=functools.partial(_step, activation),
-        coefficients=functools.partial(_coefficients, activation),
-        tangent=_tangent,
-    )
-
-
-def _step(
-    activation: Callable[[Array], Array], projected: Array, recurrent: Array, carry: Array
-) -> tuple[Array, Array]:
-    before_activation = projected + recurrent
-    return activation(before_activation), before_activation
-
-
-def _coefficients(activation: Callable[[Array], Array], saved: Array, before: Array, after: Array) -> Array:
-    slope: Array = jax.jvp(activation, (saved,), (jnp.ones_like(saved),))[1]
-    return slope
-
-
-def _tangent(slope: Array, projected: Array, recurrent: Array, carry: Array) -> Array:
-    return slope * (projected + recurrent)
+    return run_sequence(_SIMPLE_RNN, params, x, carry=carry, mask=mask, reverse=reverse, activation=activation)
