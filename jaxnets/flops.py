@@ -94,11 +94,11 @@ def _convolution(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]
 
 def _convolution_on_cpu(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
     (batch, *x, _), (*kernel, fan_in, _), (_, *y, out) = (array.shape for array in (*inputs, *outputs))
-    axes = zip(x, kernel, y, strict=True)
+    axes = zip(x, kernel, y, settings["geometry"].input_dilation, strict=True)
     return 2 * batch * out * fan_in * math.prod(_products_of_axis(*axis) for axis in axes)
 
 
-def _products_of_axis(size: int, taps: int, positions: int, dilation: int = 1) -> int:
+def _products_of_axis(size: int, taps: int, positions: int, dilation: int) -> int:
     """How many pairs of an input's entry and a tap one spatial axis has; zeros between entries are no entries."""
     if dilation == 1:
         return min(size, positions) * taps

@@ -125,8 +125,6 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_and_their_gradients_count_what_torch_counts_in_every_form(monkeypatch, name, form):
     spec, layer, shape, theirs = LAYERS[name]
-    if form == "fast" and name in ("depthwise-strided", "depthwise-multiplied"):
-        pytest.skip("the gradient is elementwise work")
     switch_off(monkeypatch, "all" if form == "plain" else "")
     params, _ = jax.eval_shape(lambda: init(spec, jax.random.key(0)))
     x = jax.ShapeDtypeStruct(shape, jnp.float32)

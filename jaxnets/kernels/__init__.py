@@ -1,1 +1,1 @@
-"""Forms of operations that exist for the speed of one backend, with one function for each operation as its door."""
+"""Forms of operations for the speed of one backend; each computes what the layer in `jaxnets.nn` states."""

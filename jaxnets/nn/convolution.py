@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from jaxnets.kernels.convolution import convolve_on_cpu, is_fast_on_cpu
 from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
-from jaxnets.nn.convolution_gradient import convolve
-from jaxnets.nn.convolution_maps import Geometry
 from jaxnets.nn.initializers import torch_uniform
 from jaxnets.nn.window import (
+    Geometry,
     PerAxis,
     check_spatial,
     check_window,
-    output_sizes,
     per_axis,
     resolve_padding,
     window_size,
@@ -38,12 +37,12 @@ def conv_spec(
     """Describe the parameters of `conv`.
 
     Args:
-        kernel_size: the kernel's size on each spatial axis; its length says whether the convolution is 1-D, 2-D or 3-D.
         in_channels: size of the input's last axis.
         out_channels: size of the result's last axis.
+        kernel_size: the kernel's size on each spatial axis; its length says whether the convolution is 1-D, 2-D or 3-D.
         bias: whether there is a bias.
-        kernel_init: starts the kernel; by default normal, of variance 1/(kernel_size * in_channels).
-        bias_init: starts the bias; by default zeros.
+        kernel_init: initializes the kernel; by default normal, of variance 1/(kernel_size * in_channels).
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
         A spec with `kernel` `[*kernel_size, in_channels, out_channels]` and, if `bias`, `bias` `[out_channels]`.
@@ -124,13 +123,13 @@ def grouped_conv_spec(
     """Describe the parameters of `grouped_conv`.
 
     Args:
-        kernel_size: the kernel's size on each spatial axis.
         in_channels: size of the input's last axis, a multiple of `groups`.
         out_channels: size of the result's last axis, a multiple of `groups`.
+        kernel_size: the kernel's size on each spatial axis.
         groups: the number of groups.
         bias: whether there is a bias.
-        kernel_init: starts the kernel; by default normal, of variance 1/(kernel_size * in_channels / groups).
-        bias_init: starts the bias; by default zeros.
+        kernel_init: initializes the kernel; by default normal, of variance 1/(kernel_size * in_channels / groups).
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
         A spec with `kernel` `[*kernel_size, groups, in_channels / groups, out_channels / groups]` and, if `bias`,
@@ -214,12 +213,12 @@ def depthwise_conv_spec(
     """Describe the parameters of `depthwise_conv`.
 
     Args:
-        kernel_size: the kernel's size on each spatial axis.
         channels: size of the input's last axis.
+        kernel_size: the kernel's size on each spatial axis.
         multiplier: how many output channels each input channel has.
         bias: whether there is a bias.
-        kernel_init: starts the kernel; by default normal, of variance 1/kernel_size.
-        bias_init: starts the bias; by default zeros.
+        kernel_init: initializes the kernel; by default normal, of variance 1/kernel_size.
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
         A spec with `kernel` `[*kernel_size, channels, multiplier]` and, if `bias`, `bias` `[channels * multiplier]`.
@@ -292,28 +291,69 @@ def convolution_layer(
     dilation: PerAxis,
 ) -> Array:
     """Check the arguments, convolve with the kernel `[*kernel_size, in / groups, out]` and add the bias."""
+    kernel_size = check_arrays(params, kernel, x, groups * kernel.shape[-2])
+    rank, sizes = len(kernel_size), x.shape[-len(kernel_size) - 1 : -1]
+    steps = per_axis("stride", stride, rank, minimum=1)
+    gaps = per_axis("dilation", dilation, rank, minimum=1)
+    sides = resolve_padding(padding, sizes, kernel_size, steps, gaps)
+    geometry = Geometry(steps, sides, gaps, input_dilation=(1,) * rank, groups=groups)
+    geometry.output_sizes(sizes, kernel_size)  # raises if the kernel does not fit
+    return convolve_and_add_bias(params, kernel, x, geometry)
+
+
+def check_arrays(params: Params, kernel: Array, x: Array, channels: int) -> tuple[int, ...]:
+    """Return the size of the kernel `[*kernel_size, ..., ...]`; raise unless `x` fits it and has these channels."""
     kernel_size = kernel.shape[:-2]
     if not 1 <= len(kernel_size) <= 3:
         raise ValueError(
-            f"kernel must have one to three window axes before its channels, got {list(params['kernel'].shape)}"
+            f"kernel must have one to three spatial axes before its channels, got {list(params['kernel'].shape)}"
         )
     check_floating(x)
     check_spatial(x, len(kernel_size), f"the kernel {list(params['kernel'].shape)}")
-    check_features(x, groups * kernel.shape[-2], params["kernel"], spatial=len(kernel_size))
-    sizes = x.shape[-len(kernel_size) - 1 : -1]
-    steps = per_axis("stride", stride, len(kernel_size), minimum=1)
-    gaps = per_axis("dilation", dilation, len(kernel_size), minimum=1)
-    sides = resolve_padding(padding, sizes, kernel_size, steps, gaps)
-    output_sizes(sizes, kernel_size, steps, sides, gaps)
+    check_features(x, channels, params["kernel"], spatial=len(kernel_size))
+    return kernel_size
+
+
+def convolve_and_add_bias(params: Params, kernel: Array, x: Array, geometry: Geometry) -> Array:
+    """Convolve `[..., *spatial, in]` with `[*kernel_size, in / groups, out]` and add the bias, if there is one."""
     kernel, bias = match_dtype(x, kernel, params.get("bias"))
-    rows, leading = flatten_leading(x, len(kernel_size) + 1)
-    y = add_bias(convolve(rows, kernel, Geometry(sizes, kernel_size, steps, sides, gaps, groups)), bias)
+    rows, leading = flatten_leading(x, kernel.ndim - 1)
+    y = convolve(rows, kernel, geometry)
+    if bias is not None:  # over one leading axis, which has the fastest backward pass
+        y = (y.reshape(-1, y.shape[-1]) + bias[None]).reshape(y.shape)
     return y.reshape((*leading, *y.shape[1:]))
 
 
-def add_bias(y: Array, bias: Array | None) -> Array:
-    """Add `[channels]` to `[..., channels]`, over one leading axis, which has the fastest backward pass."""
-    return y if bias is None else (y.reshape(-1, y.shape[-1]) + bias[None]).reshape(y.shape)
+def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """Convolve: all that the layers of this file and transposed convolution compute.
+
+    Args:
+        x: `[batch, *spatial, in]`.
+        kernel: `[*kernel_size, in / groups, out]`, of the same dtype. Output channels are ordered by group.
+        geometry: see `Geometry`.
+
+    Returns:
+        `[batch, *positions, out]`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x, kernel = jnp.arange(4.0).reshape(1, 4, 1), jnp.ones((2, 1, 1))
+        >>> convolve(x, kernel, Geometry((1,), ((0, 0),), (1,), (1,))).ravel()
+        Array([1., 3., 5.], dtype=float32)
+    """
+    if is_fast_on_cpu(x, kernel):
+        return convolve_on_cpu(x, kernel, geometry)  # the same function
+    axes = "DHW"[-len(geometry.stride) :]
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=geometry.stride,
+        padding=geometry.padding,
+        lhs_dilation=geometry.input_dilation,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
+        feature_group_count=geometry.groups,
+    )
 
 
 def kernel_and_bias_spec(
@@ -326,7 +366,7 @@ def kernel_and_bias_spec(
     bias_init: Initializer,
     torch_fan_in: int,
 ) -> Spec:
-    """Describe `kernel` and, if `bias`, `bias` `[out_channels]`, with PyTorch's starting values for that fan-in."""
+    """Describe `kernel` and, if `bias`, `bias` `[out_channels]`, with PyTorch's initial values for that fan-in."""
     torch_init = torch_uniform(torch_fan_in)
     kernel = ArraySpec(shape, kernel_init, axes=axes, torch_initializer=torch_init)
     if not bias:

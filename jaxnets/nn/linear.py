@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import jax
 
+from jaxnets.kernels.small_product import matrix_product
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.initializers import torch_uniform
-from jaxnets.nn.small_product import matrix_product
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, Initializer, Params
 

@@ -7,17 +7,21 @@ from collections.abc import Sequence
 import jax
 
 from jaxnets.layer import layer, names_errors
-from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
-from jaxnets.nn.convolution import add_bias, check_groups, kernel_and_bias_spec, merge_groups
-from jaxnets.nn.convolution_gradient import convolve_transpose
-from jaxnets.nn.convolution_maps import Geometry
+from jaxnets.nn.convolution import (
+    check_arrays,
+    check_groups,
+    convolve_and_add_bias,
+    kernel_and_bias_spec,
+    merge_groups,
+)
 from jaxnets.nn.window import (
+    Geometry,
     PerAxis,
-    check_spatial,
     check_window,
     per_axis,
     resolve_padding,
     span,
+    transposed_kernel,
     window_size,
 )
 from jaxnets.spec import Spec
@@ -37,12 +41,12 @@ def conv_transpose_spec(
     """Describe the parameters of `conv_transpose`.
 
     Args:
-        kernel_size: the kernel's size on each spatial axis; its length says whether it is 1-D, 2-D or 3-D.
         in_channels: size of the input's last axis.
         out_channels: size of the result's last axis.
+        kernel_size: the kernel's size on each spatial axis; its length says whether it is 1-D, 2-D or 3-D.
         bias: whether there is a bias.
-        kernel_init: starts the kernel; by default normal, of variance 1/(kernel_size * in_channels).
-        bias_init: starts the bias; by default zeros.
+        kernel_init: initializes the kernel; by default normal, of variance 1/(kernel_size * in_channels).
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
         A spec with `kernel` `[*kernel_size, out_channels, in_channels]` (that of the convolution from the result's
@@ -137,13 +141,13 @@ def grouped_conv_transpose_spec(
     """Describe the parameters of `grouped_conv_transpose`.
 
     Args:
-        kernel_size: the kernel's size on each spatial axis.
         in_channels: size of the input's last axis, a multiple of `groups`.
         out_channels: size of the result's last axis, a multiple of `groups`.
+        kernel_size: the kernel's size on each spatial axis.
         groups: the number of groups.
         bias: whether there is a bias.
-        kernel_init: starts the kernel; by default normal, of variance 1/(kernel_size * in_channels / groups).
-        bias_init: starts the bias; by default zeros.
+        kernel_init: initializes the kernel; by default normal, of variance 1/(kernel_size * in_channels / groups).
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
         A spec with `kernel` `[*kernel_size, groups, out_channels / groups, in_channels / groups]` and, if `bias`,
@@ -225,36 +229,31 @@ def _transposed_layer(
     output_padding: PerAxis,
     dilation: PerAxis,
 ) -> Array:
-    """Check the arguments, convolve with the kernel `[*kernel_size, out / groups, in]` backwards and add the bias."""
-    kernel_size = kernel.shape[:-2]
-    if not 1 <= len(kernel_size) <= 3:
-        raise ValueError(
-            f"kernel must have one to three window axes before its channels, got {list(params['kernel'].shape)}"
-        )
-    check_floating(x)
-    check_spatial(x, len(kernel_size), f"the kernel {list(params['kernel'].shape)}")
-    check_features(x, kernel.shape[-1], params["kernel"])
-    sizes = x.shape[-len(kernel_size) - 1 : -1]
-    steps = per_axis("stride", stride, len(kernel_size), minimum=1)
-    gaps = per_axis("dilation", dilation, len(kernel_size), minimum=1)
-    extra = per_axis("output_padding", output_padding, len(kernel_size), minimum=0)
-    geometry = _geometry(sizes, kernel_size, steps, padding, extra, gaps, groups)
-    kernel, bias = match_dtype(x, kernel, params.get("bias"))
-    rows, leading = flatten_leading(x, len(kernel_size) + 1)
-    y = add_bias(convolve_transpose(rows, kernel, geometry), bias)
-    return y.reshape((*leading, *y.shape[1:]))
+    """Check the arguments, convolve x, dilated by the stride, with the flipped kernel, and add the bias.
+
+    Args:
+        kernel: `[*kernel_size, out / groups, in]`, that of the convolution of which this is the transpose.
+    """
+    kernel_size = check_arrays(params, kernel, x, kernel.shape[-1])
+    rank, sizes = len(kernel_size), x.shape[-len(kernel_size) - 1 : -1]
+    steps = per_axis("stride", stride, rank, minimum=1)
+    gaps = per_axis("dilation", dilation, rank, minimum=1)
+    extra = per_axis("output_padding", output_padding, rank, minimum=0)
+    enlarged, sides = _output_sizes_and_padding(sizes, kernel_size, steps, padding, extra, gaps)
+    convolution = Geometry(steps, sides, gaps, input_dilation=(1,) * rank, groups=groups)
+    geometry = convolution.transposed(enlarged, kernel_size)
+    return convolve_and_add_bias(params, transposed_kernel(kernel, groups), x, geometry)
 
 
-def _geometry(
+def _output_sizes_and_padding(
     sizes: tuple[int, ...],
     kernel_size: tuple[int, ...],
     steps: tuple[int, ...],
     padding: Padding,
     extra: tuple[int, ...],
     gaps: tuple[int, ...],
-    groups: int,
-) -> Geometry:
-    """The geometry of the convolution of which this is the transpose; `sizes` are those of its output."""
+) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+    """Sizes of the result, and the padding with which a convolution of it has the sizes of x; or raise ValueError."""
     if 0 in sizes:
         raise ValueError(f"x has an empty spatial axis, spatial sizes are {list(sizes)}")
     if any(more >= max(step, gap) for more, step, gap in zip(extra, steps, gaps, strict=True) if more):
@@ -269,8 +268,7 @@ def _geometry(
                 "give the padding explicitly"
             )
         enlarged = tuple(size * step for size, step in zip(sizes, steps, strict=True))
-        sides = resolve_padding("SAME", enlarged, kernel_size, steps, gaps)
-        return Geometry(enlarged, kernel_size, steps, sides, gaps, groups)
+        return enlarged, resolve_padding("SAME", enlarged, kernel_size, steps, gaps)
     sides = resolve_padding(padding, sizes, kernel_size, steps, gaps)
     settings = zip(sizes, kernel_size, steps, sides, extra, gaps, strict=True)
     enlarged = tuple(
@@ -282,4 +280,4 @@ def _geometry(
         )
     # cropping the extra entries makes the convolution's output exactly as large as x
     cropped = tuple((before, after - more) for (before, after), more in zip(sides, extra, strict=True))
-    return Geometry(enlarged, kernel_size, steps, cropped, gaps, groups)
+    return enlarged, cropped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -111,6 +111,59 @@ def output_sizes(
             )
         sizes.append(room // step + 1)
     return tuple(sizes)
+
+
+class Geometry(NamedTuple):
+    """How a kernel moves over its input: the settings of `jax.lax.conv_general_dilated`, one for each spatial axis.
+
+    Attributes:
+        stride: step from one position of the kernel to the next.
+        padding: zeros (before, after); negative numbers crop.
+        dilation: step between the taps of the kernel.
+        input_dilation: step between the entries of the input, with zeros between them: the stride of a transposed
+            convolution.
+        groups: the number of groups of channels.
+    """
+
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    input_dilation: tuple[int, ...]
+    groups: int = 1
+
+    def output_sizes(self, sizes: Sequence[int], kernel_size: Sequence[int]) -> tuple[int, ...]:
+        """Return the spatial sizes of the result; ValueError if the kernel does not fit."""
+        dilated = [(size - 1) * step + 1 for size, step in zip(sizes, self.input_dilation, strict=True)]
+        return output_sizes(dilated, kernel_size, self.stride, self.padding, self.dilation)
+
+    def transposed(self, sizes: Sequence[int], kernel_size: Sequence[int]) -> Geometry:
+        """Return the geometry of the transpose, the map from outputs to inputs of the sizes `sizes`.
+
+        Example:
+            >>> Geometry((2,), ((0, 0),), (1,), (1,)).transposed((5,), (3,))
+            Geometry(stride=(1,), padding=((2, 2),), dilation=(1,), input_dilation=(2,), groups=1)
+        """
+        padding = []
+        axes = zip(sizes, kernel_size, self.output_sizes(sizes, kernel_size), *self[:4], strict=True)
+        for size, width, positions, step, (before, _), gap, between in axes:
+            padding.append((span(width, gap) - 1 - before, (size - 1) * between + before - (positions - 1) * step))
+        return Geometry(self.input_dilation, tuple(padding), self.dilation, self.stride, self.groups)
+
+
+def transposed_kernel(kernel: Array, groups: int) -> Array:
+    """Flip a kernel and exchange inputs and outputs of each group: the kernel of the transposed convolution.
+
+    Args:
+        kernel: `[*kernel_size, in / groups, out]`.
+        groups: the number of groups.
+
+    Returns:
+        `[*kernel_size, out / groups, in]`.
+    """
+    *kernel_size, fan_in, out = kernel.shape
+    rank = len(kernel_size)
+    flipped = jnp.flip(kernel, range(rank)).reshape(*kernel_size, fan_in, groups, out // groups)
+    return jnp.moveaxis(flipped, -1, rank).swapaxes(-1, -2).reshape(*kernel_size, out // groups, groups * fan_in)
 
 
 def check_spatial(x: Array, rank: int, source: str) -> None:

@@ -1,6 +1,7 @@
 """The fast convolution equals plain `lax` under every transformation, and keeps XLA's fast layout inside loops."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,15 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from jaxnets.nn.convolution_gradient import convolve, convolve_transpose
-from jaxnets.nn.convolution_maps import Geometry, correlate
+from jaxnets.nn.convolution import convolve
+from jaxnets.nn.window import Geometry, transposed_kernel
 from tests.forms import switch_off
 from tests.oracles import assert_close, normal
 from tests.transformations import transformed
 
 
 def lax_convolve(x, kernel, geometry):
-    axes = "DHW"[-len(geometry.window) :]
+    axes = "DHW"[-len(geometry.stride) :]
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -28,16 +29,25 @@ def lax_convolve(x, kernel, geometry):
     )
 
 
-def lax_convolve_transpose(y, kernel, geometry):
-    inputs = jax.ShapeDtypeStruct((y.shape[0], *geometry.input_sizes, kernel.shape[-2] * geometry.groups), y.dtype)
-    return jax.linear_transpose(lambda x: lax_convolve(x, kernel, geometry), inputs)(y)[0]
+def transposes(geometry, x):
+    """The transposes of the convolution whose input is like `x`, ours and that of lax: functions of (y, kernel)."""
+
+    def ours(y, kernel):
+        transpose = geometry.transposed(x.shape[1:-1], kernel.shape[:-2])
+        return convolve(y, transposed_kernel(kernel, geometry.groups), transpose)
+
+    def theirs(y, kernel):
+        inputs = jax.ShapeDtypeStruct((y.shape[0], *x.shape[1:]), y.dtype)
+        return jax.linear_transpose(lambda x: lax_convolve(x, kernel, geometry), inputs)(y)[0]
+
+    return ours, theirs
 
 
-def geometry_and_arrays(sizes, window, stride, padding, dilation, groups, fan_in, out, batch=2):
-    geometry = Geometry(sizes, window, stride, padding, dilation, groups)
+def geometry_and_arrays(sizes, kernel_size, stride, padding, dilation, groups, fan_in, out, batch=2):
+    geometry = Geometry(stride, padding, dilation, (1,) * len(sizes), groups)
     x = normal(batch, *sizes, groups * fan_in)
-    kernel = normal(*window, fan_in, groups * out, seed=1)
-    y = normal(batch, *geometry.output_sizes, groups * out, seed=2)
+    kernel = normal(*kernel_size, fan_in, groups * out, seed=1)
+    y = normal(batch, *geometry.output_sizes(sizes, kernel_size), groups * out, seed=2)
     return geometry, x, kernel, y
 
 
@@ -78,14 +88,11 @@ def test_every_transformation_of_convolve_equals_lax(name):
 SOME = ["untouched-rows", "dense", "dilated", "two-groups", "nine-groups", "1-d", "3-d"]
 
 
-@pytest.mark.parametrize("name", [quick(name) for name in SOME])
-def test_every_transformation_of_convolve_transpose_equals_lax(name):
+@pytest.mark.parametrize("name", [quick(name) for name in [*SOME, "depthwise", "depthwise-multiplied"]])
+def test_every_transformation_of_the_transpose_equals_lax(name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     arrays = (y, kernel, normal(*y.shape, seed=3), normal(*kernel.shape, seed=4), x)
-    actual, expected = (
-        jax.jit(functools.partial(transformed, functools.partial(form, geometry=geometry)))(*arrays)
-        for form in (convolve_transpose, lax_convolve_transpose)
-    )
+    actual, expected = (jax.jit(functools.partial(transformed, form))(*arrays) for form in transposes(geometry, x))
     assert_close(actual, expected, rtol=1e-4, atol=2e-4)
 
 
@@ -108,70 +115,55 @@ def arguments(draw):
 def test_value_and_gradients_equal_lax_for_any_geometry(arguments):
     geometry, x, kernel, y = geometry_and_arrays(*arguments)
 
-    def value_and_gradients(function, a, b, weights):
-        return jax.value_and_grad(lambda a, b: jnp.vdot(weights, function(a, b, geometry)), (0, 1))(a, b)
+    def value_and_gradients(function):
+        return jax.jit(lambda a, b, w: jax.value_and_grad(lambda a, b: jnp.vdot(w, function(a, b)), (0, 1))(a, b))
 
-    pairs = [(convolve, lax_convolve, x, y), (convolve_transpose, lax_convolve_transpose, y, x)]
-    for ours, theirs, first, weights in pairs:
-        actual = jax.jit(lambda a, b, w, f=ours: value_and_gradients(f, a, b, w))(first, kernel, weights)
-        expected = jax.jit(lambda a, b, w, f=theirs: value_and_gradients(f, a, b, w))(first, kernel, weights)
+    forms = [functools.partial(form, geometry=geometry) for form in (convolve, lax_convolve)]
+    for (ours, theirs), first, weights in ((forms, x, y), (transposes(geometry, x), y, x)):
+        actual, expected = (value_and_gradients(form)(first, kernel, weights) for form in (ours, theirs))
         assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
-def inner_jaxprs(settings):
-    for value in settings.values():
-        for item in value if isinstance(value, tuple | list) else (value,):
-            if hasattr(getattr(item, "jaxpr", item), "eqns"):
-                yield getattr(item, "jaxpr", item)
+def layouts(function, *arrays):
+    """The layouts of all convolutions in a program, such as `[b, 0, 1, f]x[0, 1, i, o]->[b, 0, 1, f]`."""
+    return re.findall(r"dim_numbers = (\[.*?\]x\[.*?\]->\[.*?\])", jax.jit(function).lower(*arrays).as_text())
 
 
-def convolutions_of(jaxpr):
-    """The settings of all convolutions in a jaxpr."""
-    found = []
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "convolution_on_cpu":  # what it is lowered to
-            x, kernel = (jnp.zeros(operand.aval.shape, operand.aval.dtype) for operand in equation.invars)
-            function = functools.partial(correlate, geometry=equation.params["geometry"])
-            found += convolutions_of(jax.make_jaxpr(function)(x, kernel).jaxpr)
-        elif equation.primitive.name == "conv_general_dilated":
-            found.append(equation.params)
-        else:
-            found += [inner for sub in inner_jaxprs(equation.params) for inner in convolutions_of(sub)]
-    return found
-
-
-def is_canonical(convolution):
-    """Whether it is laid out [batch, *spatial, channels] and [*window, in, out]: what XLA's fast CPU routine takes."""
-    numbers = convolution["dimension_numbers"]
-    rank = len(convolution["window_strides"])
-    image = (0, rank + 1, *range(1, rank + 1))
-    kernel = (rank + 1, rank, *range(rank))
-    return (*numbers,) == (image, kernel, image) and convolution["batch_group_count"] == 1
-
-
-@pytest.mark.parametrize("function", [convolve, convolve_transpose])
+@pytest.mark.parametrize("of", ["convolve", "transpose"])
 @pytest.mark.parametrize("name", SOME)
-def test_all_convolutions_of_a_training_step_have_the_fast_layout_unless_switched_off(monkeypatch, function, name):
+def test_all_convolutions_of_a_training_step_have_the_fast_layout_unless_switched_off(monkeypatch, of, name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
-    a, weights = (x, y) if function is convolve else (y, x)
+    function = functools.partial(convolve, geometry=geometry) if of == "convolve" else transposes(geometry, x)[0]
+    a, weights = (x, y) if of == "convolve" else (y, x)
 
     def all_canonical():
-        def loss(a, kernel):
-            return jnp.vdot(weights, function(a, kernel, geometry))
-
-        found = convolutions_of(jax.make_jaxpr(jax.grad(loss, (0, 1)))(a, kernel).jaxpr)
+        found = layouts(jax.grad(lambda a, kernel: jnp.vdot(weights, function(a, kernel)), (0, 1)), a, kernel)
         assert found
-        return all(is_canonical(convolution) for convolution in found)
+        axes = {1: "0", 2: "0, 1"}[min(2, x.ndim - 2)]  # 3-D convolution is a sum of 2-D ones
+        return set(found) == {f"[b, {axes}, f]x[{axes}, i, o]->[b, {axes}, f]"}
 
+    switch_off(monkeypatch, "onednn")
     assert all_canonical()
     switch_off(monkeypatch, "convolution")
     assert not all_canonical()
 
 
-def test_no_input_gradient_is_computed_for_a_constant_input():
+def test_no_input_gradient_is_computed_for_a_constant_input(monkeypatch):
+    switch_off(monkeypatch, "onednn")
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS["dense"])
-    gradient = jax.grad(lambda kernel: jnp.vdot(y, convolve(x, kernel, geometry)))
-    assert len(convolutions_of(jax.make_jaxpr(gradient)(kernel).jaxpr)) == 2  # the value and the kernel's gradient
+    gradient = jax.value_and_grad(lambda kernel: jnp.vdot(y, jnp.sin(convolve(x, kernel, geometry))))
+    assert len(layouts(gradient, kernel)) == 2  # the value and the kernel's gradient
+
+
+def test_the_forward_pass_can_be_exported_for_every_platform_and_for_a_batch_of_unknown_size():
+    (batch,) = jax.export.symbolic_shape("batch")
+    for name in ("dense", "few-channels", "depthwise", "depthwise-multiplied", "two-groups", "3-d"):
+        geometry, x, kernel, _ = geometry_and_arrays(*SETTINGS[name])
+        function = jax.jit(functools.partial(convolve, geometry=geometry))
+        inputs = jax.ShapeDtypeStruct((batch, *x.shape[1:]), x.dtype)
+        exported = jax.export.export(function, platforms=["cpu", "tpu", "cuda"])(inputs, kernel)
+        again = jax.export.deserialize(exported.serialize())
+        assert_close(again.call(x, kernel), lax_convolve(x, kernel, geometry), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["explicit mesh", "shard_map", "shard_map unchecked", "pmap", "jit"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxnets import nn
-from jaxnets.nn.small_product import matrix_product
+from jaxnets.kernels.small_product import matrix_product
 from tests.forms import switch_off
 from tests.oracles import assert_close, normal
 from tests.transformations import transformed
