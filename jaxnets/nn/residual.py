@@ -177,6 +177,7 @@ def residual_stage_spec(first: Spec, rest: Spec, count: int) -> Spec:
     return {"first": first, **({"rest": repeat_spec(rest, count - 1)} if count > 1 else {})}
 
 
+@layer
 def residual_stage(
     block: Callable[..., tuple[Array, State]],
     params: Params,
