@@ -1,10 +1,11 @@
 """The reference, made from the library itself: one page for each public module, found by walking the package.
 
-A new module, or a new name in a module's `__all__`, is in the reference without another line anywhere.
+A new module, or a new name that a package imports for its users, is in the reference without another line anywhere.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -65,10 +66,13 @@ class Entry(NamedTuple):
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """`__all__`, or the names without an underscore that the module defines itself."""
+    """What a package imports as `from x import name as name`; of a module `__all__`, or else what it defines."""
     if hasattr(module, "__all__"):
         return list(module.__all__)
-    return [name for name, value in vars(module).items() if name[0] != "_" and _home(value) == module.__name__]
+    imports = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ImportFrom)]
+    exported = [alias.name for node in imports for alias in node.names if alias.asname == alias.name]
+    defined = [name for name, value in vars(module).items() if name[0] != "_" and _home(value) == module.__name__]
+    return exported + defined
 
 
 def _home(value: Any) -> Any:

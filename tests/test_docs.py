@@ -25,10 +25,11 @@ reference_pages = load(ROOT / "docs" / "reference_pages.py")
 
 
 def everything_public():
-    """Every function and class of `jaxnets` that some module lists in `__all__`, with that module's name."""
+    """Every function and class of `jaxnets` in a package, or in the `__all__` of a module, with that module's name."""
     names = ["jaxnets", *(info.name for info in pkgutil.walk_packages(jaxnets.__path__, "jaxnets."))]
     for module in (sys.modules[name] for name in names if name in sys.modules):
-        for name in getattr(module, "__all__", ()):
+        everything = [name for name in vars(module) if name[0] != "_"] if hasattr(module, "__path__") else []
+        for name in getattr(module, "__all__", everything):
             value = getattr(module, name)
             if (inspect.isroutine(value) or inspect.isclass(value)) and value.__module__.startswith("jaxnets"):
                 yield f"{module.__name__}.{name}", value

@@ -14,7 +14,7 @@ def is_layer(name):
     randomness in training are layers.
     """
     function = inspect.unwrap(getattr(nn, name))
-    if not inspect.isroutine(function) or name.endswith(("_spec", "_carry", "_mask")):
+    if not inspect.isroutine(function) or name.startswith("_") or name.endswith(("_spec", "_carry", "_mask")):
         return False
     plain = not {"params", "train"} & set(inspect.signature(function).parameters)
     activation = plain and (
@@ -24,7 +24,8 @@ def is_layer(name):
 
 
 def test_every_layer_has_a_case():
-    layers = {name for name in nn.__all__ if is_layer(name)}
+    layers = {name for name in vars(nn) if is_layer(name)}
+    assert layers == {name for name, value in vars(nn).items() if getattr(value, "is_layer", False)}, "write @layer"
     assert {"linear", "batch_norm", "lstm", "max_pool", "dropout", "rotary", "rrelu"} <= layers
     covered = {function.__name__ for case in CASES for function in case.layers}
     assert layers <= covered, f"add cases to tests/cases for {sorted(layers - covered)}"

@@ -54,7 +54,7 @@ def test_flops_of_a_gradient_are_those_of_torch():
 
 
 def test_flops_of_a_depthwise_convolution_are_those_of_torch():
-    params, _ = init(nn.depthwise_conv_spec((3, 3), 4), jax.random.key(0))
+    params, _ = init(nn.depthwise_conv_spec(4, (3, 3)), jax.random.key(0))
     ours = count_flops(lambda p, x: nn.depthwise_conv(p, x, padding="VALID"), params, normal(2, 8, 8, 4))
     assert ours == torch_flops(torch.nn.Conv2d(4, 4, 3, groups=4), torch.zeros(2, 4, 8, 8))
 
@@ -71,7 +71,7 @@ def test_calls_inside_scanned_blocks_and_state_are_shown():
     spec = {"tower": repeat_spec({"fc": nn.linear_spec(4, 4)}, 5), "bn": nn.batch_norm_spec(4)}
 
     def apply(params, state, x, *, key=None, train):
-        x, _ = repeat(lambda p, s, x, key: (nn.linear(p["fc"], x), s), params["tower"], {}, x)
+        x = repeat(lambda p, x: nn.linear(p["fc"], x), params["tower"], x)
         x, bn = nn.batch_norm(params["bn"], state["bn"], x, train=train)
         return x, {"bn": bn}
 

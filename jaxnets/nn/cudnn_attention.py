@@ -14,7 +14,7 @@ from jaxnets.types import Array
 def cudnn_attention(
     queries: Array, keys: Array, values: Array, *, mask: Array | None, causal: bool, scale: float
 ) -> Array:
-    """Call `jax.nn.dot_product_attention(implementation="cudnn")` with `[batch, time, heads, head_features]`.
+    """Call `jax.nn.dot_product_attention(implementation="cudnn")` with `[batch, time, heads, head_dim]`.
 
     Its batching rule wants queries, keys, values and the result's cotangent all mapped, and along their first axis.
     What stays out of reach is a mapped cotangent with nothing else mapped, as `jax.jacrev` makes it: that raises.

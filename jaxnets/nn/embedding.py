@@ -71,9 +71,9 @@ def embedding(params: Params, ids: Array) -> Array:
     """
     table = jnp.asarray(params["embedding"])
     if not hasattr(ids, "dtype"):
-        raise TypeError(f"embedding: ids must be an array, got {type(ids).__name__}; write jnp.asarray(ids)")
+        raise TypeError(f"ids must be an array, got {type(ids).__name__}; write jnp.asarray(ids)")
     if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; write ids.astype(jnp.int32)")
+        raise TypeError(f"ids must be integers, got {ids.dtype}; write ids.astype(jnp.int32)")
     ids = jnp.asarray(ids)
     if fast_path("embedding", "tpu") and table.shape[0] <= _LARGEST_PRODUCT:
         return _rows_with_product_gradient(table, ids)
@@ -103,8 +103,8 @@ def tied_logits(params: Params, x: Array) -> Array:
     Reference:
         Press and Wolf, Using the Output Embedding to Improve Language Models, 2017.
     """
-    check_floating("tied_logits", x)
-    check_features("tied_logits", x, params["embedding"].shape[1], params["embedding"])
+    check_floating(x)
+    check_features(x, params["embedding"].shape[1], params["embedding"])
     (table,) = match_dtype(x, params["embedding"])
     rows, leading = flatten_leading(x)
     logits: Array = (rows @ table.T).reshape((*leading, table.shape[0]))

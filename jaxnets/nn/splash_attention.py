@@ -38,7 +38,7 @@ def one_device(*arrays: Array) -> bool:
 def splash_attention(
     queries: Array, keys: Array, values: Array, *, mask: Array | None, causal: bool, scale: float
 ) -> Array:
-    """Compute attention `[batch, time, heads, head_features]` in tiles, without storing its weights.
+    """Compute attention `[batch, time, heads, head_dim]` in tiles, without storing its weights.
 
     On other platforms than TPUs the kernel is interpreted, which is slow.
 
@@ -47,12 +47,10 @@ def splash_attention(
     """
     length, heads, size = queries.shape[1], queries.shape[2], keys.shape[1]
     if mask is not None:
-        raise ValueError(
-            "dot_product_attention: implementation 'splash' takes causal=True but no mask; pass implementation='einsum'"
-        )
+        raise ValueError("implementation 'splash' takes causal=True but no mask; pass implementation='einsum'")
     if length % _LANES or size % _LANES:
         raise ValueError(
-            f"dot_product_attention: implementation 'splash' needs lengths that are multiples of {_LANES}, "
+            f"implementation 'splash' needs lengths that are multiples of {_LANES}, "
             f"got {length} queries and {size} keys; pass implementation='einsum'"
         )
     with jax.numpy_dtype_promotion("standard"):  # it mixes dtypes, also where the caller forbids that
@@ -62,7 +60,7 @@ def splash_attention(
 
 
 def _kernel(length: int, size: int, heads: int, causal: bool) -> Callable[..., Array]:
-    """The kernel `[heads, time, head_features]`, with the largest tiles of up to 512 positions that fit."""
+    """The kernel `[heads, time, head_dim]`, with the largest tiles of up to 512 positions that fit."""
     from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
     rows, columns = (next(tile for tile in (512, 256, _LANES) if count % tile == 0) for count in (length, size))

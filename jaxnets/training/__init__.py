@@ -19,7 +19,8 @@ from jaxnets.training.nonfinite import NonFiniteError
 from jaxnets.training.parallel import data_parallel, device_mesh, pmap_step, replicate
 from jaxnets.training.precision import compute_in
 from jaxnets.training.state import TrainState, init_train_state
-from jaxnets.training.step import Step, make_step, supervised
+from jaxnets.training.step import Step, make_step
+from jaxnets.training.supervised import supervised
 from jaxnets.training.tune import compiler_options, keep_freed_memory, tuning_enabled
 
 __all__ = [

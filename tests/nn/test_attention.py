@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxnets import init, nn, subkey, torch_defaults
 from jaxnets.nn.cudnn_attention import mapped_alike, with_mapped_cotangent
 from jaxnets.nn.dot_product_attention import choose_implementation
+from tests.forms import switch_off, trace_for
 from tests.oracles import assert_close, assert_parity, normal, permissive_promotion
 
 IMPLEMENTATIONS = ["einsum", "xla"]
@@ -211,7 +211,7 @@ def test_torch_defaults_have_torch_bounds():
 
 
 def test_default_kernels_have_variance_one_over_inputs():
-    params, _ = init(nn.attention_spec(96, heads=8, head_features=32, memory_features=48), jax.random.key(0))
+    params, _ = init(nn.attention_spec(96, heads=8, head_dim=32, memory_features=48), jax.random.key(0))
     deviations = {name: float(np.std(part["kernel"])) ** -2 for name, part in params.items()}
     assert deviations == pytest.approx({"query": 96, "key": 48, "value": 48, "out": 256}, rel=0.05)
 
@@ -227,11 +227,11 @@ def test_layer_errors():
         (r"got \[3, 5, 5\]", {"mask": np.ones((3, 5, 5), bool)}),
         ("rotary positions relate positions of one sequence", {"memory": x, "rotary": nn.rotary}),
         ("positions are for rotary", {"positions": jnp.arange(5)}),
-        (r"attention \(memory\): last axis must be 12", {"memory": jnp.ones((2, 5, 7))}),
+        (r"attention: last axis must be 12 .*, got memory \[2, 5, 7\]", {"memory": jnp.ones((2, 5, 7))}),
         ("causal=True needs as many keys as queries, got 5 queries and 4", {"memory": x[:, :4], "causal": True}),
         ("with rate 0.1, pass train=True or train=False", {"rate": 0.1}),
         ("dropping weights needs a random key; pass key=subkey", {"rate": 0.1, "train": True}),
-        ("leading axes and head_features of the queries", {"memory": x[:1]}),
+        ("leading axes and head_dim of the queries", {"memory": x[:1]}),
         ("at least one key", {"memory": x[:, :0]}),
     ):
         with pytest.raises(ValueError, match=message):
@@ -244,7 +244,7 @@ def test_layer_errors():
         nn.attention(params, x[0, 0])
     with pytest.raises(ValueError, match="heads must be a multiple of kv_heads, got 4 and 3"):
         nn.attention_spec(12, heads=4, kv_heads=3)
-    with pytest.raises(ValueError, match="features 12 must be a multiple of heads 5; or pass head_features"):
+    with pytest.raises(ValueError, match="features 12 must be a multiple of heads 5; or pass head_dim"):
         nn.attention_spec(12, heads=5)
     with pytest.raises(ValueError, match="multiple of kv_heads, got 2 and 3"):
         nn.dot_product_attention(jnp.ones((1, 2, 4)), jnp.ones((1, 3, 4)), jnp.ones((1, 3, 4)))
@@ -258,13 +258,13 @@ def test_layer_errors():
     ("expected", "changes"),
     [
         ("cudnn", {}),
-        ("cudnn", {"dtype": jnp.float16, "compute_capability": 9.0, "head_features": 128}),
+        ("cudnn", {"dtype": jnp.float16, "compute_capability": 9.0, "head_dim": 128}),
         ("cudnn", {"strict": True}),
         ("xla", {"dtype": jnp.float32}),
         ("xla", {"dtype": jnp.float32, "strict": True}),
-        ("einsum", {"head_features": 60, "strict": True}),
-        ("xla", {"head_features": 60}),
-        ("xla", {"head_features": 136}),
+        ("einsum", {"head_dim": 60, "strict": True}),
+        ("xla", {"head_dim": 60}),
+        ("xla", {"head_dim": 136}),
         ("xla", {"compute_capability": 7.5}),  # Colab's T4
         ("xla", {"compute_capability": None}),  # an AMD GPU
         ("xla", {"masked": True}),
@@ -279,7 +279,7 @@ def test_layer_errors():
     ],
 )
 def test_choice_of_implementation(expected, changes):
-    base = {"dtype": jnp.bfloat16, "head_features": 64, "masked": False, "dropping": False, "strict": False}
+    base = {"dtype": jnp.bfloat16, "head_dim": 64, "masked": False, "dropping": False, "strict": False}
     base["tiled"] = True
     assert choose_implementation(**{**base, "backend": "gpu", "compute_capability": 8.0, **changes}) == expected
 
@@ -289,14 +289,14 @@ def test_plain_cpu_attention_takes_the_form_of_jax_nn(monkeypatch):
     inputs = [jnp.asarray(a) for a in qkv()]
     fast = nn.dot_product_attention(*inputs)
     assert not calls
-    monkeypatch.setenv("JAXNETS_PLAIN", "attention")
+    switch_off(monkeypatch, "attention")
     np.testing.assert_allclose(nn.dot_product_attention(*inputs), fast, atol=1e-6)
     assert [call["implementation"] for call in calls] == ["xla"]
 
 
 def test_an_nvidia_gpu_gets_cudnn_with_a_causal_flag(monkeypatch):
     calls = spy_on_jax(monkeypatch)
-    monkeypatch.setenv("JAXNETS_PLATFORM", "gpu")
+    trace_for(monkeypatch, "gpu")
     monkeypatch.setattr(sys.modules["jaxnets.nn.dot_product_attention"], "cuda_compute_capability", lambda: 8.9)
     q, k, v = (jnp.asarray(a, jnp.bfloat16) for a in qkv(keys=5, leading=(2, 3)))
     y = nn.dot_product_attention(q, k, v, causal=True)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from jaxnets import init, nn, torch_defaults
+from tests.forms import trace_for
 from tests.oracles import assert_parity, normal
 
 TABLE = {"embedding": normal(7, 4, seed=1)}
@@ -17,7 +18,7 @@ both_platforms = pytest.mark.parametrize("platform", ["cpu", "tpu"])
 @pytest.fixture
 def on(monkeypatch):
     """Trace as on the given platform."""
-    return lambda platform: monkeypatch.setenv("JAXNETS_PLATFORM", platform)
+    return lambda platform: trace_for(monkeypatch, platform)
 
 
 @both_platforms

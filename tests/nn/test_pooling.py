@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxnets import nn
+from tests.forms import switch_off
 from tests.oracles import assert_close, assert_parity, normal
 
 FUNCTIONAL = torch.nn.functional
@@ -29,7 +29,7 @@ def torch_pool(name, rank, *args, **options):
 @pytest.fixture(params=["fast", "plain"])
 def form(request, monkeypatch):
     if request.param == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "pooling")
+        switch_off(monkeypatch, "pooling")
 
 
 GRID = [
@@ -156,7 +156,7 @@ def test_the_fast_form_is_used_unless_switched_off(monkeypatch):
         return str(jax.make_jaxpr(lambda x: (nn.max_pool(x, (2, 2)), nn.avg_pool(x, (3, 3))))(jnp.ones((1, 6, 6, 1))))
 
     assert "reduce_window" not in jaxpr()
-    monkeypatch.setenv("JAXNETS_PLAIN", "pooling")
+    switch_off(monkeypatch, "pooling")
     assert jaxpr().count("reduce_window") == 2
 
 

@@ -8,6 +8,7 @@ import torch
 
 from jaxnets import models, nn
 from jaxnets.nn.splash_attention import tiles
+from tests.forms import trace_for
 from tests.oracles import normal
 
 
@@ -48,9 +49,9 @@ def test_values_and_gradients_equal_torch(queries, keys, kv_heads, features, cau
     ],
 )
 def test_a_network_for_one_tpu_takes_it(monkeypatch, time, dtype, devices, taken):
-    monkeypatch.setenv("JAXNETS_PLATFORM", "tpu")
+    trace_for(monkeypatch, "tpu")
     monkeypatch.setattr(jax, "device_count", lambda: devices)
-    model = models.gpt(50, time, layers=1, heads=1, features=64)
+    model = models.gpt(models.GPTConfig(50, time, layers=1, heads=1, features=64))
     params, state = jax.eval_shape(model.init, jax.random.key(0))
     params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), params)
     ids = jax.ShapeDtypeStruct((1, time), jnp.int32)
