@@ -55,7 +55,7 @@ class Mean(NamedTuple):
         """
         weight = self.weight
         added = weight.value() * jnp.asarray(number, self.parts.dtype)
-        return Mean.of(self.total.merge(start_sum(added)), weight)
+        return Mean.of(self.total.merge(to_sum(added)), weight)
 
     def compute(self) -> Array:
         """Return the mean."""
