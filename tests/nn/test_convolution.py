@@ -348,7 +348,7 @@ def test_errors_of_specs():
         nn.conv_spec(4, 2, 3)
     with pytest.raises(ValueError, match=r"kernel_size must have one to three axes, got \(3, 3, 3, 3\)"):
         nn.conv_spec(4, 2, (3, 3, 3, 3))
-    with pytest.raises(ValueError, match=r"window must be an int of at least 1.*got \(3, 0\)"):
+    with pytest.raises(ValueError, match=r"kernel_size must be an int of at least 1.*got \(3, 0\)"):
         nn.depthwise_conv_spec(4, (3, 0))
     with pytest.raises(ValueError, match=r"groups must be positive and divide .* got groups 3 for 4 and 6 channels"):
         nn.grouped_conv_spec(4, 6, (3,), groups=3)
