@@ -21,7 +21,7 @@ from jaxnets.data import augment, mnist
 from jaxnets.models import LeNet5Config, lenet5
 from jaxnets.training import steps_per_epoch
 
-FORMS = {"classic": LeNet5Config(), "modern": LeNet5Config(activation="relu", pool="maximum")}
+FORMS = {"classic": LeNet5Config(), "modern": LeNet5Config(activation="relu", pool="max")}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,6 @@ of layers without writing a function in `jaxnets.combinators`, data sets in `jax
 """
 
 from jaxnets import losses, metrics, nn, regularizers, tree
-from jaxnets.config import ModelConfig
 from jaxnets.flops import count_flops
 from jaxnets.layer import layer
 from jaxnets.model import Model, make_model
@@ -20,7 +19,6 @@ __version__ = "0.1.0"
 __all__ = [
     "ArraySpec",
     "Model",
-    "ModelConfig",
     "Summary",
     "count_flops",
     "count_parameters",

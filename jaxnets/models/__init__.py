@@ -1,7 +1,11 @@
 """Networks, one architecture a file: `model = gpt(GPTConfig(vocabulary=65, context=64))`, and so for all."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxnets.config import ModelConfig
+from jaxnets.model import Model
 from jaxnets.models.adaline import AdalineConfig, adaline, adaline_rule
-from jaxnets.models.architectures import ARCHITECTURES
 from jaxnets.models.char_rnn import CharRNNConfig, char_rnn, char_rnn_sequence, generate_characters
 from jaxnets.models.cifar_resnet import CifarResNetConfig, cifar_resnet
 from jaxnets.models.efficientnet import EfficientNetConfig, efficientnet, efficientnet_config, inverted_residual
@@ -29,6 +33,27 @@ from jaxnets.models.threshold_neuron import (
 from jaxnets.models.vgg import VGGConfig, vgg
 from jaxnets.models.vit import ViTConfig, vit
 from jaxnets.models.whitened_cnn import WhitenedCNNConfig, whitened_cnn, whitening_kernel
+
+ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
+    AdalineConfig: adaline,
+    CharRNNConfig: char_rnn,
+    CifarResNetConfig: cifar_resnet,
+    EfficientNetConfig: efficientnet,
+    GPTConfig: gpt,
+    GoogLeNetConfig: googlenet,
+    LeNet5Config: lenet5,
+    MLPConfig: mlp,
+    MnistCNNConfig: mnist_cnn,
+    PerceptronConfig: perceptron,
+    ResNetConfig: resnet,
+    SmallCNNConfig: small_cnn,
+    ThresholdNetworkConfig: threshold_network,
+    ThresholdNeuronConfig: threshold_neuron,
+    VGGConfig: vgg,
+    ViTConfig: vit,
+    WhitenedCNNConfig: whitened_cnn,
+}
+"""The function that makes the network of a config, by the config's class."""
 
 __all__ = [
     "ARCHITECTURES",
