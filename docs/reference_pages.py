@@ -1,4 +1,4 @@
-"""The reference, made from the library itself: one page for each public module, found by walking the package.
+"""The reference, generated from the library: one page per public module, found by walking the package.
 
 A new module, or a new name that a package imports for its users, is in the reference without another line anywhere.
 """
@@ -20,7 +20,7 @@ import optax
 import jaxnets
 
 INTERNAL = ("labels",)
-"""Modules of `jaxnets` that are for its own use."""
+"""Private modules of `jaxnets`."""
 
 
 class Entry(NamedTuple):
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
 
     @property
     def home(self) -> str | None:
-        """The module of this library that defines it; None for what comes from other packages."""
+        """The module of this library that defines it; None for names from other packages."""
         if not self.is_definition:
             modules = [module for name, module in sorted(sys.modules.items()) if name.startswith(self.module.__name__)]
             annotated = [module.__name__ for module in modules if self.name in inspect.get_annotations(module)]
@@ -48,13 +48,13 @@ class Entry(NamedTuple):
 
     @property
     def is_definition(self) -> bool:
-        """Whether it is a function or a class, and not a constant or a type alias."""
+        """Whether it is a function or a class, not a constant or a type alias."""
         root = str(getattr(self.value, "__module__", "")).split(".")[0]
         return root not in ("", *sys.stdlib_module_names)
 
     @property
     def directive(self) -> str:
-        """What autodoc is told."""
+        """The directive for autodoc."""
         if not self.is_definition:  # what it means is written below its definition
             return f".. autodata:: {self.home}::{self.name}\n"
         target = f"{self.module.__name__}::{self.name}"
@@ -103,7 +103,7 @@ def _entries(module: ModuleType) -> list[Entry]:
 
 
 def page(entries: list[Entry]) -> str:
-    """One page as reStructuredText: a section for each file of the module, and what it takes over from elsewhere."""
+    """One page as reStructuredText: a section for each file of the module, and names from other packages."""
     module = entries[0].module
     parts = [_heading(module.__name__, "="), f".. automodule:: {module.__name__}\n   :no-index:\n"]
     homes = sorted({entry.home for entry in entries if entry.home is not None})
@@ -118,7 +118,7 @@ def page(entries: list[Entry]) -> str:
 
 
 def _full_name(value: Any) -> str:
-    """The public name of what comes from another package."""
+    """The public name of an object from another package."""
     for module in (jax, jax.nn, jax.numpy, jax.nn.initializers, optax, optax.losses):
         for name, candidate in vars(module).items():
             if candidate is value:
@@ -131,7 +131,7 @@ def _heading(text: str, line: str) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write all pages and their index; files that would not change are left alone, so that builds stay incremental."""
+    """Write all pages and their index; unchanged files are not rewritten, so builds stay incremental."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {name: page(entries) for name, entries in pages().items()}
     names = "\n".join(f"   {name}" for name in texts)

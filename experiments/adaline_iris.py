@@ -70,7 +70,7 @@ def learn(config: Config, train: Split, rates: Any, orders: int, batch_size: int
     def one(rate: Any, seed: Any) -> Any:
         def step(train_state: TrainState, batch: Any) -> tuple[TrainState, Any]:
             params, _ = adaline_rule(train_state.params, *batch, learning_rate=rate)
-            return train_state._replace(params=params).with_step(train_state.step + 1), params["kernel"][:, 0]
+            return train_state._replace(step=train_state.step + 1, params=params), params["kernel"][:, 0]
 
         steps = config.epochs * len(train[0]) // batch_size
         initial = TrainState.create({"kernel": jnp.array(INITIAL)[:, None]}, (), seed=seed)

@@ -60,15 +60,21 @@ def _equation_flops(equation: Any) -> int:
     if name in _COSTS:
         inputs, outputs = ([v.aval for v in variables] for variables in (equation.invars, equation.outvars))
         return int(_COSTS[name](inputs, outputs, equation.params))
-    inner = [jaxpr_flops(value) for value in _jaxprs(equation.params)]
+    inner = [jaxpr_flops(value) for value in inner_jaxprs(equation.params)]
     if name == "cond":
         return max(inner, default=0)
     turns: int = equation.params["length"] if name == "scan" else 1
     return sum(inner) * turns
 
 
-def _jaxprs(settings: dict[str, Any]) -> list[Any]:
-    """The jaxprs among the settings of an equation, alone or in tuples."""
+def inner_jaxprs(settings: dict[str, Any]) -> list[Any]:
+    """Return the jaxprs among the settings of an equation, alone or in tuples.
+
+    Example:
+        >>> equation = jax.make_jaxpr(jax.jit(lambda a: a + a))(1.0).eqns[0]
+        >>> len(inner_jaxprs(equation.params))
+        1
+    """
     values = [item for value in settings.values() for item in (value if isinstance(value, tuple | list) else (value,))]
     return [value for value in values if hasattr(getattr(value, "jaxpr", value), "eqns")]
 

@@ -134,13 +134,17 @@ def _misspelt(tree: str, name: Any, log: CallLog) -> ValueError:
 
 
 class Call(NamedTuple):
-    """One call of a layer, as `summary` records it, with shapes in the place of arrays."""
+    """One call of a layer, as `summary` records it, with shapes in the place of arrays.
+
+    `parent` is the position of the call that it is inside of.
+    """
 
     path: str
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     output: Any
+    parent: int | None
 
 
 class CallLog:
@@ -151,6 +155,11 @@ class CallLog:
         self.failed: str | None = None
         self.error: Exception | None = None
         self.names: list[str] = []
+        self.running: list[int] = []
+
+    def run(self, position: int, call: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
+        """Run the call at a position; `summary` marks it."""
+        return call(*arguments)
 
     def fail(self, error: Exception, path: str) -> None:
         """Note where an error was raised: of nested layers in the innermost one, of several errors the last."""
@@ -178,14 +187,19 @@ class RecordedParams(dict[str, Any]):
 
     def record(self, function: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result:
         """Call the layer and note the call; a layer comes before those that it calls."""
-        position = len(self.log.calls)
-        self.log.calls.append(None)
+        log, position = self.log, len(self.log.calls)
+        parent = log.running[-1] if log.running else None
+        log.calls.append(None)
+        log.running.append(position)
         try:
-            output = function(*args, **kwargs)
+            output = log.run(position, lambda args, kwargs: function(*args, **kwargs), (args, kwargs))
         except Exception as error:
-            self.log.fail(error, self.path)
+            log.fail(error, self.path)
             raise
-        self.log.calls[position] = Call(self.path, function, *_described((args, kwargs, output)))
+        finally:
+            log.running.pop()
+        args, kwargs, described = _described((args, kwargs, output))
+        log.calls[position] = Call(self.path, function, args, kwargs, described, parent)
         return output
 
 

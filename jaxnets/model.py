@@ -12,7 +12,7 @@ import jax
 
 from jaxnets.layer import Call, CallLog, missing_name, name_layer, plain, recorded
 from jaxnets.spec import Spec, init
-from jaxnets.tree import describe, differences, paths
+from jaxnets.tree import describe, differences, is_below, paths
 from jaxnets.types import Key, Params, State
 
 if TYPE_CHECKING:
@@ -145,16 +145,12 @@ def _stale_layers(run: Callable[[Params], Any], params: Params, state: State, ne
         return []
     found: list[Call] = []
     for call in log.calls:  # a layer comes before those that it calls
-        if call is None or call.kwargs.get("train") is not True or any(_is_below(call.path, c.path) for c in found):
+        if call is None or call.kwargs.get("train") is not True or any(is_below(call.path, c.path) for c in found):
             continue
-        held = {path for path in new if _is_below(path, call.path)}
+        held = {path for path in new if is_below(path, call.path)}
         if held and held <= kept:
             found.append(call)
     return found
-
-
-def _is_below(path: str, above: str) -> bool:
-    return not above or f"{path}/".startswith(f"{above}/")
 
 
 def _stale_message(name: str, stale: list[Call]) -> str:

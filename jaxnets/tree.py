@@ -44,6 +44,16 @@ def paths(tree: PyTree) -> dict[str, Any]:
     return found
 
 
+def is_below(path: str, above: str) -> bool:
+    """Say whether a path is another one or continues it; `""` is the path of the whole tree.
+
+    Example:
+        >>> is_below("block/fc", "block"), is_below("block", "block"), is_below("block2", "block"), is_below("fc", "")
+        (True, True, False, True)
+    """
+    return not above or f"{path}/".startswith(f"{above}/")
+
+
 def differences(tree: PyTree, expected: PyTree) -> list[str]:
     """Describe how the arrays of a tree differ from those of another in paths, shapes and dtypes; values do not matter.
 

@@ -44,7 +44,7 @@ def test_reference_has_everything_public():
         assert page in pages
 
 
-def test_every_entry_is_told_to_autodoc_once():
+def test_every_entry_has_one_autodoc_directive():
     for name, entries in reference_pages.pages().items():
         text = reference_pages.page(entries)
         for entry in entries:

@@ -108,7 +108,7 @@ def example_weights(function: str, weights: ArrayLike | None, shape: tuple[int, 
     array = jnp.asarray(weights)
     if array.shape != shape:
         raise ValueError(
-            f"{function}: weights must be {list(shape)}, one an example, got {list(array.shape)}; "
+            f"{function}: weights must be {list(shape)}, one per example, got {list(array.shape)}; "
             "write jnp.broadcast_to to spread them"
         )
     return detached(array.astype(dtype))

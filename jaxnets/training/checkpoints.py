@@ -185,7 +185,7 @@ def restore_target(like: TrainState) -> TrainState:
         >>> restore_target(like).params["w"].sharding == SingleDeviceSharding(jax.devices()[0])
         True
     """
-    device = getattr(like.counters, "sharding", None) or SingleDeviceSharding(jax.devices()[0])
+    device = getattr(like.step, "sharding", None) or SingleDeviceSharding(jax.devices()[0])
 
     def target(leaf: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or device)
@@ -214,7 +214,7 @@ def _restore(path: Path, like: TrainState, epoch_metrics_like: PyTree | None) ->
         run = _read(manager, path, step, run=ocp.args.JsonRestore())["run"]
         wanted: dict[str, Any] = {"train_state": restore_target(like)}
         if epoch_metrics_like is not None and any(name.startswith("epoch_metrics/") for name in run["arrays"]):
-            place = wanted["train_state"].counters.sharding
+            place = wanted["train_state"].step.sharding
             wanted["epoch_metrics"] = jax.tree.map(
                 lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), epoch_metrics_like
             )

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxnets.training.batches import batch_indices, data_size
 from jaxnets.training.state import TrainState
-from jaxnets.training.step import Step, checked_step
+from jaxnets.training.step import Step
 from jaxnets.training.tune import compiler_options
 from jaxnets.types import PyTree
 
@@ -36,7 +36,7 @@ def compile_step(step: TrainFunction) -> Any:
     Example:
         >>> import jax.numpy as jnp, optax
         >>> def count(train_state, batch):
-        ...     return train_state.with_step(train_state.step + 1), {}
+        ...     return train_state._replace(step=train_state.step + 1), {}
         >>> state = TrainState.create({}, (), seed=0)
         >>> int(compile_step(count)(state, None)[0].step)
         1
@@ -63,7 +63,6 @@ def scan_steps(step: Step) -> TrainFunction:
         >>> after.params, metrics["sum"]
         (Array(10., dtype=float32), Array([3., 7.], dtype=float32))
     """
-    step = checked_step(step)
 
     def run(train_state: TrainState, batches: Any) -> tuple[TrainState, PyTree]:
         return jax.lax.scan(step, train_state, batches)
@@ -91,7 +90,7 @@ def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) 
     Example:
         >>> import jax.numpy as jnp
         >>> def first(train_state, batch):
-        ...     return train_state.with_step(train_state.step + 1), batch
+        ...     return train_state._replace(step=train_state.step + 1), batch
         >>> run = scan_data(first, steps=3, batch_size=2, shuffle=False)
         >>> state = TrainState.create({}, (), seed=0)
         >>> run(state, jnp.array([10, 11, 12, 13]))[1]
@@ -101,7 +100,6 @@ def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) 
     """
     if steps < 1:
         raise ValueError(f"scan_data: steps must be at least 1, got {steps}")
-    step = checked_step(step)
 
     def run(train_state: TrainState, data: Any) -> tuple[TrainState, PyTree]:
         size = data_size(data)

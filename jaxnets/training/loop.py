@@ -19,7 +19,8 @@ from jaxnets.training.checkpoints import Checkpoints, Progress
 from jaxnets.training.event import Callback, Event
 from jaxnets.training.history import Record
 from jaxnets.training.interrupt import Interrupted, StopRequest, stop_on_signals
-from jaxnets.training.programs import Programs, copy_arrays
+from jaxnets.training.nonfinite import is_bad, nonfinite_error
+from jaxnets.training.programs import Programs
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
 from jaxnets.types import PyTree
@@ -107,18 +108,20 @@ def fit(
         >>> round(float(result.train_state.params), 3), int(result.train_state.step)
         (1.0, 80)
     """
+    _check_step(step)
     _check_arguments(validation, evaluate, epochs=epochs, steps_per_call=steps_per_call, evaluate_every=evaluate_every)
     started = time.perf_counter()
     examples = data_size(data)
     per_epoch = steps_per_epoch(examples, batch_size)
-    programs = Programs(step, batch_size, shuffle, evaluate)
+    steps_per_call = largest_call(per_epoch, steps_per_call)
+    programs = Programs(step, steps_per_call, batch_size, shuffle, evaluate)
     data, validation = jax.device_put((data, validation), _placement(train_state))
     with contextlib.ExitStack() as stack:
         request = stack.enter_context(stop_on_signals(enabled=checkpoints is not None))
         settings = {"batch_size": batch_size, "examples": examples, "seed": int(train_state.seed), "shuffle": shuffle}
         run = _Run(train_state, per_epoch, epochs * per_epoch, callbacks, checkpoints, settings, request)
         dispatches = functools.partial(_dispatches, run.total, per_epoch, steps_per_call)
-        like = programs.train_metrics(next(dispatches(0)), train_state, data)
+        like = programs.train_metrics(train_state, data)
         run.measures("train", like)
         if validation is not None:
             run.measures("validation", programs.evaluation_metrics(train_state, validation))
@@ -145,6 +148,14 @@ def fit(
     compiling = programs.compile_seconds
     running = time.perf_counter() - started - compiling
     return FitResult(run.train_state, run.metrics, compiling, running, first_step, list(run.history))
+
+
+def _check_step(step: Any) -> None:
+    if isinstance(step, jax.stages.Wrapped):
+        raise TypeError(
+            "fit: step is compiled already; fit compiles many steps into one program, so pass the step itself: "
+            "make_step(...), not jax.jit or compile_step of it"
+        )
 
 
 def _check_arguments(validation: Any, evaluate: Any, **numbers: int) -> None:
@@ -227,9 +238,11 @@ class _Run:
             self.stopped |= bool(answer)
 
     def train(self, programs: Programs, count: int, data: Any, examples: int) -> None:
-        """Run the steps of one dispatch; if it fails, the train state before it is kept."""
-        given, self.train_state = self.train_state, copy_arrays(self.train_state)
-        self.train_state, measured = programs.train(count, given, self.train_state, data)
+        """Run the steps of one dispatch; if one fails, the train state before it is kept."""
+        self.train_state, measured, found = programs.train(count, self.train_state, data)
+        if bool(is_bad(found)):
+            self.done = int(self.train_state.step)
+            raise nonfinite_error(found, self.train_state, measured)
         self.done += count
         skipped = int(self.train_state.skipped)
         if skipped > self.skipped:
@@ -287,7 +300,7 @@ class _Run:
 
 def _placement(train_state: TrainState) -> Any:
     """Where the data go: to every device that the train state lies on."""
-    sharding = getattr(train_state.counters, "sharding", None)
+    sharding = getattr(train_state.step, "sharding", None)
     return NamedSharding(sharding.mesh, PartitionSpec()) if isinstance(sharding, NamedSharding) else None
 
 
@@ -299,25 +312,34 @@ def _numbers(metrics: PyTree) -> dict[str, Any]:
     return computed
 
 
-def _names(computed: PyTree) -> list[str]:
+def _names(computed: dict[str, Any]) -> list[str]:
     """The names of computed metrics.
 
     Raises:
         TypeError: if they are not a dict of arrays by name.
         ValueError: if a name is that of a column of the history.
     """
-    shapes = isinstance(computed, dict) and all(isinstance(value, jax.ShapeDtypeStruct) for value in computed.values())
-    if not shapes:
-        raise TypeError(f"fit: a loss returns its metrics as a dict, one number or array a name; got {computed!r}")
+    if not all(isinstance(value, jax.ShapeDtypeStruct) for value in computed.values()):
+        raise TypeError(f"fit: metrics are a dict, one number or array a name; got {computed!r}")
     taken = [name for name in ("step", "epoch", "split") if name in computed]
     if taken:
         raise ValueError(f"fit: {taken[0]!r} is a column of the history; give the metric another name")
     return sorted(computed)
 
 
-def _dispatches(total: int, per_epoch: int, steps_per_call: int, done: int) -> Iterator[int]:
-    """The number of steps of each dispatch: at most two different ones, none across the end of an epoch."""
-    calls = -(-per_epoch // steps_per_call)
+def largest_call(per_epoch: int, steps_per_call: int) -> int:
+    """How many steps a dispatch takes at most, if an epoch is cut into as few and as equal ones as possible.
+
+    Example:
+        >>> largest_call(938, 50), largest_call(7, 50)
+        (50, 7)
+    """
+    return -(-per_epoch // -(-per_epoch // steps_per_call))
+
+
+def _dispatches(total: int, per_epoch: int, largest: int, done: int) -> Iterator[int]:
+    """The number of steps of each dispatch, none across the end of an epoch."""
+    calls = -(-per_epoch // largest)
     ends = [per_epoch * (i + 1) // calls for i in range(calls)]
     while done < total:
         position = done % per_epoch

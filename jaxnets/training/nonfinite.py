@@ -1,17 +1,25 @@
-"""NaN and infinities in training: skipping such steps, and naming the first one when a run stops."""
+"""NaN and infinities in training: the first one is found inside the compiled steps, and named when a run stops.
+
+A step that is given a train state with a `NonFinite` in `.nonfinite` looks at its numbers. At the first one that is
+not finite it notes which it is and leaves everything else as it was, so that the train state is the last good one and
+`.step` the number of the bad step.
+"""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxnets.training.state import TrainState
+from jaxnets import metrics as metric
+from jaxnets.training.state import NonFinite, TrainState
 from jaxnets.tree import paths
 from jaxnets.types import Array, PyTree
 
-Tree = TypeVar("Tree")
+_Name = tuple[str, str]
+"""The kind of an array, `"gradient"`, `"params"`, `"state"` or `"opt_state"`, and its path."""
 
 
 class NonFiniteError(FloatingPointError):
@@ -29,84 +37,199 @@ class NonFiniteError(FloatingPointError):
         self.step, self.path, self.train_state = step, path, train_state
 
 
-def all_finite(tree: PyTree) -> Array:
-    """Return whether every floating-point number of a tree is finite, as a scalar boolean.
+class Update(NamedTuple):
+    """What an optimizer makes of gradients; all are trees like the parameters, or parts of such trees.
 
-    Example:
-        >>> all_finite({"kernel": jnp.array([1.0, jnp.inf]), "step": jnp.array(3)})
-        Array(False, dtype=bool)
-    """
-    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree) if _has_fractions(leaf)]
-    return jnp.all(jnp.stack(leaves)) if leaves else jnp.array(True)
-
-
-def finite_numbers(value: Array, gradients: PyTree, updates: PyTree) -> PyTree:
-    """Return whether the loss and the gradient of each parameter are finite, as a tree of scalar booleans.
-
-    Where the update is zero the gradient does not count: that of a frozen parameter is not even computed.
-
-    Example:
-        >>> bad = jnp.array([jnp.inf])
-        >>> finite_numbers(jnp.array(1.0), {"a": bad, "b": bad}, {"a": jnp.array([0.1]), "b": jnp.zeros(1)})
-        {'gradient': {'a': Array(False, dtype=bool), 'b': Array(True, dtype=bool)}, 'loss': Array(True, dtype=bool)}
+    Attributes:
+        gradients: the gradients.
+        updates: what is added to the parameters. Where it is zero the gradient does not count: that of a frozen
+            parameter is not even computed.
     """
 
-    def counts(gradient: Array, update: Array) -> Array:
-        return jnp.all(jnp.isfinite(gradient) | (update == 0))
-
-    return {"gradient": jax.tree.map(counts, gradients, updates), "loss": jnp.all(jnp.isfinite(value))}
+    gradients: PyTree
+    updates: PyTree
 
 
-def all_true(flags: PyTree) -> Array:
-    """Return whether all booleans of a tree are true, as a scalar boolean.
+def watch(train_state: TrainState) -> TrainState:
+    """Let the steps look for numbers that are not finite, from now on.
 
     Example:
-        >>> all_true({"a": jnp.array([True, True]), "b": jnp.array(False)}), all_true({})
-        (Array(False, dtype=bool), Array(True, dtype=bool))
+        >>> int(watch(TrainState.create({}, (), seed=0)).nonfinite.array)
+        0
     """
-    return jnp.all(jnp.stack([jnp.array(True), *map(jnp.all, jax.tree.leaves(flags))]))
+    return train_state._replace(nonfinite=NonFinite(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)))
 
 
-def first_nonfinite(tree: PyTree) -> str | None:
-    """Return the path of the first array with a number that is not finite, None if there is none.
+def is_bad(found: NonFinite | None) -> Array:
+    """Return whether a number was not finite, as a scalar boolean; False if nobody looked.
 
     Example:
-        >>> first_nonfinite({"a": {"bias": jnp.zeros(2)}, "b": {"kernel": jnp.array([1.0, jnp.nan])}})
-        'b/kernel'
+        >>> is_bad(NonFinite(jnp.int32(0), jnp.int32(3)))
+        Array(True, dtype=bool)
     """
-    for path, leaf in paths(tree).items():
-        if _has_fractions(leaf) and not bool(jnp.all(jnp.isfinite(leaf))):
-            return path
-    return None
+    return jnp.zeros((), bool) if found is None else (found.measured > 0) | (found.array > 0)
 
 
-def skip_bad_step(
-    before: TrainState, after: TrainState, finite: PyTree, metrics: Tree, *, limit: int
-) -> tuple[TrainState, Tree]:
-    """Return what a step returns, or the state before it if its numbers are not finite.
+def earlier(first: NonFinite, second: NonFinite) -> NonFinite:
+    """Return the first of two findings if it found something, else the second.
 
-    The counters go on either way. Of a skipped step the metrics are zeros, which add nothing to a sum or a mean.
+    Example:
+        >>> int(earlier(NonFinite(jnp.int32(0), jnp.int32(0)), NonFinite(jnp.int32(1), jnp.int32(0))).measured)
+        1
+    """
+    return NonFinite(*(jnp.where(is_bad(first), a, b) for a, b in zip(first, second, strict=True)))
+
+
+def find_nonfinite(
+    after: TrainState, *, loss: Array | None = None, metrics: PyTree = None, update: Update | None = None
+) -> NonFinite:
+    """Return which numbers of a step are not finite first.
+
+    Single numbers of optimizers do not count, because some are infinite on purpose, such as a best value so far.
 
     Args:
-        before: the train state before the step.
-        after: the train state after it.
-        finite: what `finite_numbers` says of the step.
-        metrics: the streamable metrics of the step.
-        limit: how many steps may be skipped in all; further ones are taken.
+        after: the train state after the step.
+        loss: the loss, if it is known.
+        metrics: the streamable metrics.
+        update: the gradients and updates, if they are known; of parts of the parameters, too.
 
     Example:
-        >>> before = TrainState.create({"w": jnp.zeros(1)}, (), seed=0)
-        >>> after = TrainState.create({"w": jnp.array([jnp.nan])}, (), seed=0, step=1)
-        >>> kept, _ = skip_bad_step(before, after, {"loss": jnp.array(False)}, {}, limit=1)
-        >>> kept.params["w"], int(kept.step), int(kept.skipped)
-        (Array([0.], dtype=float32), 1, 1)
+        >>> after = TrainState.create({"a": jnp.ones(2), "b": jnp.ones(1)}, (), seed=0)
+        >>> update = Update({"a": jnp.zeros(2), "b": jnp.array([jnp.nan])}, {"a": jnp.zeros(2), "b": jnp.ones(1)})
+        >>> found = find_nonfinite(after, loss=jnp.array(1.0), metrics={}, update=update)
+        >>> nonfinite_error(found, after, {}).path
+        'b'
     """
-    skip = ~all_true(finite) & (before.skipped < limit)
-    kept = jax.tree.map(lambda old, new: jnp.where(skip, old, new), before, after)
-    counters = after.counters + jnp.array([0, 0, 1], jnp.uint32) * skip.astype(jnp.uint32)
-    counted = jax.tree.map(lambda leaf: jnp.where(skip, jnp.zeros_like(leaf), leaf), metrics)
-    return kept._replace(counters=counters), counted
+    trees = {"params": after.params, "state": after.state, "opt_state": after.opt_state}
+    bad = {(kind, path): _nonfinite(leaf) for kind, tree in trees.items() for path, leaf in paths(tree).items()}
+    if update is not None:
+        updates = paths(update.updates)
+        for path, gradient in paths(update.gradients).items():
+            bad["gradient", path] = _nonfinite(gradient) & (updates[path] != 0)
+    return NonFinite(_first_measured(loss, metrics), _first_array(_groups(after), bad))
 
 
-def _has_fractions(leaf: Any) -> bool:
-    return bool(jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)) if hasattr(leaf, "dtype") else False
+def nonfinite_error(found: NonFinite, train_state: TrainState, metrics: PyTree) -> NonFiniteError:
+    """Make the error that says in words what was found.
+
+    Args:
+        found: what the steps found.
+        train_state: the state before the bad step.
+        metrics: of the structure of those that were searched.
+    """
+    said, path = [], None
+    measured, array, step = int(found.measured), int(found.array), int(train_state.step)
+    if measured:
+        names = ["the loss", *(f"the metric {name!r}" for name in named_metrics(metrics))]
+        said.append(f"{names[measured - 1]} is not finite")
+    if array:
+        groups = _groups(train_state)
+        rank, number = divmod(array - 1, len(groups))
+        kind, path = groups[number][rank]
+        if kind == "gradient":
+            said.append(f"the first bad gradient is that of {path!r}")
+        else:
+            said.append(f"the first bad array of {kind} after it is {path!r}")
+    advice = (
+        "lower the learning rate, clip gradients (optax.clip_by_global_norm), check the data for NaN, "
+        "or leave such steps out with make_step(..., skip_nonfinite=10)"
+    )
+    message = f"training went wrong at step {step}: {'; '.join(said)}; {advice}"
+    return NonFiniteError(message, step, path, train_state)
+
+
+def guarded(step: Callable[[TrainState, Any], tuple[TrainState, PyTree]]) -> Any:
+    """Let any step look for numbers that are not finite, in its results, if the train state says so.
+
+    A step that does so by itself, as those of `make_step` do (`finds_nonfinite`), is returned as it is.
+
+    Example:
+        >>> def step(train_state, batch):
+        ...     return train_state._replace(step=train_state.step + 1, params={"w": batch}), {}
+        >>> initial = watch(TrainState.create({"w": jnp.ones(2)}, (), seed=0))
+        >>> kept, _ = guarded(step)(initial, jnp.array([1.0, jnp.inf]))
+        >>> kept.params["w"], int(kept.step), nonfinite_error(kept.nonfinite, kept, {}).path
+        (Array([1., 1.], dtype=float32), 0, 'w')
+    """
+    if getattr(step, "finds_nonfinite", False):
+        return step
+
+    def guarded_step(before: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
+        after, metrics = step(before, batch)
+        if before.nonfinite is None:
+            return after, metrics
+        seen = before.nonfinite if after.nonfinite is None else after.nonfinite
+        found = earlier(seen, find_nonfinite(after, metrics=metrics))
+        stop, after = is_bad(found), after._replace(nonfinite=before.nonfinite)
+        kept: TrainState = jax.tree.map(lambda old, new: jnp.where(stop, old, new), before, after)
+        return kept._replace(nonfinite=found), metrics
+
+    return guarded_step
+
+
+def named_metrics(tree: PyTree) -> dict[str, Any]:
+    """Return metrics by name, the names in nested dicts joined by slashes, in the order of the names.
+
+    Example:
+        >>> list(named_metrics({"b": metric.mean(jnp.ones(2)), "a": {"c": metric.mean(jnp.ones(2))}}))
+        ['a/c', 'b']
+    """
+    found = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: isinstance(node, metric.Metric))
+    return dict(sorted((jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in found))
+
+
+def _nonfinite(leaf: Any) -> Array:
+    """Which entries are not finite."""
+    return ~jnp.isfinite(leaf) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) else jnp.zeros((), bool)
+
+
+def _first_measured(loss: Array | None, metrics: PyTree) -> Array:
+    """The position of the loss, 1, or of a metric; 0 if all are finite."""
+    flags = [jnp.zeros((), bool) if loss is None else jnp.any(_nonfinite(loss))]
+    for measured in named_metrics(metrics).values():
+        bad = [jnp.any(_nonfinite(leaf)) for leaf in jax.tree.leaves(measured)]
+        flags.append(jnp.any(jnp.stack(bad)))
+    stacked = jnp.stack(flags)
+    return jnp.where(jnp.any(stacked), jnp.argmax(stacked).astype(jnp.int32) + 1, 0)
+
+
+def _groups(train_state: TrainState) -> list[dict[int, _Name]]:
+    """The names of all arrays that are looked at, by rank; those of one group correspond entry by entry.
+
+    A parameter, its gradient and its moments are one group, so that XLA looks at them in the loop that computes them.
+    Of several bad arrays the one of the lowest rank counts, then the one of the first group.
+    """
+    parameters = paths(train_state.params)
+    groups: dict[str, dict[int, _Name]] = {path: {0: ("gradient", path), 1: ("params", path)} for path in parameters}
+    others: list[dict[int, _Name]] = [{2: ("state", path)} for path in paths(train_state.state)]
+    for path, leaf in paths(train_state.opt_state).items():
+        if jnp.ndim(leaf) == 0:
+            continue
+        parts = path.split("/")
+        suffixes = ("/".join(parts[first:]) for first in range(len(parts) + 1))
+        owner = next((name for name in suffixes if name in parameters), None)
+        if owner is not None and jnp.shape(parameters[owner]) == jnp.shape(leaf):
+            groups[owner][len(groups[owner]) + 1] = ("opt_state", path)
+        else:
+            others.append({3: ("opt_state", path)})
+    return [*groups.values(), *others]
+
+
+def _first_array(groups: list[dict[int, _Name]], bad: dict[_Name, Array]) -> Array:
+    """The position of the first bad array, `rank * len(groups) + group + 1`; 0 if there is none.
+
+    Each group takes one reduction, of bytes that are the larger the lower the rank is.
+    """
+    codes = []
+    for group in groups:
+        code = jnp.zeros((), jnp.uint8)
+        for rank, name in sorted(group.items(), reverse=True):
+            if name in bad:
+                code = jnp.where(bad[name], jnp.uint8(255 - rank), code)
+        codes.append(jnp.max(code, initial=0))
+    if not codes:
+        return jnp.zeros((), jnp.int32)
+    stacked, end = jnp.stack(codes).astype(jnp.int32), jnp.int32(256 * len(codes))
+    positions = (255 - stacked) * len(codes) + jnp.arange(1, len(codes) + 1, dtype=jnp.int32)
+    first = jnp.min(jnp.where(stacked > 0, positions, end))
+    return jnp.where(first == end, 0, first)

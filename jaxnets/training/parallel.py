@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxnets.training.state import TrainState
-from jaxnets.training.step import CheckedStep, Step, checked_step
+from jaxnets.training.step import Step
 from jaxnets.types import PyTree
 
 
@@ -72,17 +72,14 @@ def data_parallel(step: Step, mesh: Mesh) -> Step:
     """
     spread, everywhere = NamedSharding(mesh, PartitionSpec(mesh.axis_names)), NamedSharding(mesh, PartitionSpec())
 
-    checked = checked_step(step).checked
-
-    def parallel(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree, PyTree]:
+    def parallel(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
         _check_divisible("data_parallel", batch, 0, mesh.size)
         batch = jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, spread), batch)
-        result: tuple[TrainState, PyTree, PyTree] = jax.lax.with_sharding_constraint(
-            checked(train_state, batch), everywhere
-        )
+        result: tuple[TrainState, PyTree] = jax.lax.with_sharding_constraint(step(train_state, batch), everywhere)
         return result
 
-    return CheckedStep(parallel)
+    parallel.finds_nonfinite = getattr(step, "finds_nonfinite", False)  # type: ignore[attr-defined]
+    return parallel
 
 
 def pmap_step(
@@ -130,7 +127,7 @@ def pmap_step(
 
     def run(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
         _check_divisible("pmap_step", batch, batch_axis, len(local))
-        if train_state.counters.sharding != everywhere:
+        if train_state.step.sharding != everywhere:
             train_state = jax.device_put(train_state, everywhere)
 
         def cut(leaf: Any) -> Any:

@@ -2,108 +2,76 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnets import metrics as metric
-from jaxnets.training.compiled import scan_data
-from jaxnets.training.nonfinite import NonFiniteError, all_finite, all_true, first_nonfinite
-from jaxnets.training.state import TrainState
-from jaxnets.training.step import Step, checked_step
+from jaxnets.training.batches import batch_indices, data_size
+from jaxnets.training.gradient import as_metrics
+from jaxnets.training.nonfinite import guarded, is_bad, named_metrics, watch
+from jaxnets.training.state import NonFinite, TrainState
+from jaxnets.training.step import Step
 from jaxnets.training.tune import compiler_options
-from jaxnets.tree import paths
-from jaxnets.types import PyTree
+from jaxnets.types import Array, PyTree
 
 copy_arrays = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
 
 
 class Programs:
-    """The programs of one run, each traced once and compiled when first needed.
+    """The programs of one run, each traced and compiled once.
 
     Attributes:
         compile_seconds: the time that tracing and compiling took.
     """
 
-    def __init__(self, step: Step, batch_size: int, shuffle: bool, evaluate: Callable[..., PyTree] | None):
+    def __init__(
+        self, step: Step, steps: int, batch_size: int, shuffle: bool, evaluate: Callable[..., PyTree] | None = None
+    ):
         self.compile_seconds = 0.0
-        self._step, self._batch_size, self._shuffle = checked_step(step), batch_size, shuffle
+        self._train = run_steps(step, steps=steps, batch_size=batch_size, shuffle=shuffle)
         self._evaluate = evaluate
-        self._traced: dict[Any, Any] = {}
-        self._compiled: dict[Any, Any] = {}
+        self._traced: dict[str, Any] = {}
+        self._compiled: dict[str, Any] = {}
 
-    def train_metrics(self, count: int, train_state: TrainState, data: Any) -> PyTree:
-        """The shapes of the metrics of `count` steps."""
-        return _shapes(self._trace(count, self._dispatch(count), train_state, data, donate=True).out_info[1])
+    def train_metrics(self, train_state: TrainState, data: Any) -> PyTree:
+        """The shapes of the metrics of some steps."""
+        stacked = self._trace("train", self._train, train_state, data, np.int32(1), donate=True).out_info[1]
+        return jax.eval_shape(metric.reduce, _shapes(stacked))
 
     def evaluation_metrics(self, train_state: TrainState, data: Any) -> PyTree:
         """The shapes of the metrics of an evaluation."""
-        return _shapes(self._trace("evaluate", self._evaluate, train_state, data).out_info)
+        return _shapes(self._trace("evaluate", self._measure, train_state, data).out_info)
 
-    def train(self, count: int, train_state: TrainState, before: TrainState, data: Any) -> tuple[TrainState, PyTree]:
-        """Run `count` steps and return the train state after them and their summed metrics.
+    def train(self, count: int, train_state: TrainState, data: Any) -> tuple[TrainState, PyTree, NonFinite]:
+        """Run `count` steps, up to the first whose numbers are not finite.
 
         Args:
             count: how many steps.
             train_state: where to start; its buffers are donated.
-            before: a copy of it.
             data: the data set.
 
-        Raises:
-            NonFiniteError: if a number is not finite in or after one of the steps.
+        Returns:
+            The train state after the last good step, the summed metrics, and what was not finite.
         """
-        if count not in self._compiled:
-            self._compile(count, self._dispatch(count), train_state, data, donate=True)
-        after, metrics, finite = self._compiled[count](train_state, data)
-        if not bool(finite):
-            raise self._find_bad_step(count, before, data)
-        return after, metrics
+        run = self._compile("train", self._train, train_state, data, np.int32(count), donate=True)
+        after, stacked, found = run(train_state, data, np.int32(count))
+        return after, _sum(stacked, count), found
 
     def evaluate(self, train_state: TrainState, data: Any) -> PyTree:
         """Measure a data set."""
-        if "evaluate" not in self._compiled:
-            self._compile("evaluate", self._evaluate, train_state, data)
-        return self._compiled["evaluate"](train_state, data)
+        return self._compile("evaluate", self._measure, train_state, data)(train_state, data)
 
-    def _steps(self, count: int) -> Any:
-        """Steps whose metrics are pairs: the metrics, and which numbers were finite."""
+    def _measure(self, train_state: TrainState, data: Any) -> PyTree:
+        assert self._evaluate is not None
+        return _named(self._evaluate(train_state, data))
 
-        def step(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
-            after, metrics, finite = self._step.checked(train_state, batch)
-            return after, (metrics, finite)
-
-        return scan_data(step, steps=count, batch_size=self._batch_size, shuffle=self._shuffle)
-
-    def _dispatch(self, count: int) -> Any:
-        run = self._steps(count)
-
-        def dispatch(train_state: TrainState, data: Any) -> tuple[TrainState, PyTree, jax.Array]:
-            after, (stacked, finite) = run(train_state, data)
-            return after, metric.reduce(stacked), all_finite((stacked, _arrays_to_check(after))) & all_true(finite)
-
-        return dispatch
-
-    def _find_bad_step(self, count: int, train_state: TrainState, data: Any) -> NonFiniteError:
-        """Take the steps again, one at a time, to name the one and the parameter that went wrong."""
-        self._compile("one step", self._steps(1), train_state, data)
-        for number in range(int(train_state.step), int(train_state.step) + count):
-            after, (metrics, finite) = self._compiled["one step"](train_state, data)
-            if not bool(all_finite((metrics, _arrays_to_check(after))) & all_true(finite)):
-                return _error(number, metrics, finite, after, train_state)
-            train_state = after
-        first = int(train_state.step) - count
-        return NonFiniteError(
-            f"a number became NaN or infinite between the steps {first} and {first + count}, but not when they were "
-            "taken again one by one; the values are close to the largest of their dtype",
-            first,
-            None,
-            train_state,
-        )
-
-    def _trace(self, name: Any, function: Any, *args: Any, donate: bool = False) -> Any:
+    def _trace(self, name: str, function: Any, *args: Any, donate: bool = False) -> Any:
         if name not in self._traced:
             started = time.perf_counter()
             jitted = jax.jit(function, donate_argnums=0 if donate else (), compiler_options=compiler_options())
@@ -111,40 +79,78 @@ class Programs:
             self.compile_seconds += time.perf_counter() - started
         return self._traced[name]
 
-    def _compile(self, name: Any, function: Any, *args: Any, donate: bool = False) -> None:
+    def _compile(self, name: str, function: Any, *args: Any, donate: bool = False) -> Any:
         traced = self._trace(name, function, *args, donate=donate)
-        started = time.perf_counter()
-        self._compiled[name] = traced.lower().compile()
-        self.compile_seconds += time.perf_counter() - started
+        if name not in self._compiled:
+            started = time.perf_counter()
+            self._compiled[name] = traced.lower().compile()
+            self.compile_seconds += time.perf_counter() - started
+        return self._compiled[name]
+
+
+def run_steps(step: Step, *, steps: int, batch_size: int, shuffle: bool) -> Callable[..., Any]:
+    """Make the program of a dispatch: a traced number of steps on batches drawn from a data set, up to a bad one.
+
+    Args:
+        step: `step(train_state, batch) -> (train_state, metrics)`.
+        steps: how many there are at most.
+        batch_size: examples a step.
+        shuffle: draw a new order every epoch.
+
+    Returns:
+        `run(train_state, data, count) -> (train_state, metrics, found)`. The metrics are named and stacked `[steps,
+        ...]`, and those from `count` on are zeros.
+
+    Example:
+        >>> def first(train_state, batch):
+        ...     return train_state._replace(step=train_state.step + 1), {"first": batch[0]}
+        >>> run = run_steps(first, steps=3, batch_size=2, shuffle=False)
+        >>> after, stacked, _ = run(TrainState.create({}, (), seed=0), jnp.array([10.0, 11.0, 12.0, 13.0]), 2)
+        >>> int(after.step), stacked["first"].total.value()
+        (2, Array([10., 12.,  0.], dtype=float32))
+    """
+
+    def named(train_state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
+        after, metrics = guarded(step)(train_state, batch)
+        return after, _named(metrics)
+
+    def run(train_state: TrainState, data: Any, count: Any) -> tuple[TrainState, PyTree, NonFinite | None]:
+        one_step = jax.jit(named)  # traced once for its shapes and for the loop
+        indices = batch_indices(train_state.key, train_state.step, steps, data_size(data), batch_size, shuffle=shuffle)
+
+        def batch(number: Any) -> Any:
+            return jax.tree.map(lambda array: array[indices[number]], data)
+
+        def unfinished(carry: tuple[Array, TrainState, PyTree]) -> Array:
+            number, train_state, _ = carry
+            good: Array = (number < count) & ~is_bad(train_state.nonfinite)
+            return good
+
+        def advance(carry: tuple[Array, TrainState, PyTree]) -> tuple[Array, TrainState, PyTree]:
+            number, train_state, stacked = carry
+            train_state, measured = one_step(train_state, batch(number))
+            put = functools.partial(jax.lax.dynamic_update_index_in_dim, index=number, axis=0)
+            return number + 1, train_state, jax.tree.map(put, stacked, measured)
+
+        watched = watch(train_state)
+        shapes = jax.eval_shape(one_step, watched, batch(0))[1]
+        stacked = jax.tree.map(lambda shape: jnp.zeros((steps, *shape.shape), shape.dtype), shapes)
+        _, after, stacked = jax.lax.while_loop(unfinished, advance, (jnp.int32(0), watched, stacked))
+        return after._replace(nonfinite=None), stacked, after.nonfinite
+
+    return run
+
+
+def _named(metrics: PyTree) -> dict[str, Any]:
+    if not isinstance(metrics, dict):
+        raise TypeError(f"fit: metrics are a dict, one number or array a name; got {metrics!r}")
+    return named_metrics(as_metrics(metrics))
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _sum(stacked: PyTree, count: int) -> PyTree:
+    return metric.reduce(jax.tree.map(lambda leaf: leaf[:count], stacked))
 
 
 def _shapes(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
-
-
-def _arrays_to_check(after: TrainState) -> dict[str, PyTree]:
-    """What has to be finite after a step; single numbers of optimizers may be infinite, such as a best value so far."""
-    moments = {path: leaf for path, leaf in paths(after.opt_state).items() if jnp.ndim(leaf) > 0}
-    return {"params": after.params, "state": after.state, "opt_state": moments}
-
-
-def _error(step: int, metrics: PyTree, finite: PyTree, after: TrainState, before: TrainState) -> NonFiniteError:
-    found, path = [], None
-    if not bool(all_true(finite.get("loss", {}))):
-        found.append("the loss is not finite")
-    elif (bad_metric := first_nonfinite(metrics)) is not None:
-        found.append(f"the metric {bad_metric.split('/')[0]!r} is not finite")
-    gradients = [path for path, flag in paths(finite.get("gradient", {})).items() if not bool(flag)]
-    arrays = {what: first_nonfinite(tree) for what, tree in _arrays_to_check(after).items()}
-    if gradients:
-        path = gradients[0]
-        found.append(f"the first bad gradient is that of {path!r}")
-    elif bad := [(what, path) for what, path in arrays.items() if path is not None]:
-        what, path = bad[0]
-        found.append(f"the first bad array of {what} after it is {path!r}")
-    advice = (
-        "lower the learning rate, clip gradients (optax.clip_by_global_norm), check the data for NaN, "
-        "or leave such steps out with make_step(..., skip_nonfinite=10)"
-    )
-    message = f"training went wrong at step {step}: {'; '.join(found)}; {advice}"
-    return NonFiniteError(message, step, path, before)

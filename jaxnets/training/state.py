@@ -13,27 +13,47 @@ from jaxnets.random import subkey
 from jaxnets.types import Array, DTypeLike, Key, Params, PyTree, State
 
 
+class NonFinite(NamedTuple):
+    """Which numbers were not finite first in a run, by position; 0 while all are finite.
+
+    `jaxnets.training.nonfinite` says what the positions stand for.
+
+    Attributes:
+        measured: int32, of the loss or a metric.
+        array: int32, of a gradient, or of an array of parameters, state or optimizer after the step.
+    """
+
+    measured: Array
+    array: Array
+
+
 class TrainState(NamedTuple):
     """Everything that a training step reads and writes.
 
     Attributes:
+        step: optimizer steps done, int32.
+        seed: the seed of the run, uint32, which never changes: the randomness of step n is folded from it by name and
+            by n.
         params: the parameters.
         state: what the model updates itself, such as batch statistics.
         opt_state: the optimizer's state.
-        counters: uint32 `[3]`: the optimizer steps done, the seed of the run, which never changes, and the bad steps
-            that were skipped; read them as `.step`, `.seed`, `.key` and `.skipped`. One array, because each array
-            costs a compiled step about a microsecond.
+        skipped: steps that were skipped because a number was not finite, int32; see `make_step`.
+        nonfinite: None: steps do not look for numbers that are not finite. `fit` puts a `NonFinite` in, with which a
+            step that finds one leaves everything else as it was, and takes it out of what it returns.
 
     Example:
-        >>> start = TrainState.create({"w": jnp.ones(2)}, optax.sgd(0.1).init({"w": jnp.ones(2)}), seed=7)
-        >>> int(start.step), int(start.seed), int(start.with_step(3).step)
+        >>> initial = TrainState.create({"w": jnp.ones(2)}, optax.sgd(0.1).init({"w": jnp.ones(2)}), seed=7)
+        >>> int(initial.step), int(initial.seed), int(initial._replace(step=initial.step + 3).step)
         (0, 7, 3)
     """
 
+    step: Array
+    seed: Array
     params: Params
     state: State
     opt_state: PyTree
-    counters: Array
+    skipped: Array
+    nonfinite: NonFinite | None = None
 
     @classmethod
     def create(
@@ -54,39 +74,26 @@ class TrainState(NamedTuple):
         """
         if isinstance(seed, int) and not 0 <= seed < 2**32:
             raise ValueError(f"TrainState: seed must be from 0 to 2**32 - 1, got {seed}")
-        numbers = [jnp.asarray(number, jnp.uint32) for number in (step, seed, 0)]
         opt_state = jax.tree.map(lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf, opt_state)
-        return cls(params, {} if state is None else state, opt_state, jnp.stack(numbers))
-
-    @property
-    def step(self) -> Array:
-        """Optimizer steps done, int32."""
-        return self.counters[..., 0].astype(jnp.int32)
-
-    @property
-    def seed(self) -> Array:
-        """The seed of the run, uint32: the randomness of step n is folded from it by name and by n."""
-        return self.counters[..., 1]
+        return cls(
+            step=jnp.array(step, jnp.int32),
+            seed=jnp.array(seed, jnp.uint32),
+            params=params,
+            state={} if state is None else state,
+            opt_state=opt_state,
+            skipped=jnp.array(0, jnp.int32),
+        )
 
     @property
     def key(self) -> Key:
         """The key of the run, made of the seed."""
         return jax.random.key(self.seed)
 
-    @property
-    def skipped(self) -> Array:
-        """Steps that were skipped because a gradient was not finite, int32; see `make_step`."""
-        return self.counters[..., 2].astype(jnp.int32)
-
-    def with_step(self, step: int | Array) -> TrainState:
-        """Return the same with another number of steps done."""
-        return self._replace(counters=self.counters.at[..., 0].set(jnp.asarray(step, jnp.uint32)))
-
 
 def init_train_state(
     model: Model, optimizer: optax.GradientTransformation, seed: int | Array, *, dtype: DTypeLike = jnp.float32
 ) -> TrainState:
-    """Start a run: initialize the parameters, the state and the optimizer from one seed.
+    """Initialize the parameters, the state and the optimizer from one seed.
 
     Args:
         model: the network.
@@ -105,8 +112,8 @@ def init_train_state(
         >>> from jaxnets import make_model, nn
         >>> def apply(params, state, x, *, key=None, train):
         ...     return nn.linear(params, x), state
-        >>> start = init_train_state(make_model(nn.linear_spec(3, 2), apply), optax.sgd(0.1), seed=7)
-        >>> int(start.step), int(start.seed), start.params["kernel"].shape
+        >>> initial = init_train_state(make_model(nn.linear_spec(3, 2), apply), optax.sgd(0.1), seed=7)
+        >>> int(initial.step), int(initial.seed), initial.params["kernel"].shape
         (0, 7, (3, 2))
     """
     if isinstance(seed, int) and not 0 <= seed < 2**32:

@@ -11,46 +11,12 @@ import optax
 
 from jaxnets.random import subkey
 from jaxnets.training.gradient import Loss, loss_gradient
-from jaxnets.training.nonfinite import finite_numbers, skip_bad_step
+from jaxnets.training.nonfinite import Update, earlier, find_nonfinite, is_bad
 from jaxnets.training.state import TrainState
-from jaxnets.types import PyTree
+from jaxnets.types import Array, Params, PyTree, State
 
 Step: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, PyTree]]
 """`step(train_state, batch) -> (train_state, metrics)`, a pure function."""
-
-
-class CheckedStep:
-    """A step that can also tell whether its numbers were finite; called, it is as any other.
-
-    A compiled program that calls it, and not `checked`, does without the check.
-
-    Attributes:
-        checked: `checked(train_state, batch) -> (train_state, metrics, finite)`, where `finite` is what
-            `jaxnets.training.nonfinite.finite_numbers` returns.
-    """
-
-    def __init__(self, checked: Callable[[TrainState, Any], tuple[TrainState, PyTree, PyTree]]):
-        self.checked = checked
-
-    def __call__(self, train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
-        """Take the step."""
-        after, metrics, _ = self.checked(train_state, batch)
-        return after, metrics
-
-
-def checked_step(step: Step) -> CheckedStep:
-    """Return a step that has `checked`; of a plain function it tells nothing.
-
-    What `jax.jit` or `compile_step` made is taken out of it, because the options of a compiler cannot be nested.
-
-    Example:
-        >>> step = checked_step(jax.jit(lambda train_state, batch: (train_state, {"sum": batch})))
-        >>> step.checked(None, 2)
-        (None, {'sum': 2}, {})
-    """
-    if hasattr(step, "lower"):
-        step = getattr(step, "__wrapped__", step)
-    return step if isinstance(step, CheckedStep) else CheckedStep(lambda *arguments: (*step(*arguments), {}))
 
 
 def make_step(
@@ -73,9 +39,10 @@ def make_step(
             the other, so that a batch needs the memory of one part. With a loss that is a mean over examples, or a
             streamable mean of weighted ones, the result is that of the whole batch, up to rounding; batch norm sees
             one part at a time.
-        skip_nonfinite: how many steps with a loss or a gradient that is not finite may be left out in the run. Such
-            a step changes nothing but `.step` and `.skipped`, and its metrics count no examples. Further ones are
-            taken as they are. 0 looks at nothing and costs nothing.
+        skip_nonfinite: how many steps with a number that is not finite may be left out in the run: a loss, a metric,
+            a gradient, or what the step made. Such a step changes nothing but `.step` and `.skipped`, and its metrics
+            count no examples. Further ones stop `fit`, and elsewhere are taken as they are. 0 looks at nothing and
+            costs nothing, unless the train state says so (`TrainState.nonfinite`).
         axis_name: of the mapped axis, when the step runs under `jax.pmap` (see `pmap_step`): gradients are averaged
             over the devices and metrics added up.
 
@@ -102,23 +69,77 @@ def make_step(
             f"make_step: need accumulate >= 1 and skip_nonfinite >= 0, got {accumulate=}, {skip_nonfinite=}"
         )
     gradient = loss_gradient(loss, accumulate=accumulate, axis_name=axis_name)
+    optimizer = optax.with_extra_args_support(optimizer)
 
-    update = optax.with_extra_args_support(optimizer).update
-
-    def checked(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree, PyTree]:
+    def step(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
         key = subkey(subkey(train_state.key, "step"), train_state.step)
         if axis_name is not None:
             key = subkey(key, jax.lax.axis_index(axis_name))
         value, gradients, state, metrics = gradient(train_state.params, train_state.state, batch, key=key)
-        updates, opt_state = update(gradients, train_state.opt_state, train_state.params, value=value)
-        params = optax.apply_updates(train_state.params, updates)
-        counters = train_state.counters + jnp.array([1, 0, 0], jnp.uint32)
-        after = TrainState(params, state, opt_state, counters)
-        finite = finite_numbers(value, gradients, updates)
-        if skip_nonfinite:
-            after, metrics = skip_bad_step(train_state, after, finite, metrics, limit=skip_nonfinite)
-            skipped = after.skipped > train_state.skipped
-            finite = jax.tree.map(lambda flag: flag | skipped, finite)
-        return after, metrics, finite
+        return take_step(optimizer, train_state, value, gradients, state, metrics, skip_nonfinite=skip_nonfinite)
 
-    return CheckedStep(checked)
+    step.finds_nonfinite = True  # type: ignore[attr-defined]
+    return step
+
+
+def take_step(
+    optimizer: optax.GradientTransformationExtraArgs,
+    train_state: TrainState,
+    loss: Array,
+    gradients: PyTree,
+    state: State,
+    metrics: PyTree,
+    *,
+    skip_nonfinite: int = 0,
+) -> tuple[TrainState, PyTree]:
+    """Return what a step returns, from its gradient: the next train state and the metrics.
+
+    If it is to look for numbers that are not finite, the update is computed twice, first to look at it and then to
+    write it in place; so the memory of the train state is needed once, and no more time than for writing it aside.
+
+    Example:
+        >>> initial = TrainState.create(jnp.ones(2), optax.sgd(0.5).init(jnp.ones(2)), seed=0)
+        >>> optimizer = optax.with_extra_args_support(optax.sgd(0.5))
+        >>> after, _ = take_step(optimizer, initial, jnp.array(1.0), jnp.array([1.0, 2.0]), {}, {})
+        >>> after.params
+        Array([0.5, 0. ], dtype=float32)
+    """
+
+    def update(gradients: PyTree, params: Params, opt_state: PyTree) -> tuple[Params, PyTree, PyTree]:
+        updates, opt_state = optimizer.update(gradients, opt_state, params, value=loss)
+        return optax.apply_updates(params, updates), opt_state, updates
+
+    params, opt_state, updates = update(gradients, train_state.params, train_state.opt_state)
+    after = train_state._replace(step=train_state.step + 1, params=params, state=state, opt_state=opt_state)
+    if train_state.nonfinite is None and not skip_nonfinite:
+        return after, metrics
+    found = find_nonfinite(after, loss=loss, metrics=metrics, update=Update(gradients, updates))
+    skip = is_bad(found) & (train_state.skipped < skip_nonfinite)
+    if train_state.nonfinite is None:
+        after = _where(skip, train_state, after)._replace(step=after.step)
+    else:
+        skip = skip & ~is_bad(train_state.nonfinite)
+        nonfinite = earlier(train_state.nonfinite, _where(skip, train_state.nonfinite, found))
+        stop = is_bad(nonfinite)
+
+        def write(count: Array, old: tuple[Params, PyTree]) -> tuple[Params, PyTree]:
+            # The barrier keeps XLA from computing parts of the update before the loop, into memory of their own.
+            return update(jax.lax.optimization_barrier((count, gradients))[1], *old)[:2]
+
+        times = jnp.where(skip | stop, 0, 1)
+        params, opt_state = jax.lax.fori_loop(0, times, write, (train_state.params, train_state.opt_state))
+        after = after._replace(
+            step=jnp.where(stop, train_state.step, after.step),
+            params=params,
+            state=_where(skip | stop, train_state.state, state),
+            opt_state=opt_state,
+            nonfinite=nonfinite,
+        )
+    skipped = train_state.skipped + skip.astype(jnp.int32)
+    return after._replace(skipped=skipped), jax.tree.map(
+        lambda leaf: jnp.where(skip, jnp.zeros_like(leaf), leaf), metrics
+    )
+
+
+def _where(condition: Array, first: Any, second: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)

@@ -101,7 +101,7 @@ def test_batches_that_do_not_fit_are_refused(name):
     outputs, targets = data(np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"\[24.*\[5"):
         metric(outputs, targets[:5], weights=None)
-    with pytest.raises(ValueError, match=r"weights must be \[24\], one an example, got \[5\]"):
+    with pytest.raises(ValueError, match=r"weights must be \[24\], one per example, got \[5\]"):
         metric(outputs, targets, weights=np.ones(5))
     if name != "confusion_matrix":
         with pytest.raises(TypeError, match="must be floating point"):

@@ -263,7 +263,7 @@ def test_a_bad_step_changes_nothing_and_is_counted(bad):
     good, wrong = jnp.ones(1), jnp.full(1, bad)
     once, _ = step(create(), good)
     skipped, metrics = step(once, wrong)
-    chex.assert_trees_all_equal(skipped[:3], once[:3])
+    chex.assert_trees_all_equal(skipped._replace(step=once.step, skipped=once.skipped), once)
     assert [int(skipped.step), int(skipped.skipped), int(skipped.seed)] == [2, 1, 3]
     assert float(metrics["loss"].weight.value()) == 0
     expected, _ = jax.jit(make_step(loss_that_can_fail, optimizer))(once, good)
