@@ -9,6 +9,8 @@ import statistics
 import subprocess
 import sys
 
+import jax
+
 from benchmarks import one_step
 from benchmarks.compare import Timing, compare
 from benchmarks.gpu import SMALL, attention
@@ -76,7 +78,8 @@ def seeds_section(rounds: int) -> str:
 
 def report(rounds: int) -> list[str]:
     """All sections."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")  # two peers share the device
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the peers share the device
+    jax.config.update("jax_platforms", "cpu")  # this process only counts operations; the peers have the device
     found = ceilings()
     head = (
         f"- device: {found['device']}\n- ceilings measured in this run: {found['tflops']:.0f} TFLOP/s in products of "

@@ -14,6 +14,7 @@ from jaxnets.backend import platform
 from jaxnets.types import Array, Params
 
 _Result: TypeAlias = tuple[Array, Array, Array]
+_Arrays: TypeAlias = tuple[Array, Array, Array]
 
 
 def check_cudnn_lstm(x: Array, mask: Array | None) -> None:
@@ -38,34 +39,41 @@ def cudnn_lstm(params: Params, x: Array, hidden: Array, cell: Array, *, reverse:
     units = hidden.shape[-1]
     rows = x.reshape((math.prod(leading), time, in_features))
     states = (state.reshape((1, len(rows), units)) for state in (hidden, cell))  # one layer
-    y, *ends = _run(jnp.flip(rows, 1) if reverse else rows, *states, _pack(params))
+    y, *ends = _run(jnp.flip(rows, 1) if reverse else rows, *states, _arrays(params))
     y = (jnp.flip(y, 1) if reverse else y).reshape((*leading, time, units))
     hidden, cell = (end.reshape((*leading, units)) for end in ends)
     return y, hidden, cell
 
 
-def _pack(params: Params) -> Array:
+def _arrays(params: Params) -> _Arrays:
+    """The kernels and the bias, in float32."""
+    kernels = [jnp.asarray(params[name], jnp.float32) for name in ("input_kernel", "hidden_kernel")]
+    bias = params.get("bias")
+    return *kernels, jnp.zeros(kernels[1].shape[1], jnp.float32) if bias is None else jnp.asarray(bias, jnp.float32)
+
+
+def _pack(arrays: _Arrays) -> Array:
     """All arrays one after the other, as cuDNN wants them: kernels transposed, and a bias beside each of them."""
-    names = ("input_kernel", "hidden_kernel")
-    kernels = [jnp.asarray(params[name], jnp.float32).T.reshape(-1) for name in names]
-    nothing = jnp.zeros(params["hidden_kernel"].shape[1], jnp.float32)
-    bias = nothing if params.get("bias") is None else jnp.asarray(params["bias"], jnp.float32)
-    return jnp.concatenate([*kernels, bias, nothing])
+    input_kernel, hidden_kernel, bias = arrays
+    return jnp.concatenate([input_kernel.T.reshape(-1), hidden_kernel.T.reshape(-1), bias, jnp.zeros_like(bias)])
 
 
-def _forward(x: Array, hidden: Array, cell: Array, weights: Array) -> tuple[_Result, Any]:
+def _forward(x: Array, hidden: Array, cell: Array, arrays: _Arrays) -> tuple[_Result, Any]:
     from jax.experimental import rnn
 
     lengths = jnp.full(x.shape[0], x.shape[1], jnp.int32)
-    result: tuple[_Result, Any] = rnn.lstm_fwd(x, hidden, cell, weights, lengths, **_settings(x, hidden))
-    return result
+    result, saved = rnn.lstm_fwd(x, hidden, cell, _pack(arrays), lengths, **_settings(x, hidden))
+    return result, (saved, arrays)
 
 
-def _backward(saved: Any, cotangents: _Result) -> tuple[Array, ...]:
+def _backward(saved_and_arrays: Any, cotangents: _Result) -> tuple[Any, ...]:
     from jax.experimental import rnn
 
-    *gradients, _ = rnn.lstm_bwd(**_settings(*saved[:2]), residuals=saved, gradients=cotangents)
-    return tuple(gradients)
+    saved, arrays = saved_and_arrays
+    *gradients, weights, _ = rnn.lstm_bwd(**_settings(*saved[:2]), residuals=saved, gradients=cotangents)
+    # Taken apart here, inside of the loop that maps it: XLA (0.11) loses the gradient of the packed weights where the
+    # kernel would write it into the loop's result.
+    return *gradients, *jax.linear_transpose(_pack, arrays)(weights)
 
 
 def _settings(x: Array, hidden: Array) -> dict[str, Any]:
@@ -83,8 +91,8 @@ _forward_mapped: Callable[..., tuple[_Result, Any]] = sequential_vmap(_forward)
 
 
 @jax.custom_vjp
-def _run(x: Array, hidden: Array, cell: Array, weights: Array) -> _Result:
-    return _forward_mapped(x, hidden, cell, weights)[0]
+def _run(x: Array, hidden: Array, cell: Array, arrays: _Arrays) -> _Result:
+    return _forward_mapped(x, hidden, cell, arrays)[0]
 
 
 _run.defvjp(_forward_mapped, sequential_vmap(_backward))
