@@ -19,7 +19,7 @@ from jaxnets.data import augment
 from jaxnets.models import LeNet5Config, lenet5
 from jaxnets.report import RunFolder
 
-FORMS = {"classic": LeNet5Config(), "modern": LeNet5Config(activation="relu", pool="maximum")}
+FORMS = {"classic": LeNet5Config(), "modern": LeNet5Config(activation="relu", pool="max")}
 
 
 @dataclasses.dataclass(frozen=True)

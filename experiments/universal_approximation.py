@@ -77,7 +77,7 @@ class Config(Settings):
 def initialize(units: int, key: Any) -> dict[str, Any]:
     """Units whose centers are spread over [0, 1], rising and falling, slopes log-uniform from 5 to 2 units or 128."""
     ends = math.log(5.0), math.log(min(max(10.0, 2.0 * units), STEEPEST))
-    centers = (jnp.arange(units) + jax.random.uniform(subkey(key, "centers"), (units,))) / units
+    centers = (jnp.arange(units) + jax.random.uniform(subkey(key, "centres"), (units,))) / units
     slopes = jnp.exp(jax.random.uniform(subkey(key, "slopes"), (units,), minval=ends[0], maxval=ends[1]))
     slopes = slopes * jax.random.rademacher(subkey(key, "signs"), (units,), dtype=slopes.dtype)
     alpha = jax.random.normal(subkey(key, "alpha"), (units, 1)) / units

@@ -18,6 +18,18 @@ from jaxnets.model import Model, make_model
 from jaxnets.spec import Spec
 from jaxnets.types import Array
 
+__all__ = [
+    "ACTIVATIONS",
+    "Activation",
+    "ModelConfig",
+    "PositiveFloat",
+    "PositiveInt",
+    "Rate",
+    "Rule",
+    "build_model",
+    "one_of",
+]
+
 ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "celu": nn.celu,
     "elu": nn.elu,

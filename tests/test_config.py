@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from jaxnets import Model, ModelConfig, make_model, models, nn
-from jaxnets.config import ACTIVATIONS, Activation, PositiveFloat, PositiveInt, Rate, build_model, one_of
+from jaxnets import Model, make_model, models, nn
+from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveFloat, PositiveInt, Rate, build_model, one_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,18 +6,23 @@ import numpy as np
 import pytest
 
 from tests.layer_table import CASES
+from tests.oracles import quick_jit
 
 KEY = jax.random.key(3)
 
 
 class Compiled:
-    """A case and what its properties share, so that each program is compiled once: parameters, state and `apply`."""
+    """A case and what its properties share, so that each program is compiled once: parameters, state and `apply`.
+
+    `apply` is compiled as users do it; `quick_apply` is for other dtypes than float32.
+    """
 
     def __init__(self, case):
         self.case = case
         self.params, self.state = case.init()
         self.traces = 0
         self.apply = jax.jit(self._counted)
+        self.quick_apply = quick_jit(case.apply)
 
     def _counted(self, params, state, inputs, key):
         self.traces += 1
@@ -67,7 +72,7 @@ def test_jit_equals_eager_and_does_not_retrace(shared):
 
 def test_state_keeps_structure_shapes_and_dtypes(shared):
     before = jax.tree.map(np.array, shared.state)
-    _, new_state = shared.apply(shared.params, shared.state, shared.inputs(jnp.bfloat16), KEY)
+    _, new_state = shared.quick_apply(shared.params, shared.state, shared.inputs(jnp.bfloat16), KEY)
     shapes = jax.tree.map(lambda s: (s.shape, s.dtype), shared.state)
     assert jax.tree.map(lambda s: (s.shape, s.dtype), new_state) == shapes
     jax.tree.map(np.testing.assert_array_equal, jax.tree.map(np.array, shared.state), before)
@@ -91,7 +96,7 @@ def test_vmap_equals_a_loop(shared):
     scales = np.array([1.0, 0.5, -0.75], np.float32)
     scaled = [jax.tree.map(lambda a, s=s: a * s if is_floating(a) else a, inputs) for s in scales]
     keys = jax.random.split(KEY, len(scales))
-    mapped = jax.jit(jax.vmap(lambda x, key: shared.case.apply(params, state, x, key)))(stack(scaled), keys)
+    mapped = quick_jit(jax.vmap(lambda x, key: shared.case.apply(params, state, x, key)))(stack(scaled), keys)
     looped = [shared.apply(params, state, x, key) for x, key in zip(scaled, keys, strict=True)]
     assert_trees_close(mapped, stack(looped), rtol=1e-4, atol=1e-5)
 
@@ -99,14 +104,14 @@ def test_vmap_equals_a_loop(shared):
 def test_vmap_over_parameters_equals_a_loop(shared):
     state, inputs = shared.state, shared.inputs(jnp.float32)
     scaled = [jax.tree.map(lambda p, s=s: p * s, shared.params) for s in np.array([1.0, 0.8], np.float32)]
-    mapped = jax.jit(jax.vmap(lambda p: shared.case.apply(p, state, inputs, KEY), axis_size=2))(stack(scaled))
+    mapped = quick_jit(jax.vmap(lambda p: shared.case.apply(p, state, inputs, KEY), axis_size=2))(stack(scaled))
     looped = [shared.apply(p, state, inputs, KEY) for p in scaled]
     assert_trees_close(mapped, stack(looped), rtol=1e-4, atol=1e-5)
 
 
 def test_bfloat16_input_gives_bfloat16_result_near_float32(shared):
     inputs = shared.inputs(jnp.bfloat16)
-    low, _ = shared.apply(shared.params, shared.state, inputs, KEY)
+    low, _ = shared.quick_apply(shared.params, shared.state, inputs, KEY)
     rounded = jax.tree.map(lambda a: a.astype(np.float32) if is_floating(a) else a, inputs)
     full, _ = shared.apply(shared.params, shared.state, rounded, KEY)
     for a, e in zip(jax.tree.leaves(low), jax.tree.leaves(full), strict=True):
@@ -124,7 +129,7 @@ def test_float64_input_gives_float64_result_near_float32(shared):
         wide, state = jax.tree.map(
             lambda a: np.asarray(a, np.float64) if is_floating(a) else a, (shared.params, shared.state)
         )
-        double, new_state = shared.apply(wide, state, shared.inputs(jnp.float64), KEY)
+        double, new_state = shared.quick_apply(wide, state, shared.inputs(jnp.float64), KEY)
         assert all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(new_state) if is_floating(leaf))
         for a, e in zip(jax.tree.leaves(double), jax.tree.leaves(full), strict=True):
             assert a.dtype == (jnp.float64 if is_floating(e) else e.dtype)
@@ -150,7 +155,7 @@ def test_gradients_are_finite_and_agree_with_differences(shared):
             return sum(jnp.sum(jnp.sin(o)) for o in outputs if is_floating(o))
 
         values = [leaves[i] for i in floating]
-        value_and_gradients = jax.jit(jax.value_and_grad(scalar))
+        value_and_gradients = quick_jit(jax.value_and_grad(scalar))
         _, gradients = value_and_gradients(values)
         assert all(np.isfinite(g).all() for g in gradients)
         generator = np.random.default_rng(5)

@@ -37,46 +37,51 @@ class Findings(NamedTuple):
     first_step: int = 0
 
 
-def in_run_folder(
-    **presets: Mapping[str, Any],
-) -> Callable[[Callable[[Config, RunFolder], Findings]], Callable[[Config], Result]]:
-    """Make `run(config) -> Result` from a function that does the work, `work(config, folder) -> Findings`.
+Work: TypeAlias = Callable[[Config, RunFolder], Findings]
+"""What an experiment does with its settings and an open run folder."""
 
-    The result adds seconds, command, commit, versions and device to what was found. If the folder holds the result of a
-    finished run, that is shown and nothing is done.
+
+def in_run_folder(**presets: Mapping[str, Any]) -> Callable[[Work[Config]], Callable[[Config], Result]]:
+    """Make `run(config) -> Result`, by `run_experiment`, of the function below it that does the work.
 
     Args:
         presets: for each flag among the settings, the settings that it stands for, such as `smoke={"epochs": 1}`.
     """
 
-    def decorate(work: Callable[[Config, RunFolder], Findings]) -> Callable[[Config], Result]:
-        experiment = Path(inspect.getfile(work)).stem  # the module's name may be __main__
-
+    def decorate(work: Work[Config]) -> Callable[[Config], Result]:
         @functools.wraps(work)
         def run(config: Config) -> Result:
-            config = with_presets(config, presets)
-            folder = RunFolder.open(experiment, config, path=config.out)
-            if (done := folder.read_result()) is not None:
-                print(f"this run has ended: {folder.path / 'result.json'}")
-                return done
-            if not folder.checkpoints.exists():  # nothing to go on from: what a stopped run wrote is written again
-                folder.drop_metrics_after(-1)
-            started = time.perf_counter()
-            found = work(config, folder)
-            seconds = time.perf_counter() - started
-            result = folder.write_result(
-                found.metrics,
-                found.params,
-                compile_seconds=found.compile_seconds,
-                run_seconds=seconds - found.compile_seconds,
-                first_step=found.first_step,
-            )
-            print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
-            return result
+            return run_experiment(work, with_presets(config, presets))
 
         return run
 
     return decorate
+
+
+def run_experiment(work: Work[Config], config: Config) -> Result:
+    """Do the work in its run folder and write the result, or show the result of a run that has ended.
+
+    The experiment is named after the file of `work`. The result adds seconds, command, commit, versions and device to
+    what was found.
+    """
+    folder = RunFolder.open(Path(inspect.getfile(work)).stem, config, path=config.out)
+    if (done := folder.read_result()) is not None:
+        print(f"this run has ended: {folder.path / 'result.json'}")
+        return done
+    if not folder.checkpoints.exists():  # nothing to go on from: what a stopped run wrote is written again
+        folder.drop_metrics_after(-1)
+    started = time.perf_counter()
+    found = work(config, folder)
+    seconds = time.perf_counter() - started
+    result = folder.write_result(
+        found.metrics,
+        found.params,
+        compile_seconds=found.compile_seconds,
+        run_seconds=seconds - found.compile_seconds,
+        first_step=found.first_step,
+    )
+    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
+    return result
 
 
 def main(config_class: type[Any], run: Callable[[Any], Any], description: str | None) -> None:

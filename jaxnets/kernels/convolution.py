@@ -80,10 +80,11 @@ def _product_of_patches(x: Array, kernel: Array, geometry: Geometry) -> Array:
 
 def _sum_over_depth(x: Array, kernel: Array, geometry: Geometry) -> Array:
     """Convolve in three dimensions by a sum of two-dimensional convolutions, one for each tap along the depth."""
-    (step, *_), (gap, *_), (between, *_) = geometry.stride, geometry.dilation, geometry.input_dilation
-    planes = Geometry(*(axes[1:] for axes in geometry[:4]), groups=geometry.groups)
+    stride, padding, dilation, input_dilation, groups = geometry
+    planes = Geometry(stride[1:], padding[1:], dilation[1:], input_dilation[1:], groups)
+    step, gap, between = stride[0], dilation[0], input_dilation[0]
     depth = geometry.output_sizes(x.shape[1:-1], kernel.shape[:-2])[0]
-    padded = pad_spatial(x, (geometry.padding[0], (0, 0), (0, 0)), 0) if between == 1 else x
+    padded = pad_spatial(x, (padding[0], (0, 0), (0, 0)), 0) if between == 1 else x
     total = jnp.zeros((), compute_dtype(x))
     for tap in range(kernel.shape[0]):
         first = tap * gap
@@ -131,19 +132,21 @@ def _gradient_of_input(dy: Array, x: Any, kernel: Array, *, geometry: Geometry) 
 
 
 def _gradient_of_kernel(dy: Array, x: Array, kernel: Any, *, geometry: Geometry) -> Array:
-    kernel_size = kernel.aval.shape[:-2]
-    if max(geometry.input_dilation) > 1:  # then take the transposed convolution, whose input has no zeros in between
-        transpose = geometry.transposed(x.shape[1:-1], kernel_size)
-        return transposed_kernel(_kernel_gradient(dy, x, kernel_size, transpose), geometry.groups)
-    if kernel.aval.shape[-2] == 1 and _is_by_channel(kernel.aval.shape, geometry):
-        return _kernel_gradient_by_channel(x, dy, kernel_size, geometry)
-    return _kernel_gradient(x, dy, kernel_size, geometry)
+    return _kernel_gradient(x, dy, kernel.aval.shape, geometry)
 
 
-def _kernel_gradient(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
+def _kernel_gradient(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> Array:
+    *kernel_size, fan_in, out = kernel_shape
+    if max(geometry.input_dilation) > max(geometry.stride) == 1:  # the transposed convolution has no zeros in between
+        groups, transpose = geometry.groups, geometry.transposed(x.shape[1:-1], kernel_size)
+        transposed_shape = (*kernel_size, out // groups, fan_in * groups)
+        return transposed_kernel(_kernel_gradient(dy, x, transposed_shape, transpose), groups)
+    if fan_in == 1 and _is_by_channel(kernel_shape, geometry):
+        return _kernel_gradient_by_channel(x, dy, tuple(kernel_size), geometry)
     # were this inlined, XLA would compute what made x and dy again while it transposes them, in the wrong order
     with set_xla_metadata(inlineable="false"):
-        return _convolve_batches(x, dy, kernel_size, geometry)
+        gradient: Array = _convolve_batches(x, dy, tuple(kernel_size), geometry)
+    return gradient
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3))
@@ -153,9 +156,9 @@ def _convolve_batches(x: Array, dy: Array, kernel_size: tuple[int, ...], geometr
     batch, *sizes, channels = x.shape
     grouped = jnp.moveaxis(x.reshape(batch, *sizes, groups, channels // groups), (-1, 0), (0, -1))
     padding = []
-    axes = zip(sizes, kernel_size, dy.shape[1:-1], *geometry[:3], strict=True)
-    for size, width, positions, step, (before, _), gap in axes:
-        padding.append((before, (positions - 1) * step + span(width, gap) - size - before))
+    axes = zip(sizes, kernel_size, dy.shape[1:-1], *geometry[:4], strict=True)
+    for size, width, positions, step, (before, _), gap, between in axes:
+        padding.append((before, span(positions, step) - 1 + span(width, gap) - span(size, between) - before))
     settings = Geometry(geometry.dilation, tuple(padding), geometry.stride, geometry.input_dilation, groups)
     result = _by_lax(grouped.reshape(channels // groups, *sizes, groups * batch), jnp.moveaxis(dy, 0, -2), settings)
     return jnp.moveaxis(result, 0, len(kernel_size))

@@ -5,18 +5,16 @@ one for each network. Up to about a thousand multiplications the call takes long
 product becomes part of the loops before and after it.
 
 It is a primitive because only a batching rule can tell many networks, whose products stay small, from many examples,
-which are the rows of one large product. Only what is differentiated is written out; what is not stays `x @ kernel`.
+which are the rows of one large product.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -28,46 +26,24 @@ _LARGEST = 1024
 
 
 def matrix_product(x: Array, kernel: Array) -> Array:
-    """Multiply `[rows, in]` by `[in, out]`, of the same dtype, in the form that trains fastest on this backend.
+    """Compute `x @ kernel` of `[rows, in]` and `[in, out]`, of the same dtype, in the fastest form on this backend.
 
     Example:
         >>> matrix_product(jnp.array([[1.0, 2.0]]), jnp.array([[3.0], [4.0]]))
         Array([[11.]], dtype=float32)
     """
-    small = _is_small(x, kernel) and fast_path("small_product", "cpu") and not types_carry_sharding(x, kernel)
-    return _with_gradients(x, kernel) if small else x @ kernel
-
-
-def _is_small(x: Array, kernel: Array) -> bool:
-    sizes = (*x.shape[-2:], kernel.shape[-1])
-    known = all(isinstance(size, int) for size in sizes)  # exported functions may leave the batch open
-    return known and math.prod(sizes) <= _LARGEST and x.dtype.itemsize >= 4
+    if fast_path("small_product", "cpu") and not types_carry_sharding(x, kernel):
+        return _product(x, kernel)
+    return x @ kernel
 
 
 def _product(x: Array, kernel: Array) -> Array:
     """Multiply `[*stack, rows, in]` by `[*stack, in, out]`."""
-    y: Array = _small_product_p.bind(x, kernel) if _is_small(x, kernel) else x @ kernel
+    sizes = (*x.shape[-2:], kernel.shape[-1])
+    known = all(isinstance(size, int) for size in sizes)  # exported functions may leave the batch open
+    small = known and math.prod(sizes) <= _LARGEST and x.dtype.itemsize >= 4
+    y: Array = _small_product_p.bind(x, kernel) if small else x @ kernel
     return y
-
-
-@jax.custom_jvp
-def _with_gradients(x: Array, kernel: Array) -> Array:
-    return x @ kernel
-
-
-def _tangent(
-    primals: tuple[Array, Array], tangents: tuple[Array | SymbolicZero, Array | SymbolicZero]
-) -> tuple[Array, Array]:
-    (x, kernel), (dx, d_kernel) = primals, tangents
-    terms = []
-    if not isinstance(dx, SymbolicZero):
-        terms.append(_product(dx, kernel))
-    if not isinstance(d_kernel, SymbolicZero):
-        terms.append(_product(x, d_kernel))
-    return _product(x, kernel), functools.reduce(jnp.add, terms)
-
-
-_with_gradients.defjvp(_tangent, symbolic_zeros=True)
 
 
 def _write_out(x: Array, kernel: Array) -> Array:

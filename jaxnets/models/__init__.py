@@ -1,7 +1,11 @@
 """Networks, one architecture a file: `model = gpt(GPTConfig(vocabulary=65, context=64))`, and so for all."""
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxnets.config import ModelConfig
+from jaxnets.model import Model
 from jaxnets.models.adaline import AdalineConfig as AdalineConfig, adaline as adaline, adaline_rule as adaline_rule
-from jaxnets.models.architectures import ARCHITECTURES as ARCHITECTURES
 from jaxnets.models.char_rnn import (
     CharRNNConfig as CharRNNConfig,
     char_rnn as char_rnn,
@@ -49,3 +53,24 @@ from jaxnets.models.whitened_cnn import (
     whitened_cnn as whitened_cnn,
     whitening_kernel as whitening_kernel,
 )
+
+ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
+    AdalineConfig: adaline,
+    CharRNNConfig: char_rnn,
+    CifarResNetConfig: cifar_resnet,
+    EfficientNetConfig: efficientnet,
+    GPTConfig: gpt,
+    GoogLeNetConfig: googlenet,
+    LeNet5Config: lenet5,
+    MLPConfig: mlp,
+    MnistCNNConfig: mnist_cnn,
+    PerceptronConfig: perceptron,
+    ResNetConfig: resnet,
+    SmallCNNConfig: small_cnn,
+    ThresholdNetworkConfig: threshold_network,
+    ThresholdNeuronConfig: threshold_neuron,
+    VGGConfig: vgg,
+    ViTConfig: vit,
+    WhitenedCNNConfig: whitened_cnn,
+}
+"""The function that makes the network of a config, by the config's class."""

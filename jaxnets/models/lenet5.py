@@ -11,7 +11,7 @@ from jaxnets.model import Model
 from jaxnets.spec import Spec
 from jaxnets.types import Array, Key, Params, State
 
-_POOLS = {"average": nn.avg_pool, "maximum": nn.max_pool}
+_POOLS = {"avg": nn.avg_pool, "max": nn.max_pool}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class LeNet5Config(ModelConfig):
         channels: of the images.
         classes: how many logits the network returns.
         activation: after each layer but the last; `"relu"` is the usual one today.
-        pool: `"average"` or `"maximum"`.
+        pool: `"avg"` or `"max"`.
     """
 
     height: PositiveInt = 28
@@ -32,7 +32,7 @@ class LeNet5Config(ModelConfig):
     channels: PositiveInt = 1
     classes: PositiveInt = 10
     activation: Activation = "tanh"
-    pool: Annotated[str, one_of(_POOLS)] = "average"
+    pool: Annotated[str, one_of(_POOLS)] = "avg"
 
     @property
     def pooled(self) -> tuple[int, int, int]:
@@ -77,7 +77,7 @@ def lenet5(config: LeNet5Config = LeNet5Config()) -> Model:
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> model = lenet5(LeNet5Config(activation="relu", pool="maximum"))
+        >>> model = lenet5(LeNet5Config(activation="relu", pool="max"))
         >>> params, state = model.init(jax.random.key(0))
         >>> model.apply(params, state, jnp.ones((2, 28, 28, 1)), train=False)[0].shape
         (2, 10)

@@ -39,8 +39,8 @@ def attention_spec(
         head_dim: size of a head; None for `features / heads`.
         memory_features: size of the last axis of what keys and values are made of; None for `features`.
         bias: whether the four products have a bias.
-        kernel_init: starts each kernel, seen as a matrix `[in, out]`; by default normal, of variance 1/in.
-        bias_init: starts the biases; by default zeros.
+        kernel_init: initializes each kernel, seen as a matrix `[in, out]`; by default normal, of variance 1/in.
+        bias_init: initializes the biases; by default zeros.
 
     Returns:
         A spec with `query`, `key`, `value` and `out`, each with `kernel` and, if `bias`, `bias`.
@@ -198,7 +198,7 @@ def merge_heads(params: Params, x: Array) -> Array:
 
 
 def _as_matrix(initializer: Initializer, inputs: int) -> Initializer:
-    """Start an array whose first `inputs` axes are a matrix's rows as that matrix."""
+    """Initialize an array whose first `inputs` axes are a matrix's rows as that matrix."""
 
     def initialize(key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         matrix = initializer(key, (math.prod(shape[:inputs]), math.prod(shape[inputs:])), dtype)

@@ -19,7 +19,7 @@ from jaxnets.types import Array, DTypeLike, Params, State
 def attention_cache_spec(
     attention: Spec | Params, *, batch: int | tuple[int, ...], capacity: int, dtype: DTypeLike | None = None
 ) -> Spec:
-    """Describe the state of `cached_attention`, which starts empty.
+    """Describe the state of `cached_attention`, which is empty at first.
 
     Args:
         attention: what `attention_spec` returned, or the parameters made of it: they say how large a head is.

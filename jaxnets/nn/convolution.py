@@ -342,7 +342,8 @@ def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
         Array([1., 3., 5.], dtype=float32)
     """
     if is_fast_on_cpu(x, kernel):
-        return convolve_on_cpu(x, kernel, geometry)  # the same function
+        y: Array = convolve_on_cpu(x, kernel, geometry)  # the same function
+        return y
     axes = "DHW"[-len(geometry.stride) :]
     return jax.lax.conv_general_dilated(
         x,

@@ -1,23 +1,18 @@
-"""Scaled dot-product attention, and which implementation computes it."""
+"""Scaled dot-product attention."""
 
 from __future__ import annotations
 
 import math
-import re
-from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from jaxnets.backend import fast_path, platform
+from jaxnets.kernels.attention import Implementation, attend, implementation_here
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, check_rate, compute_dtype, require_key
-from jaxnets.nn.cudnn_attention import cudnn_attention
 from jaxnets.nn.dropout import dropout
-from jaxnets.nn.splash_attention import one_device, splash_attention, tiles
 from jaxnets.types import Array, DTypeLike, Key
 
-Implementation: TypeAlias = Literal["cudnn", "einsum", "splash", "xla"]
 _MASKED = -1e30  # added to a logit: its weight is exactly 0, and no dtype of at least 32 bits overflows
 
 
@@ -52,7 +47,8 @@ def dot_product_attention(
         rate: the probability to drop a weight in training.
         key: random key, needed if weights are dropped.
         train: whether to drop; required if `rate` is not 0.
-        implementation: `"einsum"`, `"xla"`, `"cudnn"` or `"splash"`; None for what `choose_implementation` says.
+        implementation: `"einsum"`, `"xla"`, `"cudnn"` or `"splash"`; None for the fastest one
+            (see `jaxnets.kernels.attention.choose_implementation`).
 
     Returns:
         `[..., queries, heads, head_dim]`, in the dtype of the queries. Softmax is computed in float32, or in
@@ -90,7 +86,8 @@ def dot_product_attention(
         )
     dropout_key = _dropout_key(rate, key, train)
     if implementation is None:
-        implementation = _implementation_here(queries, keys, values, mask is not None, dropout_key is not None)
+        dropping = dropout_key is not None
+        implementation = implementation_here(queries, keys, values, masked=mask is not None, dropping=dropping)
     scale = 1 / math.sqrt(head_dim) if scale is None else scale
     q, k, v = (a.reshape((math.prod(leading), *a.shape[-3:])) for a in (queries, keys, values))
     if mask is not None:
@@ -100,100 +97,56 @@ def dot_product_attention(
         y = _einsum_attention(q, k, v, mask, causal, scale, rate, dropout_key)
     elif dropout_key is not None:
         raise ValueError(f"implementation {implementation!r} cannot drop weights, 'einsum' can")
-    elif implementation == "cudnn":
-        y = cudnn_attention(q, k, v, mask=mask, causal=causal, scale=scale)
-    elif implementation == "splash":
-        y = splash_attention(q, k, v, mask=mask, causal=causal, scale=scale)
-    elif implementation == "xla":
-        with jax.numpy_dtype_promotion("standard"):  # it mixes dtypes, also where the caller forbids that
-            y = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal, scale=scale, implementation="xla")
     else:
-        raise ValueError(f"implementation must be einsum, xla, cudnn or splash, got {implementation!r}")
+        y = attend(implementation, q, k, v, mask=mask, causal=causal, scale=scale)
     if mask is not None:
         y = jnp.where(jnp.any(mask, axis=-1).swapaxes(1, 2)[..., None], y, jnp.zeros((), y.dtype))
     return y.reshape(queries.shape)
 
 
-def choose_implementation(
-    dtype: DTypeLike,
-    head_dim: int,
-    *,
-    masked: bool,
-    dropping: bool,
-    strict: bool,
-    backend: str | None,
-    compute_capability: float | None,
-    tiled: bool,
-) -> Implementation:
-    """Choose how to compute attention.
+def _einsum_attention(
+    queries: Array,
+    keys: Array,
+    values: Array,
+    mask: Array | None,
+    causal: bool,
+    scale: float,
+    rate: float | Array,
+    key: Key | None,
+) -> Array:
+    """Attention `[batch, time, heads, features]` as two batched products with heads before time.
 
-    - `"cudnn"`, the flash attention of NVIDIA's library, where it is valid: bfloat16 or float16, heads of at most 128
-      features and a multiple of 8, a GPU of compute capability 8.0 (Ampere) or later, no dropout, no mask array. (It
-      would take a mask as a bias of the full size, which gives up what flash attention saves, and not under `vmap`.)
-    - `"splash"`, JAX's flash attention for TPUs: bfloat16, no dropout, no mask array, lengths that `tiles` allows, and
-      one device, because the compiler cannot split the kernel.
-    - `"einsum"`, two batched products with heads before time, elsewhere on CPU and TPU, where it is the fastest; and on
-      every backend for what the form below lacks: float64, dropout, and gradients in half precision under strict dtype
-      promotion.
-    - `"xla"`, the plain form of `jax.nn.dot_product_attention`, elsewhere.
-
-    Args:
-        dtype: dtype of the queries.
-        head_dim: size of a head.
-        masked: whether there is a mask besides `causal`.
-        dropping: whether weights are dropped.
-        strict: whether JAX's strict dtype promotion is on.
-        backend: `"cpu"`, `"gpu"` or `"tpu"`; None for the plain form.
-        compute_capability: that of the CUDA device, None without one.
-        tiled: whether splash attention can be computed for these lengths on these devices.
-
-    Returns:
-        `"cudnn"`, `"splash"`, `"einsum"` or `"xla"`.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> settings = {"masked": False, "dropping": False, "strict": False}
-        >>> gpu = {"backend": "gpu", "compute_capability": 8.0, "tiled": False}
-        >>> [choose_implementation(dtype, 64, **settings, **gpu) for dtype in (jnp.bfloat16, jnp.float32)]
-        ['cudnn', 'xla']
+    The query heads that share keys become further rows of one product. Sums of exponentials divide the result instead
+    of the weights, and masks are added, which leaves nothing of the size of the weights to store or to divide.
     """
-    if dropping or dtype == jnp.float64 or backend == "cpu":
-        return "einsum"
-    if backend == "tpu":
-        return "splash" if tiled and dtype == jnp.bfloat16 and not masked else "einsum"
-    half_precision = dtype in (jnp.bfloat16, jnp.float16)
-    legal_head = head_dim % 8 == 0 and 0 < head_dim <= 128
-    capable = compute_capability is not None and compute_capability >= 8.0
-    if backend == "gpu" and half_precision and legal_head and capable and not masked:
-        return "cudnn"
-    return "einsum" if half_precision and strict else "xla"
+    batch, length, heads, features = queries.shape
+    size, kv_heads = keys.shape[1:3]
+    groups = heads // kv_heads
+    wide = compute_dtype(queries)
+    rows = queries.swapaxes(1, 2).reshape((batch, kv_heads, groups * length, features))
+    logits = jnp.einsum("bkqf,bksf->bkqs", rows, keys.swapaxes(1, 2), preferred_element_type=wide)
+    logits = _rounded_gradient(logits, queries.dtype) * scale
+    if causal:
+        mask = jnp.tri(length, size, dtype=bool)[None, None]
+    if mask is not None:
+        grouped = (kv_heads, groups) if mask.shape[1] == heads else (1, 1)
+        penalty = jnp.where(mask, 0.0, _MASKED).astype(wide).reshape((mask.shape[0], *grouped, *mask.shape[2:]))
+        logits = (logits.reshape((batch, kv_heads, groups, length, size)) + penalty).reshape(logits.shape)
+    weights = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    if key is not None:
+        weights = dropout(weights, rate, key=key, train=True)
+    y = jnp.einsum("bkqs,bksf->bkqf", weights.astype(values.dtype), values.swapaxes(1, 2), preferred_element_type=wide)
+    y = (_rounded_gradient(y, queries.dtype) / total).astype(queries.dtype)
+    return y.reshape((batch, heads, length, features)).swapaxes(1, 2)
 
 
-def cuda_compute_capability() -> float | None:
-    """Return the compute capability of this process' CUDA devices, the lowest if they differ, or None without one.
-
-    Example:
-        >>> import jax
-        >>> jax.default_backend() != "cpu" or cuda_compute_capability() is None
-        True
-    """
-    found = [str(getattr(device, "compute_capability", "")) for device in jax.local_devices()]
-    cuda = [float(capability) for capability in found if re.fullmatch(r"\d+\.\d+", capability)]  # ROCm has names
-    return min(cuda, default=None)
-
-
-def _implementation_here(queries: Array, keys: Array, values: Array, masked: bool, dropping: bool) -> Implementation:
-    """What `choose_implementation` says for these arrays on the devices at hand."""
-    return choose_implementation(
-        queries.dtype,
-        queries.shape[-1],
-        masked=masked,
-        dropping=dropping,
-        strict=jax.config.jax_numpy_dtype_promotion == "strict",  # type: ignore[attr-defined]
-        backend=platform() if fast_path("attention", "cpu", "gpu", "tpu") else None,
-        compute_capability=cuda_compute_capability(),
-        tiled=tiles(queries.shape[-3], keys.shape[-3]) and one_device(queries, keys, values),
-    )
+def _rounded_gradient(x: Array, dtype: DTypeLike) -> Array:
+    """Return `x`; its gradient is rounded to `dtype`, so that backward products have no float32 factor."""
+    if x.dtype == dtype:
+        return x
+    rounded = x.astype(dtype).astype(x.dtype)
+    return rounded + jax.lax.stop_gradient(x - rounded)
 
 
 def _check_arrays(queries: Array, keys: Array, values: Array) -> None:
@@ -249,48 +202,3 @@ def _batched_mask(mask: Array, full: tuple[int, ...]) -> Array:
     if math.prod(mask.shape[:-3]) not in (1, math.prod(leading)):
         mask = jnp.broadcast_to(mask, (*leading, *mask.shape[-3:]))
     return mask.reshape((math.prod(mask.shape[:-3]), *mask.shape[-3:]))
-
-
-def _einsum_attention(
-    queries: Array,
-    keys: Array,
-    values: Array,
-    mask: Array | None,
-    causal: bool,
-    scale: float,
-    rate: float | Array,
-    key: Key | None,
-) -> Array:
-    """Attention `[batch, time, heads, features]` as two batched products with heads before time.
-
-    The query heads that share keys become further rows of one product. Sums of exponentials divide the result instead
-    of the weights, and masks are added, which leaves nothing of the size of the weights to store or to divide.
-    """
-    batch, length, heads, features = queries.shape
-    size, kv_heads = keys.shape[1:3]
-    groups = heads // kv_heads
-    wide = compute_dtype(queries)
-    rows = queries.swapaxes(1, 2).reshape((batch, kv_heads, groups * length, features))
-    logits = jnp.einsum("bkqf,bksf->bkqs", rows, keys.swapaxes(1, 2), preferred_element_type=wide)
-    logits = _rounded_gradient(logits, queries.dtype) * scale
-    if causal:
-        mask = jnp.tri(length, size, dtype=bool)[None, None]
-    if mask is not None:
-        grouped = (kv_heads, groups) if mask.shape[1] == heads else (1, 1)
-        penalty = jnp.where(mask, 0.0, _MASKED).astype(wide).reshape((mask.shape[0], *grouped, *mask.shape[2:]))
-        logits = (logits.reshape((batch, kv_heads, groups, length, size)) + penalty).reshape(logits.shape)
-    weights = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
-    total = jnp.sum(weights, axis=-1, keepdims=True)
-    if key is not None:
-        weights = dropout(weights, rate, key=key, train=True)
-    y = jnp.einsum("bkqs,bksf->bkqf", weights.astype(values.dtype), values.swapaxes(1, 2), preferred_element_type=wide)
-    y = (_rounded_gradient(y, queries.dtype) / total).astype(queries.dtype)
-    return y.reshape((batch, heads, length, features)).swapaxes(1, 2)
-
-
-def _rounded_gradient(x: Array, dtype: DTypeLike) -> Array:
-    """Return `x`; its gradient is rounded to `dtype`, so that backward products have no float32 factor."""
-    if x.dtype == dtype:
-        return x
-    rounded = x.astype(dtype).astype(x.dtype)
-    return rounded + jax.lax.stop_gradient(x - rounded)

@@ -26,8 +26,8 @@ def linear_spec(
         in_features: size of the input's last axis.
         out_features: size of the result's last axis.
         bias: whether there is a bias.
-        kernel_init: starts the kernel `[in_features, out_features]`; by default normal, of variance 1/in_features.
-        bias_init: starts the bias `[out_features]`; by default zeros.
+        kernel_init: initializes the kernel `[in_features, out_features]`; by default normal, of variance 1/in_features.
+        bias_init: initializes the bias `[out_features]`; by default zeros.
 
     Returns:
         A spec with `kernel` and, if `bias`, `bias`.

@@ -1,19 +1,14 @@
-"""Pooling: maxima and means over windows, over everything, and over as many bins as asked for.
-
-On CPU, pooling over windows is a chain of operations on strided slices, one for each offset in the window: the
-gradient of `lax.reduce_window` becomes a serial loop there and is 4 to 40 times slower.
-"""
+"""Pooling: maxima and means over windows, over everything, and over as many bins as asked for."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets.backend import fast_path
+from jaxnets.kernels.pooling import is_fast_on_cpu, reduce_windows_on_cpu
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, compute_dtype, flatten_leading
 from jaxnets.nn.window import (
@@ -25,12 +20,8 @@ from jaxnets.nn.window import (
     per_axis,
     resolve_padding,
     window_size,
-    window_slices,
 )
 from jaxnets.types import Array, Padding
-
-_SMALL_WINDOW = 4
-"""Up to this many entries a window is reduced at once, larger ones axis by axis: less work, more passes."""
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -66,8 +57,8 @@ def max_pool(x: Array, window: Sequence[int], *, stride: PerAxis | None = None, 
     rows, leading, sizes, steps, sides = _prepare(x, window, stride, padding)
     floating = jnp.issubdtype(x.dtype, jnp.floating)
     lowest = np.asarray(-np.inf if floating else np.iinfo(x.dtype).min, x.dtype)
-    if fast_path("pooling", "cpu"):
-        y: Array = _reduce_slices(_later_if_larger, pad_spatial(rows, sides, lowest), sizes, steps)
+    if is_fast_on_cpu():
+        y: Array = reduce_windows_on_cpu("max", pad_spatial(rows, sides, lowest), sizes, steps)
     else:
         y = jax.lax.reduce_window(rows, lowest, jax.lax.max, *_reduce_window_settings(sizes, steps, sides))
     return y.reshape((*leading, *y.shape[1:]))
@@ -112,8 +103,8 @@ def avg_pool(
     check_floating(x)
     rows, leading, sizes, steps, sides = _prepare(x, window, stride, padding)
     wide = rows.astype(compute_dtype(x))
-    if fast_path("pooling", "cpu"):
-        total: Array = _reduce_slices(jnp.add, pad_spatial(wide, sides, 0), sizes, steps)
+    if is_fast_on_cpu():
+        total: Array = reduce_windows_on_cpu("sum", pad_spatial(wide, sides, 0), sizes, steps)
     else:
         zero = np.zeros((), wide.dtype)
         total = jax.lax.reduce_window(wide, zero, jax.lax.add, *_reduce_window_settings(sizes, steps, sides))
@@ -268,30 +259,6 @@ def _prepare(
         raise ValueError(f"padding must be smaller than the window {sizes}, got {sides}")
     output_sizes(spatial, sizes, steps, sides, ones)
     return *flatten_leading(x, rank + 1), sizes, steps, sides
-
-
-@functools.partial(jax.jit, static_argnums=(0, 2, 3))  # one call when run eagerly
-def _reduce_slices(
-    combine: Callable[[Array, Array], Array], x: Array, window: tuple[int, ...], stride: tuple[int, ...]
-) -> Array:
-    """Combine all entries of each window; maxima of rows first, then of their maxima, find the same first maximum."""
-    rank = len(window)
-    if window_size(window) <= _SMALL_WINDOW:
-        passes = [(window, stride)]
-    else:
-        ones = (1,) * rank
-        passes = [
-            ((*ones[:axis], window[axis], *ones[axis + 1 :]), (*ones[:axis], stride[axis], *ones[axis + 1 :]))
-            for axis in reversed(range(rank))
-        ]
-    for width, step in passes:
-        x = functools.reduce(combine, window_slices(x, width, step, (1,) * rank))
-    return x
-
-
-def _later_if_larger(first: Array, later: Array) -> Array:
-    # not jnp.maximum, which halves the gradient between equal entries; NaN is the one number that differs from itself
-    return jnp.where((later > first) | (later != later), later, first)
 
 
 def _reduce_window_settings(

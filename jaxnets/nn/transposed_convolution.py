@@ -231,8 +231,7 @@ def _transposed_layer(
 ) -> Array:
     """Check the arguments, convolve x, dilated by the stride, with the flipped kernel, and add the bias.
 
-    Args:
-        kernel: `[*kernel_size, out / groups, in]`, that of the convolution of which this is the transpose.
+    The kernel is `[*kernel_size, out / groups, in]`, that of the convolution of which this is the transpose.
     """
     kernel_size = check_arrays(params, kernel, x, kernel.shape[-1])
     rank, sizes = len(kernel_size), x.shape[-len(kernel_size) - 1 : -1]

@@ -133,7 +133,7 @@ class Geometry(NamedTuple):
 
     def output_sizes(self, sizes: Sequence[int], kernel_size: Sequence[int]) -> tuple[int, ...]:
         """Return the spatial sizes of the result; ValueError if the kernel does not fit."""
-        dilated = [(size - 1) * step + 1 for size, step in zip(sizes, self.input_dilation, strict=True)]
+        dilated = [span(size, step) for size, step in zip(sizes, self.input_dilation, strict=True)]
         return output_sizes(dilated, kernel_size, self.stride, self.padding, self.dilation)
 
     def transposed(self, sizes: Sequence[int], kernel_size: Sequence[int]) -> Geometry:
@@ -146,7 +146,8 @@ class Geometry(NamedTuple):
         padding = []
         axes = zip(sizes, kernel_size, self.output_sizes(sizes, kernel_size), *self[:4], strict=True)
         for size, width, positions, step, (before, _), gap, between in axes:
-            padding.append((span(width, gap) - 1 - before, (size - 1) * between + before - (positions - 1) * step))
+            after = span(size, between) + before - span(positions, step)
+            padding.append((span(width, gap) - 1 - before, after))
         return Geometry(self.input_dilation, tuple(padding), self.dilation, self.stride, self.groups)
 
 

@@ -53,7 +53,7 @@ def save_model(folder: str | os.PathLike[str], model: Model, params: Params, sta
     if not isinstance(config, ModelConfig):
         raise TypeError(
             "save_model: the model has no config; make it by make_model(spec, apply, config), with a config of a "
-            "subclass of jaxnets.ModelConfig, or write its arrays alone by weights.save(path, params, state)"
+            "subclass of jaxnets.config.ModelConfig, or write its arrays alone by weights.save(path, params, state)"
         )
     check_arrays("save_model", tree_arrays(params, state), model.spec)
     folder = Path(folder)

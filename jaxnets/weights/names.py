@@ -68,11 +68,7 @@ def torch_names(model: Model) -> Names:
     return table(model.config, model.spec)
 
 
-def _mnist_cnn(config: models.MnistCNNConfig, spec: Spec) -> Names:
-    return {module: Place(module, flattened=config.pooled if module == "fc1" else None) for module in spec}
-
-
-def _lenet5(config: models.LeNet5Config, spec: Spec) -> Names:
+def _mnist(config: models.MnistCNNConfig | models.LeNet5Config, spec: Spec) -> Names:
     return {module: Place(module, flattened=config.pooled if module == "fc1" else None) for module in spec}
 
 
@@ -206,8 +202,8 @@ _TABLES: Mapping[Any, Callable[[Any, Spec], Names]] = {
     models.EfficientNetConfig: _efficientnet,
     models.GPTConfig: _gpt,
     models.GoogLeNetConfig: _googlenet,
-    models.LeNet5Config: _lenet5,
-    models.MnistCNNConfig: _mnist_cnn,
+    models.LeNet5Config: _mnist,
+    models.MnistCNNConfig: _mnist,
     models.ResNetConfig: _resnet,
     models.VGGConfig: _vgg,
     models.ViTConfig: _vit,

@@ -20,7 +20,7 @@ def test_a_step_is_that_of_make_step():
 
     model = make_model(plain_loop.SPEC, plain_loop.network)
     initial = training.init_train_state(model, plain_loop.OPTIMIZER, seed=3)
-    batch = tuple(array[:16] for array in digits().train)
+    batch = tuple(array[:64] for array in digits().train)
     params, state, _, value = plain_loop.train_step(
         initial.params, initial.state, initial.opt_state, *batch, dropout_key
     )

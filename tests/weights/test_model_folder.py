@@ -11,8 +11,8 @@ import pytest
 import safetensors.numpy
 
 import jaxnets
-from jaxnets import Model, ModelConfig, make_model, models, nn
-from jaxnets.config import PositiveInt, build_model
+from jaxnets import Model, make_model, models, nn
+from jaxnets.config import ModelConfig, PositiveInt, build_model
 from jaxnets.training import compute_in
 from jaxnets.weights import load_model, save_model
 
@@ -24,7 +24,7 @@ CONFIGS = [
     models.efficientnet_config(1, classes=2, width=0.1, depth=0.1),
     models.GPTConfig(5, 4, layers=1, heads=2, features=4, bias=False, activation="gelu_exact", remat=True),
     models.GoogLeNetConfig(3, large_kernel_size=5, **SMALL),
-    models.LeNet5Config(activation="relu", pool="maximum"),
+    models.LeNet5Config(activation="relu", pool="max"),
     models.MLPConfig((3, 4, 4, 2), activation="tanh", norm=True, dropout_rate=0.2, residual=True),
     models.MnistCNNConfig(12, 14, dropout_rate=0.1),
     models.PerceptronConfig(3),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jaxnets import models, nn
-from jaxnets.nn.splash_attention import tiles
+from jaxnets.kernels.splash_attention import tiles
 from tests.forms import trace_for
 from tests.oracles import normal
 
