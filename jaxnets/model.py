@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -134,10 +135,10 @@ def _check_result(name: str, result: Any, state: State) -> None:
 
 def _stale_layers(run: Callable[[Params], Any], params: Params, state: State, new_state: State) -> list[Call]:
     """The layers that updated their state in training while the model returned the old one, found by running again."""
+    if not any(map(operator.is_, jax.tree.leaves(state), jax.tree.leaves(new_state))):
+        return []
     new = paths(new_state)
     kept = {path for path, old in paths(state).items() if old is new[path]}
-    if not kept:
-        return []
     log = CallLog()
     try:
         jax.eval_shape(lambda: run(recorded(params, log)))

@@ -68,9 +68,10 @@ def differences(tree: PyTree, expected: PyTree) -> list[str]:
         >>> differences({"mean": np.zeros(3)}, {"mean": np.zeros(4), "count": np.zeros(())})
         ["'count' is missing", "'mean' is float64[3] instead of float64[4]"]
     """
-    structures: tuple[Any, Any] = jax.tree.structure(tree), jax.tree.structure(expected)
-    pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(expected), strict=False)
-    if structures[0] == structures[1] and all(describe(leaf) == describe(other) for leaf, other in pairs):
+    structure: Any
+    leaves, structure = jax.tree.flatten(tree)
+    wanted_leaves, wanted_structure = jax.tree.flatten(expected)
+    if structure == wanted_structure and all(map(_are_alike, leaves, wanted_leaves)):
         return []
     found = {path: describe(leaf) for path, leaf in paths(tree).items()}
     wanted = {path: describe(leaf) for path, leaf in paths(expected).items()}
@@ -78,7 +79,13 @@ def differences(tree: PyTree, expected: PyTree) -> list[str]:
     phrases += [f"{path!r} is not expected" for path in found if path not in wanted]
     both = [path for path in found if path in wanted and found[path] != wanted[path]]
     phrases += [f"{path!r} is {found[path]} instead of {wanted[path]}" for path in both]
-    return phrases or [f"the arrays lie in other containers: {structures[0]} instead of {structures[1]}"]
+    return phrases or [f"the arrays lie in other containers: {structure} instead of {wanted_structure}"]
+
+
+def _are_alike(leaf: Any, other: Any) -> bool:
+    if hasattr(leaf, "dtype") and hasattr(other, "dtype"):
+        return bool(leaf.shape == other.shape and leaf.dtype == other.dtype)
+    return describe(leaf) == describe(other)
 
 
 def describe(value: Any) -> str:
