@@ -164,9 +164,9 @@ def test_the_fast_form_is_used_unless_switched_off(monkeypatch):
     def jaxpr():
         return str(jax.make_jaxpr(lambda x: (nn.max_pool(x, (2, 2)), nn.avg_pool(x, (3, 3))))(jnp.ones((1, 6, 6, 1))))
 
-    assert "reduce_window" not in jaxpr()
+    assert "reduce_window_" not in jaxpr()
     switch_off(monkeypatch, "pooling")
-    assert jaxpr().count("reduce_window") == 2
+    assert jaxpr().count("reduce_window_") == 2
 
 
 @pytest.mark.parametrize("window", [(2, 2), (3, 3)])
