@@ -75,9 +75,7 @@ def test_stacks_of_different_depth_are_refused():
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_a_layer_is_repeated_as_it_is(rate, unroll):
     params, _ = init(repeat_spec(nn.transformer_block_spec(8, heads=2), 3), jax.random.key(0))
-    block = functools.partial(
-        nn.transformer_block, causal=True, dropout_rate=rate, attention_dropout_rate=rate, train=True
-    )
+    block = functools.partial(nn.transformer_block, causal=True, dropout_rate=rate, train=True)
     key = jax.random.key(1) if rate else None
     x = y = normal(2, 5, 8)
     for i in range(3):
