@@ -39,12 +39,16 @@ def test_values_gradients_and_state_equal_a_loop(monkeypatch, remat, key, plain,
     def scanned(params, state, x, key):
         return repeat(block, params, x, state=state, key=key, remat=remat, unroll=unroll)
 
-    assert_close(scanned(params, state, x, key), looped(params, state, x, key), rtol=1e-6, atol=1e-6)
+    def value_and_gradient(function):
+        def loss(params, x):
+            return jnp.sum(jnp.sin(function(params, state, x, key)[0]))
 
-    def gradient(function):
-        return jax.grad(lambda p, x: jnp.sum(jnp.sin(function(p, state, x, key)[0])), argnums=(0, 1))(params, x)
+        both = jax.jit(lambda params, x: (function(params, state, x, key), jax.grad(loss, argnums=(0, 1))(params, x)))
+        return both(params, x)
 
-    assert_close(gradient(scanned), gradient(looped), rtol=1e-5, atol=1e-6)
+    (value, gradient), (expected, expected_gradient) = value_and_gradient(scanned), value_and_gradient(looped)
+    assert_close(value, expected, rtol=1e-6, atol=1e-6)
+    assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
 
 
 def test_the_program_does_not_grow_with_depth(monkeypatch):
@@ -71,7 +75,7 @@ def test_stacks_of_different_depth_are_refused():
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_a_layer_is_repeated_as_it_is(rate, unroll):
     params, _ = init(repeat_spec(nn.transformer_block_spec(8, heads=2), 3), jax.random.key(0))
-    block = functools.partial(nn.transformer_block, causal=True, rate=rate, train=True)
+    block = functools.partial(nn.transformer_block, causal=True, dropout_rate=rate, train=True)
     key = jax.random.key(1) if rate else None
     x = y = normal(2, 5, 8)
     for i in range(3):
