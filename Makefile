@@ -1,7 +1,7 @@
-# Every target works from a fresh clone; all it needs is Python 3.11 or later. `make` lists them.
-#   PYTHON=/path/to/python3.12   make the virtual environment with this interpreter
+# Every target works from a fresh clone and needs only Python 3.11 or later. `make` lists them.
+#   PYTHON=/path/to/python3.12   create the virtual environment with this interpreter
 #   SEED=1 ARGS='--epochs 5'     settings of `make train`
-#   WORKERS=1                    processes of the tests; by default one a core, at most four, of the slow ones two
+#   WORKERS=1                    test processes; by default one per core, at most four, for the slow tests two
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,26 +11,26 @@ ARGS ?=
 WORKERS ?= logical
 NEWER := import sys; sys.exit(sys.version_info < (3, 11))
 
-# The TPU compiler needs no TPU. It lies apart, because beside JAX it makes every program look for one.
+# The TPU compiler needs no TPU. It is installed separately, because beside JAX it makes every program look for one.
 LIBTPU := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),$(VENV)/libtpu)
 LIBTPU_VERSION := from importlib.metadata import requires; \
   print(next(name.split(";")[0] for name in requires("jax") if name.startswith("libtpu")))
 
-# jax2onnx asks for an older Orbax than training does, so it lies apart too.
+# jax2onnx requires an older Orbax than training does, so it is installed separately too.
 ONNX := $(VENV)/onnx
 
 .NOTPARALLEL:
 .PHONY: help train test test-slow lint format docs bench clean
 
 help:
-	@echo "make train      train the example network and leave a report in runs/ [SEED=1] [ARGS='--epochs 5']"
-	@echo "make test       the tests, documentation examples included"
+	@echo "make train      train the example network and save a report in runs/ [SEED=1] [ARGS='--epochs 5']"
+	@echo "make test       the tests, including the examples of the documentation"
 	@echo "make test-slow  the tests that take longer"
 	@echo "make lint       ruff and mypy"
-	@echo "make format     let ruff format the code"
+	@echo "make format     format the code with ruff"
 	@echo "make docs       the documentation, in docs/_build/html"
-	@echo "make bench      time jaxnets beside its peers on this CPU"
-	@echo "make clean      delete the virtual environment and everything built; runs/ stays"
+	@echo "make bench      time jaxnets and other libraries on this CPU"
+	@echo "make clean      delete the virtual environment and all build outputs; keeps runs/"
 
 train: $(VENV)/.installed-experiments
 	$(BIN)/python -m experiments.digits_cnn $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -61,7 +61,7 @@ clean:
 	rm -rf $(VENV) build dist docs/_build docs/reference/_generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One stamp for each extra of pyproject.toml: a second call installs nothing.
+# One stamp per extra of pyproject.toml: a second call installs nothing.
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.created
 	@echo "installing jaxnets[$*] into $(VENV)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[$*]'
@@ -88,9 +88,9 @@ $(VENV)/.created:
 	  echo "Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; \
 	fi; \
 	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
-	  echo "$$python cannot make virtual environments: its module venv or ensurepip is missing." >&2; \
+	  echo "$$python cannot create virtual environments: its module venv or ensurepip is missing." >&2; \
 	  echo "On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; \
 	fi; \
-	echo "making $(VENV) with $$("$$python" --version)"; \
+	echo "creating $(VENV) with $$("$$python" --version)"; \
 	"$$python" -m venv $(VENV)
 	@touch $@

@@ -9,8 +9,7 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import machine, one_step, pima_mlp, tiny_mlp
-from benchmarks import tpu_plan as tpu_plan_module
+from benchmarks import machine, one_step, pima_mlp, tiny_mlp, tpu_plan as tpu_plan_module
 from benchmarks.chart import draw
 from benchmarks.compare import Timing, compare
 from benchmarks.imports import import_table
@@ -18,7 +17,7 @@ from benchmarks.processes import compile_table, process_table, seeds_table, trai
 from benchmarks.to_result.table import result_table
 
 
-def table(timings: list[Timing], unit: float, unit_name: str, what: str = "a step") -> str:
+def table(timings: list[Timing], unit: float, unit_name: str, what: str = "per step") -> str:
     """Medians, spread and the ratio jaxnets / peer as a Markdown table."""
     ours = next(timing for timing in timings if timing.peer == "jaxnets")
     lines = [
@@ -35,7 +34,7 @@ def table(timings: list[Timing], unit: float, unit_name: str, what: str = "a ste
 
 
 def case_section(name: str, rounds: int) -> str:
-    """A case, each peer in a process of its own, as shipped and with our allocator setting."""
+    """A case, each peer in its own process, as shipped and with our allocator setting."""
     case = importlib.import_module(f"benchmarks.{name}")
     same = getattr(case, "SAME", [peer for peer in case.PEERS if peer != "jaxnets"])
     alone = [("shipped", [peer]) for peer in case.PEERS] + [("same", [peer]) for peer in same]
@@ -46,15 +45,15 @@ def case_section(name: str, rounds: int) -> str:
 
 
 def tiny_section(rounds: int) -> str:
-    """The overhead of a step, the peers that use JAX in one process."""
+    """The overhead per step, with the peers that use JAX in one process."""
     torch_peers = [peer for peer in tiny_mlp.PEERS if peer.startswith("pytorch")]
     jax_peers = [peer for peer in tiny_mlp.PEERS if peer not in torch_peers]
     alone = [("shipped", [peer]) for peer in torch_peers]
     agreement = one_step.check("tiny_mlp", tiny_mlp.PEERS)
     TIMINGS["tiny_mlp"] = compare("tiny_mlp", rounds, [("same", jax_peers), *alone], launches=5)
     note = (
-        f"{agreement} The peers that use JAX shared one process, which was started five times: between processes, and "
-        "now and then within one, all of them change between a fast and a slow mode, about 20 µs apart."
+        f"{agreement} The peers that use JAX shared one process, started five times, because all of them "
+        "change between a fast and a slow mode, about 20 µs apart, between processes and sometimes within one."
     )
     return f"## {tiny_mlp.__doc__}\n\n{note}\n\n{table(TIMINGS['tiny_mlp'], 1000, 'µs')}"
 
@@ -93,12 +92,12 @@ def compile_section(rounds: int) -> str:
     """How compile time grows with depth."""
     return (
         "## The time to trace and compile a training step\n\nBlocks are scanned, so that a network of four times the "
-        f"depth is not a program of four times the size:\n\n{compile_table(rounds)}"
+        f"depth does not give a program of four times the size:\n\n{compile_table(rounds)}"
     )
 
 
 def to_result_section(rounds: int) -> str:
-    """Whole processes until a network is as good as is asked."""
+    """Whole processes until a network reaches the target."""
     return (
         "## The time to a result\n\nWhole processes; imports, data and compilation are included.\n\n"
         f"MNIST, a small convolutional network:\n\n{result_table('mnist', max(rounds, 10))}\n\n"
@@ -112,11 +111,11 @@ def import_section(rounds: int) -> str:
 
 
 def training_section(rounds: int) -> str:
-    """What fit costs beside its steps."""
+    """The cost of `fit` besides its steps."""
     return (
         "## Checkpoints\n\nThe MNIST network in `fit`; CPU time includes compilation:\n\n"
         f"{training_table('checkpoints', 2 * rounds + 1)}\n\n"
-        "## Memory of a long run\n\nThe tiny MLP in `fit`, 50 steps and an evaluation an epoch:\n\n"
+        "## Memory of a long run\n\nThe tiny MLP in `fit`, 50 steps and an evaluation per epoch:\n\n"
         f"{training_table('memory', 4000)}\n\n"
         f"With a checkpoint after every epoch:\n\n{training_table('memory_with_checkpoints', 400)}"
     )
@@ -135,13 +134,13 @@ SECTIONS = {
     "to_result": to_result_section,
 }
 NEED_FILES = ("to_result",)
-"""Those that read data sets, below the folder that `JAXNETS_DATA` names; they run when asked for."""
+"""Sections that read data sets from the folder `JAXNETS_DATA`; they run only if chosen."""
 TIMINGS: dict[str, list[Timing]] = {}
-"""What was timed in this run, for the chart."""
+"""The timings of this run, for the chart."""
 
 
 def cpu(rounds: int, chosen: list[str]) -> Iterator[str]:
-    """Run the chosen cases on the CPU, one part of the report after the other."""
+    """Run the chosen cases on the CPU and yield the sections of the report."""
     introduction = (
         "Within each round the peers took turns, in an order that rotates. "
         "`shipped`: as the library comes; `same`: with the allocator setting that jaxnets applies."
@@ -160,10 +159,10 @@ def gpu(rounds: int) -> Iterator[str]:
 
 
 def tpu_plan() -> Iterator[str]:
-    """What the TPU compiler predicts."""
+    """The TPU compiler's predictions."""
     note = (
         "Predicted by the compiler, not measured: a training step in bfloat16 on one TPU v5e, with "
-        f"{tpu_plan_module.PEAK / 1e12:.0f} TFLOP/s at most. FLOPs are those of the forward pass times three."
+        f"{tpu_plan_module.PEAK / 1e12:.0f} TFLOP/s at most. FLOPs are three times those of the forward pass."
     )
     yield from (f"# TPU v5e, {datetime.date.today().isoformat()}", machine.describe(), note)
     yield tpu_plan_module.table()
@@ -172,7 +171,7 @@ def tpu_plan() -> Iterator[str]:
 def main() -> None:
     """Parse the command line, run, print and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("machine", choices=["cpu", "gpu", "tpu-plan"], help="which benchmarks to run")
+    parser.add_argument("machine", choices=["cpu", "gpu", "tpu-plan"], help="the benchmarks to run")
     parser.add_argument("--rounds", type=int, default=7, help="how often each peer is timed (default 7)")
     usual = [name for name in SECTIONS if name not in NEED_FILES]
     parser.add_argument(
@@ -180,7 +179,7 @@ def main() -> None:
         nargs="+",
         choices=SECTIONS,
         default=usual,
-        help=f"which cases of the CPU (default: all but {', '.join(NEED_FILES)}, which needs JAXNETS_DATA)",
+        help=f"the CPU cases to run (default: all but {', '.join(NEED_FILES)}, which needs JAXNETS_DATA)",
     )
     parser.add_argument("--out", type=Path, help="write the table to this file as well")
     arguments = parser.parse_args()
@@ -193,7 +192,7 @@ def main() -> None:
     for part in programs[arguments.machine]():
         print(part, end="\n\n", flush=True)
         written.append(part)
-        if arguments.out:  # after every part, so that nothing is lost when a later one fails
+        if arguments.out:  # after every section, so that nothing is lost if a later one fails
             arguments.out.write_text("\n\n".join(written) + "\n")
     if arguments.out and TIMINGS:
         draw(TIMINGS, arguments.out.with_suffix(".png"))

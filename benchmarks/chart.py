@@ -1,4 +1,4 @@
-"""One picture of a run: how long each peer takes, as a multiple of jaxnets."""
+"""A chart of a run: each peer's time as a multiple of jaxnets' time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def draw(cases: Mapping[str, Sequence[Timing]], path: Path) -> None:
-    """A panel a case, a bar a peer; the line is jaxnets, and its own bar is blue."""
+    """Draw one panel per case and one bar per peer; the line and the blue bar are jaxnets."""
     from matplotlib.figure import Figure
 
     columns = 2 if len(cases) > 1 else 1
@@ -36,7 +36,7 @@ def draw(cases: Mapping[str, Sequence[Timing]], path: Path) -> None:
         ticks = [tick for tick in TICKS if 0.6 * low <= tick <= 3 * high]
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        axes.set_xlabel("time a step, as a multiple of jaxnets (log scale)")
+        axes.set_xlabel("time per step, as a multiple of jaxnets (log scale)")
         axes.set_title(name)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(cases) :]:
@@ -45,6 +45,6 @@ def draw(cases: Mapping[str, Sequence[Timing]], path: Path) -> None:
 
 
 def label(timing: Timing) -> str:
-    """The peer, and that it has our allocator setting, if it has."""
+    """The peer's name, and whether it has our allocator setting."""
     name = timing.peer.rstrip("_").replace("_", " ")
     return f"{name}, same allocator" if timing.environment == "same" and timing.peer != "jaxnets" else name

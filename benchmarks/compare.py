@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 
 class Timing(NamedTuple):
-    """What one peer took.
+    """The timings of one peer.
 
     Attributes:
         peer: its name.
         environment: `"shipped"`, or `"same"`: with the allocator setting that jaxnets applies.
-        milliseconds: of one step, one number a round.
+        milliseconds: of one step, one number per round.
         peak_mebibytes: the largest resident memory of its process.
     """
 
@@ -27,7 +27,7 @@ class Timing(NamedTuple):
 
     @property
     def median(self) -> float:
-        """The median over the rounds, in milliseconds a step."""
+        """The median over the rounds, in milliseconds per step."""
         return statistics.median(self.milliseconds)
 
 
@@ -68,12 +68,12 @@ def compare(
 
     Args:
         case_name: a folder of `benchmarks`.
-        rounds: how often each peer is timed in a launch.
-        processes: pairs (environment, peers): which peers share a process.
-        launches: how often the processes are started anew.
+        rounds: how often each peer is timed per launch.
+        processes: pairs (environment, peers) of the peers that share a process.
+        launches: how often the processes are started.
 
     Returns:
-        One timing a peer and environment.
+        One timing per peer and environment.
 
     Raises:
         RuntimeError: if one of them fails.

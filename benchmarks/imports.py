@@ -1,4 +1,4 @@
-"""How long `import jaxnets` takes beside `import jax`, each in fresh processes that take turns."""
+"""The time of `import jaxnets`, `import jax` and others, in fresh processes that take turns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last loss of a round of ours."""
+"""The last loss of a round of jaxnets."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def last_loss(measured: Any, state: Any) -> float:
         state: the train state after it.
     """
     jax.block_until_ready(state.params)
-    values = metrics.compute(jax.device_get(measured))["loss"]  # NumPy's arrays, so nothing is compiled for this
+    values = metrics.compute(jax.device_get(measured))["loss"]  # NumPy arrays, so nothing is compiled for this
     return float(np.ravel(values)[-1])

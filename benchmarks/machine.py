@@ -1,4 +1,4 @@
-"""What a result was measured on."""
+"""The machine and versions of a result."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Same weights in, same losses out, before and after one step; `python -m benchmarks.one_step CASE PEER` prints them.
+"""Losses before and after one step from the same weights; `python -m benchmarks.one_step CASE PEER` prints them.
 
-The case is reduced to one batch, and its `ONE_STEP` takes out what is drawn at random.
+The case is reduced to one batch, and its `ONE_STEP` disables random parts such as dropout.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 TOLERANCES = {"the loss": 1e-4, "its change by a step": 0.01}
-"""What is compared, and how far it may differ, relative; a case of another kind or precision names its own."""
+"""The compared quantities and their relative tolerances; a case of another kind or precision has its own."""
 
 
 def measure(case: str, peer: str) -> list[float]:
-    """The quantities of a peer, computed in a process of its own."""
+    """The quantities of a peer, computed in its own process."""
     command = [sys.executable, "-m", "benchmarks.one_step", case, peer]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -50,13 +50,13 @@ def check(case_name: str, peers: Sequence[str]) -> str:
         gaps = {peer: abs(theirs[i] / ours[i] - 1) for peer, theirs in zip(peers[1:], others, strict=True)}
         for peer, gap in gaps.items():
             if not gap <= tolerance:
-                raise RuntimeError(f"{case_name}/{peer}: {quantity} differs from {ours[i]} by the part {gap} of it")
+                raise RuntimeError(f"{case_name}/{peer}: {quantity} differs from {ours[i]} by a relative {gap}")
         parts.append(f"{quantity} {ours[i]:.6g} (others within {max(gaps.values()):.1g} of it)")
     return f"Compared first, from the same weights, on one batch: {', '.join(parts)}."
 
 
 def two_losses(run: Callable[[int], float]) -> list[float]:
-    """The loss of the given weights, and how much it is after a step less before it."""
+    """The loss of the given weights, and its change by one step."""
     before, after = run(1), run(1)
     return [before, after - before]
 
@@ -65,7 +65,7 @@ def main() -> None:
     """Reduce the case, take two steps, and print what the check compares."""
     case_name, peer = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is not an answer
+    os.dup2(2, 1)  # other output of libraries is not an answer
     case = importlib.import_module(f"benchmarks.{case_name}")
     for name, value in {"STEPS": 1, "BATCHES": 1, **getattr(case, "ONE_STEP", {})}.items():
         setattr(case, name, value)

@@ -1,4 +1,4 @@
-"""What each peer's program hands to the benchmark."""
+"""The interface of each peer's program to the benchmark."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class Peer(NamedTuple):
     """A prepared program.
 
     Attributes:
-        run: `run(steps)` trains that many steps and, when they are done, returns the loss of the last one; Keras the
-            mean of an epoch.
-        steps: how many steps a round times; None for as many as the case says.
-        results: what the check compares, where it is not the losses of two steps.
+        run: `run(steps)` trains that many steps and, when they are finished, returns the loss of the last one; Keras
+            the mean of an epoch.
+        steps: the number of timed steps per round; None for that of the case.
+        results: the values that the check compares, if not the losses of two steps.
     """
 
     run: Callable[[int], float]
@@ -24,7 +24,7 @@ class Peer(NamedTuple):
 
 
 def random_weights(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndarray]:
-    """The weights that every peer starts with: normal, of variance 1 / fan-in; biases are not zero."""
+    """The initial weights of every peer: normal with variance 1 / fan-in; biases are not zero."""
     generator = np.random.default_rng(seed)
     return {
         name: (generator.normal(size=shape) / np.sqrt(np.prod(shape[:-1]) or 1)).astype(np.float32)
@@ -45,10 +45,10 @@ def cycle(batches: Any) -> Callable[[], Any]:
 
 
 def split_batches(size: int, *arrays: np.ndarray) -> list[tuple[np.ndarray, ...]]:
-    """The examples in order, so many at a time."""
+    """The examples in order, in batches of `size`."""
     return [tuple(array[i : i + size] for array in arrays) for i in range(0, len(arrays[0]), size)]
 
 
 def outputs_first(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """As PyTorch and Equinox keep them: `[out, in, *window]`, `[out, in]`."""
+    """The layout of PyTorch and Equinox: `[out, in, *kernel_size]`, `[out, in]`."""
     return {name: np.moveaxis(array, (-1, -2), (0, 1)) if array.ndim > 1 else array for name, array in weights.items()}

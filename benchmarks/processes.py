@@ -1,4 +1,4 @@
-"""The wall time of whole processes, from their start to their end."""
+"""The wall time of whole processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def time_process(command: list[str]) -> float:
 
 
 def process_table(case: str, steps: int, rounds: int) -> str:
-    """A case in fresh processes: PyTorch, jaxnets, and jaxnets with its compiled programs kept."""
+    """A case in fresh processes: PyTorch, jaxnets, and jaxnets with a warm compilation cache."""
     script = [sys.executable, "-m", "benchmarks.script", case]
     with tempfile.TemporaryDirectory() as cache:
         commands = {
@@ -31,7 +31,7 @@ def process_table(case: str, steps: int, rounds: int) -> str:
             "jaxnets": [*script, "jaxnets", str(steps)],
             "jaxnets, compilation cache warm": [*script, "jaxnets", str(steps), cache],
         }
-        for command in commands.values():  # reads the files from disk once, and fills the cache
+        for command in commands.values():  # loads the files from disk once, and fills the cache
             time_process(command)
         seconds: dict[str, list[float]] = {name: [] for name in commands}
         for _ in range(rounds):
@@ -46,7 +46,7 @@ def process_table(case: str, steps: int, rounds: int) -> str:
 
 
 def training_table(table: str, number: int) -> str:
-    """A table of `benchmarks.training`, which needs a process of its own."""
+    """A table of `benchmarks.training`, which needs its own process."""
     command = [sys.executable, "-m", "benchmarks.training", table, str(number)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 

@@ -5,10 +5,10 @@ import sys
 
 
 def main() -> None:
-    """Import, build, take the steps, and end."""
+    """Import, build, and run the steps."""
     case_name, peer, steps, *cache = sys.argv[1:]
     case = importlib.import_module(f"benchmarks.{case_name}")
-    case.STEPS = int(steps)  # so that programs which take many steps at once take exactly these
+    case.STEPS = int(steps)  # so that programs with many steps per dispatch run exactly these
     if cache:
         from jaxnets.training import keep_compiled_programs
 

@@ -1,6 +1,6 @@
 """Many networks in one call: `python -m benchmarks.seeds CASE COUNT ROUNDS` prints JSON with seconds.
 
-The program of the case is mapped over networks that start alike; what they hold does not change how long they take.
+The program of the case is mapped over networks with equal initial values, which do not affect the time.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What the TPU compiler predicts for a training step: it runs here, without a TPU, and executes nothing.
+"""The TPU compiler's predictions for a training step; it runs without a TPU and executes nothing.
 
-`python -m benchmarks tpu-plan` needs libtpu. It must not lie in the environment of other programs, which would look for
-a TPU: install the version that this jax names into a folder of its own (`pip install --no-deps --target FOLDER libtpu`)
-and set PYTHONPATH=FOLDER.
+`python -m benchmarks tpu-plan` needs libtpu, which must not be in the environment of other programs, as they would look
+for a TPU: install the version that this jax requires into a separate folder (`pip install --no-deps --target FOLDER
+libtpu`) and set PYTHONPATH=FOLDER.
 
-The time is the sum of the cycles that the compiler writes beside each operation, those of loops times their rounds. It
-estimates none for hand-written kernels, such as splash attention, so GPT-2 is planned without it, too.
+The time is the sum of the compiler's estimates of cycles for each operation, times the iterations of loops. There are
+no estimates for custom kernels, such as splash attention, so GPT-2 is also planned without it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from unittest import mock
 from benchmarks.tpu_program import count_operations, cycles
 
 PEAK = 197e12
-"""FLOP/s of a TPU v5e in bfloat16, as its data sheet says."""
+"""FLOP/s of a TPU v5e in bfloat16, from its data sheet."""
 CLOCK = PEAK / (2 * 4 * 128 * 128)
-"""Cycles a second at which its four units of 128 x 128 multipliers reach that."""
+"""Cycles per second at which its four units of 128 x 128 multipliers reach that peak."""
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "JAXNETS_PLATFORM": "tpu", "JAXNETS_TUNE": "0"}
 
 
 class Network(NamedTuple):
-    """A network to train, how many examples a step, and what one of them is."""
+    """A network to train, the kind of its examples, and their number per step."""
 
     name: str
     what: str
@@ -45,7 +45,7 @@ NETWORKS = {
 
 
 def training_step(name: str) -> tuple[Callable[..., Any], tuple[Any, ...], Callable[..., Any]]:
-    """The step of a network in bfloat16, the shapes of its arguments, and the loss's value, whose FLOPs are counted."""
+    """The step of a network in bfloat16, the shapes of its arguments, and the loss, to count FLOPs."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -58,7 +58,7 @@ def training_step(name: str) -> tuple[Callable[..., Any], tuple[Any, ...], Calla
         model = models.gpt()
         data = tuple(jax.ShapeDtypeStruct((batch, 1024), jnp.int32) for _ in range(2))
     else:
-        model = models.resnet(50) if name == "resnet50" else models.vit()
+        model = models.resnet() if name == "resnet50" else models.vit()
         data = (jax.ShapeDtypeStruct((batch, 224, 224, 3), jnp.bfloat16), jax.ShapeDtypeStruct((batch,), jnp.int32))
     model = compute_in(jnp.bfloat16, model)
     loss = supervised(model, losses.cross_entropy)
@@ -72,7 +72,7 @@ def training_step(name: str) -> tuple[Callable[..., Any], tuple[Any, ...], Calla
 
 
 def plan(name: str) -> dict[str, Any]:
-    """Compile the step for one TPU v5e and read off what the compiler predicts."""
+    """Compile the step for one TPU v5e and collect the compiler's predictions."""
     import jax
     from jax.experimental import topologies
     from jax.sharding import SingleDeviceSharding
@@ -89,7 +89,7 @@ def plan(name: str) -> dict[str, Any]:
     total = cycles(text)
     used = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
     return {
-        "flops": 3 * count_flops(value, state.params, state.state, data),  # backward twice the forward pass
+        "flops": 3 * count_flops(value, state.params, state.state, data),  # the backward pass counts twice
         "seconds": total / CLOCK,
         "copying": cycles(text, "copy") / total,
         "gibibytes": (used - memory.alias_size_in_bytes) / 2**30,
@@ -98,10 +98,10 @@ def plan(name: str) -> dict[str, Any]:
 
 
 def table() -> str:
-    """Plan every network in a process of its own; a Markdown table."""
+    """Plan every network in its own process; a Markdown table."""
     lines = [
-        "| network | examples a step | predicted ms a step | examples/s | TFLOP a step | predicted MFU | GiB of 16 "
-        "| of the time copies | products (of these float32) | transposes | gathers |",
+        "| network | examples per step | predicted ms per step | examples/s | TFLOP per step | predicted MFU "
+        "| GiB of 16 | copies, share of time | products (float32) | transposes | gathers |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, network in NETWORKS.items():

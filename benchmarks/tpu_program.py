@@ -1,4 +1,4 @@
-"""Reading what the TPU compiler wrote into a compiled program: its estimate of cycles, and the operations used."""
+"""Reads a program compiled for a TPU: the compiler's estimates of cycles, and the operations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 def computations(text: str) -> tuple[dict[str, list[str]], str]:
-    """The lines of each computation of a compiled program by its name, and the name of the one it starts with."""
+    """The lines of each computation of a compiled program by name, and the name of the entry computation."""
     found: dict[str, list[str]] = {}
     entry, lines = "", []
     for line in text.splitlines():
@@ -20,7 +20,7 @@ def computations(text: str) -> tuple[dict[str, list[str]], str]:
 
 
 def executed(text: str) -> Iterator[tuple[int, str]]:
-    """How often each operation of a program runs, and its line; bodies of loops count once a round."""
+    """The number of executions of each operation of a program, and its line; loop bodies count once per iteration."""
     found, entry = computations(text)
 
     def walk(name: str, times: int) -> Iterator[tuple[int, str]]:
@@ -34,19 +34,19 @@ def executed(text: str) -> Iterator[tuple[int, str]]:
 
 
 def rounds(condition: str) -> int:
-    """How many rounds a loop makes: a scan's condition compares its counter with one constant.
+    """The number of iterations of a loop: a scan's condition compares its counter with one constant.
 
     Raises:
-        ValueError: if the condition is another one.
+        ValueError: for other conditions.
     """
     constants = re.findall(r"= s32\[\]\S* constant\((\d+)\)", condition)
     if len(constants) != 1:
-        raise ValueError(f"a loop whose number of rounds is not one constant:\n{condition[:500]}")
+        raise ValueError(f"a loop whose number of iterations is not one constant:\n{condition[:500]}")
     return int(constants[0])
 
 
 def cycles(text: str, operation: str = r"[\w-]+") -> int:
-    """The cycles that the compiler estimates for all operations, or for those of one kind, such as `copy`."""
+    """The compiler's estimate of cycles for all operations, or for those of one kind, such as `copy`."""
     total = 0
     for times, line in executed(text):
         estimate = re.search(r'"estimated_cycles":"(\d+)"', line)
@@ -56,7 +56,7 @@ def cycles(text: str, operation: str = r"[\w-]+") -> int:
 
 
 def count_operations(text: str) -> dict[str, int]:
-    """How many products, products of float32 factors, transposes, gathers and hand-written kernels there are."""
+    """The numbers of products, products of float32 factors, transposes, gathers and custom kernels."""
     dtypes = dict(re.findall(r"(%[\w.\-]+) = (\w+)\[", text))
     factors = re.findall(r" (?:convolution|dot)\((%[\w.\-]+), (%[\w.\-]+)\)", text)
     return {

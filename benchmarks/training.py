@@ -1,6 +1,6 @@
-"""What `fit` costs beside its steps: the memory of a long run, and the time of checkpoints.
+"""The cost of `fit` besides its steps: the memory of a long run, and the time of checkpoints.
 
-Each table is made in a process of its own: `python -m benchmarks.training checkpoints ROUNDS`, `memory EPOCHS`, or
+Each table is computed in its own process: `python -m benchmarks.training checkpoints ROUNDS`, `memory EPOCHS`, or
 `memory_with_checkpoints EPOCHS`.
 """
 
@@ -16,8 +16,7 @@ import numpy as np
 import optax
 
 from benchmarks import mnist_cnn, tiny_mlp
-from jaxnets import losses, make_model, metrics, nn
-from jaxnets import models as zoo
+from jaxnets import losses, make_model, metrics, models, nn
 from jaxnets.training import Checkpoints, fit, init_train_state, make_evaluate, make_step, supervised
 
 
@@ -28,7 +27,7 @@ def resident_mebibytes() -> float:
 
 
 def memory_table(epochs: int = 4000, *, checkpoints: bool = False) -> str:
-    """Train the tiny MLP for many epochs, with evaluation, and note the resident memory eight times."""
+    """Train the tiny MLP for many epochs, with evaluation, and record the resident memory eight times."""
     x, y = tiny_mlp.data()
     model = make_model({"fc1": nn.linear_spec(8, 12), "fc2": nn.linear_spec(12, 1)}, _two_layers)
     loss, optimizer = supervised(model, losses.binary_cross_entropy), optax.adam(1e-3)
@@ -59,19 +58,19 @@ def _two_layers(params, state, x, *, key=None, train):
 
 
 EPOCH_STEPS = 938
-"""Of MNIST's 60,000 images in batches of 64."""
+"""The steps of 60,000 images in batches of 64."""
 
 
 def checkpoint_table(rounds: int, steps: int = 60) -> str:
-    """Short epochs of the MNIST network with and without checkpoints, in turns; what they cost is set against a whole.
+    """Short epochs of the MNIST network with and without checkpoints, in turns, compared with a whole epoch.
 
-    Both checkpoints are written at the end of each epoch, the best and the last. A whole epoch with and without them
-    differs by less than two such epochs do, so the difference is measured where it is not lost in that.
+    Both checkpoints, the best and the last, are written at the end of each epoch. The cost is smaller than the
+    difference between two whole epochs, so it is measured with short ones.
     """
     generator = np.random.default_rng(0)
     images = generator.uniform(size=(steps * mnist_cnn.BATCH, 28, 28, 1)).astype(np.float32)
     labels = generator.integers(0, 10, len(images)).astype(np.int32)
-    model, optimizer = zoo.mnist_cnn(), optax.adam(1e-3)
+    model, optimizer = models.mnist_cnn(), optax.adam(1e-3)
     loss = supervised(model, losses.cross_entropy, {"accuracy": metrics.accuracy})
 
     def train(checkpoints: bool) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Peers in a process of their own: it answers each line "peer steps" on standard input with the seconds they took."""
+"""Peers in their own process, which answers each line "peer steps" on standard input with the seconds taken."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def keep_freed_memory() -> None:
 
 
 def main() -> None:
-    """Prepare the peers named on the command line, say how many steps each runs, and run them on request."""
+    """Prepare the peers named on the command line, print their numbers of steps, and run them on request."""
     case_name, environment, *names = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what a library prints is not an answer
+    os.dup2(2, 1)  # other output of libraries is not an answer
     if environment == "same":
         keep_freed_memory()
     case = importlib.import_module(f"benchmarks.{case_name}")

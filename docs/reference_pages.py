@@ -1,10 +1,11 @@
-"""The reference, made from the library itself: one page for each public module, found by walking the package.
+"""The reference, generated from the library: one page per public module, found by walking the package.
 
-A new module, or a new name in a module's `__all__`, is in the reference without another line anywhere.
+A new module, or a new name that a package imports for its users, is in the reference without another line anywhere.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
@@ -19,7 +20,7 @@ import optax
 import jaxnets
 
 INTERNAL = ("labels",)
-"""Modules of `jaxnets` that are for its own use."""
+"""Private modules of `jaxnets`."""
 
 
 class Entry(NamedTuple):
@@ -37,7 +38,7 @@ class Entry(NamedTuple):
 
     @property
     def home(self) -> str | None:
-        """The module of this library that defines it; None for what comes from other packages."""
+        """The module of this library that defines it; None for names from other packages."""
         if not self.is_definition:
             modules = [module for name, module in sorted(sys.modules.items()) if name.startswith(self.module.__name__)]
             annotated = [module.__name__ for module in modules if self.name in inspect.get_annotations(module)]
@@ -47,13 +48,13 @@ class Entry(NamedTuple):
 
     @property
     def is_definition(self) -> bool:
-        """Whether it is a function or a class, and not a constant or a type alias."""
+        """Whether it is a function or a class, not a constant or a type alias."""
         root = str(getattr(self.value, "__module__", "")).split(".")[0]
         return root not in ("", *sys.stdlib_module_names)
 
     @property
     def directive(self) -> str:
-        """What autodoc is told."""
+        """The directive for autodoc."""
         if not self.is_definition:  # what it means is written below its definition
             return f".. autodata:: {self.home}::{self.name}\n"
         target = f"{self.module.__name__}::{self.name}"
@@ -65,10 +66,13 @@ class Entry(NamedTuple):
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """`__all__`, or the names without an underscore that the module defines itself."""
+    """What a package imports as `from x import name as name`; of a module `__all__`, or else what it defines."""
     if hasattr(module, "__all__"):
         return list(module.__all__)
-    return [name for name, value in vars(module).items() if name[0] != "_" and _home(value) == module.__name__]
+    imports = [node for node in ast.parse(inspect.getsource(module)).body if isinstance(node, ast.ImportFrom)]
+    exported = [alias.name for node in imports for alias in node.names if alias.asname == alias.name]
+    defined = [name for name, value in vars(module).items() if name[0] != "_" and _home(value) == module.__name__]
+    return exported + defined
 
 
 def _home(value: Any) -> Any:
@@ -99,7 +103,7 @@ def _entries(module: ModuleType) -> list[Entry]:
 
 
 def page(entries: list[Entry]) -> str:
-    """One page as reStructuredText: a section for each file of the module, and what it takes over from elsewhere."""
+    """One page as reStructuredText: a section for each file of the module, and names from other packages."""
     module = entries[0].module
     parts = [_heading(module.__name__, "="), f".. automodule:: {module.__name__}\n   :no-index:\n"]
     homes = sorted({entry.home for entry in entries if entry.home is not None})
@@ -114,7 +118,7 @@ def page(entries: list[Entry]) -> str:
 
 
 def _full_name(value: Any) -> str:
-    """The public name of what comes from another package."""
+    """The public name of an object from another package."""
     for module in (jax, jax.nn, jax.numpy, jax.nn.initializers, optax, optax.losses):
         for name, candidate in vars(module).items():
             if candidate is value:
@@ -127,7 +131,7 @@ def _heading(text: str, line: str) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write all pages and their index; files that would not change are left alone, so that builds stay incremental."""
+    """Write all pages and their index; unchanged files are not rewritten, so builds stay incremental."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = {name: page(entries) for name, entries in pages().items()}
     names = "\n".join(f"   {name}" for name in texts)

@@ -1,1 +1,1 @@
-"""One script a result; `python -m experiments` lists them."""
+"""One script per result; `python -m experiments` lists them. What they share is in the folder `support`."""

@@ -1,4 +1,4 @@
-"""`python -m experiments`: list the experiments, one line each."""
+"""List the experiments, one line each: `python -m experiments`."""
 
 from __future__ import annotations
 
@@ -6,24 +6,12 @@ import ast
 import sys
 from pathlib import Path
 
-SHARED = (
-    "cifar",
-    "__init__",
-    "__main__",
-    "command_line",
-    "classifier",
-    "tabulate",
-    "playground_figures",
-    "playground_network",
-    "playground_survey",
-)
-
 
 def experiments() -> dict[str, str]:
-    """The first line of what each experiment says about itself, by name."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    """The first line of each experiment's docstring, by name: every script in this folder is an experiment."""
+    files = sorted(Path(__file__).parent.glob("[!_]*.py"))
     documents = {file.stem: ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) for file in files}
-    return {name: (text or "").splitlines()[0] for name, text in documents.items() if name not in SHARED}
+    return {name: (text or "").splitlines()[0] for name, text in documents.items()}
 
 
 def main() -> None:
@@ -34,7 +22,8 @@ def main() -> None:
     width = max(map(len, found))
     for name, line in found.items():
         print(f"{name:{width}}  {line}")
-    print("\nRun one with `python -m experiments.NAME`; `--help` shows its options, `--smoke` takes a few steps only.")
+    print("\nRun one with `python -m experiments.NAME`; `--help` shows its options, `--smoke` does very little of it.")
+    print("Make a table of finished runs with `python -m experiments.support.tabulate RUN_FOLDER ...`.")
 
 
 if __name__ == "__main__":

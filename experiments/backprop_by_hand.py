@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import command_line
+from experiments.support.runner import main
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,4 +86,4 @@ def run(config: Config) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

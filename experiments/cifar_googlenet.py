@@ -12,26 +12,27 @@ command:   python -m experiments.cifar_googlenet --seed 0
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-from experiments import cifar, command_line
-from jaxnets.models import googlenet, googlenet_loss
+from experiments.support import cifar
+from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.models import GoogLeNetConfig, googlenet, googlenet_loss
+from jaxnets.report import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(cifar.Settings):
+class Config(cifar.CifarSettings):
     """Settings of the experiment; the defaults are for two cores, `--full` is for a GPU or TPU."""
 
     width: float = 0.125
     """A factor for the channels of all convolutions."""
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Train, evaluate, and write the run folder; returns what is in its result.json."""
-    config = cifar.chosen(config, width=1.0, learning_rate=0.1)
-    model = googlenet(10, small_images=True, width=config.width)
-    return cifar.train("cifar_googlenet", config, model, loss_function=googlenet_loss)
+@in_run_folder(full=cifar.FULL | {"width": 1.0, "learning_rate": 0.1}, smoke=cifar.SMOKE)
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Train, evaluate, and draw."""
+    model = googlenet(GoogLeNetConfig(10, small_images=True, width=config.width))
+    return cifar.train(config, folder, model, loss_function=googlenet_loss)
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

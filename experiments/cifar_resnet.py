@@ -14,14 +14,15 @@ command:   python -m experiments.cifar_resnet --seed 0
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-from experiments import cifar, command_line
-from jaxnets.models import cifar_resnet
+from experiments.support import cifar
+from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.models import CifarResNetConfig, cifar_resnet
+from jaxnets.report import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(cifar.Settings):
+class Config(cifar.CifarSettings):
     """Settings of the experiment; the defaults are for two cores, `--full` is for a GPU or TPU."""
 
     depth: int = 20
@@ -29,14 +30,14 @@ class Config(cifar.Settings):
     residual: bool = True
     """Whether blocks have shortcuts."""
     learning_rate: float = 0.2
-    """The largest one, reached after a fifth of the run; from there it falls to zero."""
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Train, evaluate, and write the run folder; returns what is in its result.json."""
-    config = cifar.chosen(config, learning_rate=0.2)
-    return cifar.train("cifar_resnet", config, cifar_resnet(config.depth, residual=config.residual))
+@in_run_folder(full=cifar.FULL | {"learning_rate": 0.2}, smoke=cifar.SMOKE)
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Train, evaluate, and draw."""
+    model = cifar_resnet(CifarResNetConfig(config.depth, residual=config.residual))
+    return cifar.train(config, folder, model)
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

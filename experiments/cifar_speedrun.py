@@ -16,9 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import time
 from itertools import compress
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,8 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import command_line
-from experiments.classifier import random_images
+from experiments.support.classifier import logits_in_batches, loss_and_accuracy, random_images
+from experiments.support.runner import Findings, in_run_folder, main
+from experiments.support.settings import Settings
+from experiments.support.timing import compile_and_run
 from jaxnets import losses, metrics
 from jaxnets.data import augment, cifar10
 from jaxnets.data.cifar_classes import CIFAR10_CLASSES
@@ -42,7 +42,7 @@ LOOKAHEAD_STEPS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Settings of the experiment."""
 
     seed: int = 0
@@ -50,7 +50,7 @@ class Config:
     epochs: float = 9.9
     """How often the network sees every example."""
     batch_size: int = 1024
-    """Examples a step."""
+    """Examples per step."""
     learning_rate: float = 1.5
     """The largest one, for the mean loss of a batch of 1,024."""
     bias_factor: float = 64.0
@@ -69,10 +69,6 @@ class Config:
     """How many of the training images are used."""
     bfloat16: bool = True
     """Whether to compute in bfloat16."""
-    out: Path | None = None
-    """The run folder; by default runs/cifar_speedrun/<time>-seed<seed>."""
-    smoke: bool = False
-    """Take a few steps on random images only, to see that everything runs; needs no files."""
 
 
 def schedule(peak: float, steps: int) -> optax.Schedule:
@@ -140,7 +136,7 @@ def average(slow: Any, fast: Any, progress: Any) -> Any:
 def make_training(config: Config, step_function: Any, steps: int) -> Any:
     """All steps in one scan: `(train_state, (images, labels)) -> (train_state, metrics of each step)`."""
 
-    def train(start: TrainState, data: Any) -> Any:
+    def train(initial: TrainState, data: Any) -> Any:
         key = jax.random.key(config.seed)
         images, labels = data
 
@@ -153,7 +149,7 @@ def make_training(config: Config, step_function: Any, steps: int) -> Any:
             fast = jax.tree.map(lambda new, old: jnp.where(meet, new, old), slow, (state.params, state.state))
             return (state._replace(params=fast[0], state=fast[1]), slow), measured
 
-        (state, slow), measured = jax.lax.scan(step, (start, (start.params, start.state)), jnp.arange(steps))
+        (state, slow), measured = jax.lax.scan(step, (initial, (initial.params, initial.state)), jnp.arange(steps))
         return state._replace(params=slow[0], state=slow[1]), measured
 
     return train
@@ -174,14 +170,7 @@ def predict(model: Any, params: Any, state: Any, images: Any) -> Any:
 
 def evaluate(model: Any, train_state: TrainState, images: Any, labels: Any) -> dict[str, float]:
     """Loss and accuracy on the test images, with all views."""
-    logits_of = jax.jit(functools.partial(predict, model))
-    parts = [images[first : first + 1000] for first in range(0, len(images), 1000)]
-    logits = np.concatenate([logits_of(train_state.params, train_state.state, part) for part in parts])
-    measured = {
-        "loss": metrics.mean(losses.cross_entropy(logits, labels)),
-        "accuracy": metrics.accuracy(logits, labels),
-    }
-    return {name: float(value) for name, value in metrics.compute(measured).items()}
+    return loss_and_accuracy(logits_in_batches(functools.partial(predict, model), train_state, images), labels)
 
 
 def load(config: Config) -> tuple[Any, Any]:
@@ -190,52 +179,9 @@ def load(config: Config) -> tuple[Any, Any]:
         data = random_images((32, 32, 3), tuple(CIFAR10_CLASSES), 2 * config.batch_size)
     else:
         data = cifar10(config.seed, validation=0.0)
-    parts = [((images - MEAN) / DEVIATION, labels) for images, labels in (data.train, data.test)]
-    images, labels = parts[0]
+    (images, labels), test = (((images - MEAN) / DEVIATION, labels) for images, labels in (data.train, data.test))
     chosen = np.random.default_rng(config.seed).permutation(len(images))[: config.train_examples]
-    return (images[chosen], labels[chosen]), parts[1]
-
-
-def run(config: Config) -> dict[str, Any]:
-    """Train, evaluate, and write the run folder; returns what is in its result.json."""
-    if config.smoke:
-        config = dataclasses.replace(config, epochs=3.0, batch_size=8, train_examples=16)
-    folder = RunFolder.open("cifar_speedrun", config, path=config.out)
-    if (done := folder.read_result()) is not None:
-        print(f"this run has ended: {folder.path / 'result.json'}")
-        return done
-    folder.drop_metrics_after(0)
-    train_data, test_data = load(config)
-    per_epoch = len(train_data[0]) // config.batch_size
-    steps = math.ceil(config.epochs * per_epoch)
-    model = compute_in(jnp.bfloat16, whitened_cnn()) if config.bfloat16 else whitened_cnn()
-    optimizer = make_optimizer(config, steps, per_epoch)
-    loss_function = functools.partial(losses.cross_entropy, label_smoothing=config.label_smoothing)
-    loss = supervised(model, loss_function, {"accuracy": metrics.accuracy})
-    start = init_train_state(model, optimizer, config.seed)
-    whitening = start.params["whitening"] | {"kernel": whitening_kernel(jnp.asarray(train_data[0][:5000]))}
-    start = start._replace(params=start.params | {"whitening": whitening})
-    begun = time.perf_counter()
-    data = jax.device_put(train_data)
-    program = compile_step(make_training(config, make_step(loss, optimizer), steps)).lower(start, data).compile()
-    compiled = time.perf_counter()
-    trained, measured = jax.block_until_ready(program(start, data))
-    seconds = time.perf_counter() - compiled
-    write_metrics(folder, jax.device_get(jax.vmap(metrics.compute)(measured)), per_epoch)
-    test = evaluate(model, trained, *test_data)
-    folder.append_metrics(step=steps, epoch=config.epochs, split="test", metrics=test)
-    plot_curves(folder.read_metrics(), folder.path / "curves.png")
-    result = folder.write_result(
-        {"test": test | {"train_seconds": seconds}},
-        trained.params,
-        compile_seconds=compiled - begun,
-        run_seconds=time.perf_counter() - compiled,
-    )
-    print(
-        f"{steps} steps in {seconds:.2f} s, compiled in {compiled - begun:.1f} s: test accuracy {test['accuracy']:.4f}"
-    )
-    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
-    return result
+    return (images[chosen], labels[chosen]), test
 
 
 def write_metrics(folder: RunFolder, measured: Any, per_epoch: int) -> None:
@@ -247,5 +193,30 @@ def write_metrics(folder: RunFolder, measured: Any, per_epoch: int) -> None:
         folder.append_metrics(step=last, epoch=last / per_epoch, split="train", metrics=row)
 
 
+@in_run_folder(smoke={"epochs": 3.0, "batch_size": 8, "train_examples": 16})
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Train, evaluate, and draw."""
+    train_data, test_data = load(config)
+    per_epoch = len(train_data[0]) // config.batch_size
+    steps = math.ceil(config.epochs * per_epoch)
+    model = compute_in(jnp.bfloat16, whitened_cnn()) if config.bfloat16 else whitened_cnn()
+    optimizer = make_optimizer(config, steps, per_epoch)
+    loss_function = functools.partial(losses.cross_entropy, label_smoothing=config.label_smoothing)
+    loss = supervised(model, loss_function, {"accuracy": metrics.accuracy})
+    initial = init_train_state(model, optimizer, config.seed)
+    whitening = initial.params["whitening"] | {"kernel": whitening_kernel(jnp.asarray(train_data[0][:5000]))}
+    initial = initial._replace(params=initial.params | {"whitening": whitening})
+    program = compile_step(make_training(config, make_step(loss, optimizer), steps))
+    (trained, measured), compile_seconds, seconds = compile_and_run(program, initial, jax.device_put(train_data))
+    write_metrics(folder, jax.device_get(jax.vmap(metrics.compute)(measured)), per_epoch)
+    test = evaluate(model, trained, *test_data)
+    folder.append_metrics(step=steps, epoch=config.epochs, split="test", metrics=test)
+    plot_curves(folder.read_metrics(), folder.path / "curves.png")
+    print(
+        f"{steps} steps in {seconds:.2f} s, compiled in {compile_seconds:.1f} s: test accuracy {test['accuracy']:.4f}"
+    )
+    return Findings({"test": test | {"train_seconds": seconds}}, trained.params, compile_seconds)
+
+
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

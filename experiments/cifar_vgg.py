@@ -12,14 +12,15 @@ command:   python -m experiments.cifar_vgg --seed 0
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-from experiments import cifar, command_line
-from jaxnets.models import vgg
+from experiments.support import cifar
+from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.models import VGGConfig, vgg
+from jaxnets.report import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(cifar.Settings):
+class Config(cifar.CifarSettings):
     """Settings of the experiment; the defaults are for two cores, `--full` is for a GPU or TPU."""
 
     depth: int = 16
@@ -27,15 +28,14 @@ class Config(cifar.Settings):
     width: float = 0.25
     """A factor for the channels of all convolutions."""
     epochs: int = 8
-    """How often the network sees every example."""
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Train, evaluate, and write the run folder; returns what is in its result.json."""
-    config = cifar.chosen(config, width=1.0, learning_rate=0.1)
-    model = vgg(config.depth, 10, norm=True, pooled=1, hidden=(), width=config.width)
-    return cifar.train("cifar_vgg", config, model)
+@in_run_folder(full=cifar.FULL | {"width": 1.0, "learning_rate": 0.1}, smoke=cifar.SMOKE)
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Train, evaluate, and draw."""
+    model = vgg(VGGConfig(config.depth, 10, norm=True, pooled=1, hidden=(), width=config.width))
+    return cifar.train(config, folder, model)
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

@@ -9,46 +9,36 @@ command:   python -m experiments.digits_cnn --seed 0
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
-from typing import Any
 
-import optax
-
-from experiments import command_line
-from experiments.classifier import for_smoke, train_classifier
+from experiments.support.classifier import adam_with_cosine, first_examples, train_classifier
+from experiments.support.runner import Findings, in_run_folder, main
+from experiments.support.settings import TrainingSettings
 from jaxnets.data import digits
-from jaxnets.models import small_cnn
-from jaxnets.training import steps_per_epoch
+from jaxnets.models import SmallCNNConfig, small_cnn
+from jaxnets.report import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(TrainingSettings):
     """Settings of the experiment."""
 
     seed: int = 0
     """Of the split, the initial values, the order of the examples and dropout."""
     epochs: int = 20
-    """How often the network sees every example."""
     batch_size: int = 64
-    """Examples a step."""
     learning_rate: float = 2e-3
-    """Adam's rate at the start; it falls to zero along a cosine."""
-    out: Path | None = None
-    """The run folder; by default runs/digits_cnn/<time>-seed<seed>."""
-    smoke: bool = False
-    """Take two steps only, to see that everything runs."""
+    """Adam's learning rate at first; it falls to zero along a cosine."""
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Train, evaluate, and write the run folder; returns what is in its result.json."""
+@in_run_folder(smoke={"epochs": 1})
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Train, evaluate, and draw."""
     data = digits(config.seed)
     if config.smoke:
-        data, config = for_smoke(data, config.batch_size), dataclasses.replace(config, epochs=1)
-    model = small_cnn(height=8, width=8, channels=1, classes=len(data.classes))
-    steps = config.epochs * steps_per_epoch(len(data.train[0]), config.batch_size)
-    optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
-    return train_classifier("digits_cnn", config, model, optimizer, data)
+        data = first_examples(data, 2 * config.batch_size)
+    model = small_cnn(SmallCNNConfig(height=8, width=8, channels=1, classes=len(data.classes)))
+    return train_classifier(config, folder, model, adam_with_cosine(config, data), data)
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

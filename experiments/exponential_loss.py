@@ -1,7 +1,7 @@
-"""AdaBoost's exponential loss beside cross-entropy and hinge, on breast tumours with clean and with flipped labels.
+"""AdaBoost's exponential loss beside cross-entropy and hinge, on breast tumors with clean and with flipped labels.
 
-A linear classifier, or a network with `--hidden`, learns with each loss from 398 tumours, as many times as there are
-networks, each time with another split, start and order. Then a share of the training labels is flipped. The
+A linear classifier, or a network with `--hidden`, learns with each loss from 398 tumors, as many times as there are
+networks, each time with another split, initialization and order. Then a share of the training labels is flipped. The
 exponential loss exp(-y f) grows fastest where an example is wrong, so that a few wrong labels take hold of it.
 
 expected:  test accuracy with clean labels 0.971 +- 0.004 over the seeds 0 to 2 (cross-entropy 0.973 +- 0.004, hinge
@@ -14,57 +14,51 @@ command:   python -m experiments.exponential_loss --seed 0
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from experiments import command_line
+from experiments.support.figures import BLUE, GREEN, ORANGE, tidy
+from experiments.support.many import consecutive_seeds, stack
+from experiments.support.runner import Findings, in_run_folder, main
+from experiments.support.settings import TrainingSettings
 from jaxnets import losses
 from jaxnets.data import Split, breast_cancer, standardize
 from jaxnets.model import Model
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.report import RunFolder, plot_curves
 from jaxnets.training import TrainState, init_train_state, make_step, scan_data, steps_per_epoch
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 LOSSES = {
     "exponential": losses.exponential,
     "cross_entropy": lambda outputs, labels: losses.binary_cross_entropy(outputs, (labels + 1) // 2),
     "hinge": losses.hinge,
 }
-COLORS = {"exponential": "#D55E00", "cross_entropy": "#0072B2", "hinge": "#009E73"}
+COLORS = {"exponential": ORANGE, "cross_entropy": BLUE, "hinge": GREEN}
 DASHES = {"exponential": "-", "cross_entropy": "--", "hinge": ":"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(TrainingSettings):
     """Settings of the experiment."""
 
     seed: int = 0
-    """Of the splits, the starts, the orders and the choice of labels to flip."""
+    """Of the splits, the initial values, the orders and the choice of labels to flip."""
+    epochs: int = 100
+    batch_size: int = 32
+    learning_rate: float = 1e-2
     networks: int = 40
     """Splits, with a network each for every loss."""
-    epochs: int = 100
-    """How often a network sees every example."""
-    batch_size: int = 32
-    """Examples a step."""
-    learning_rate: float = 1e-2
-    """Adam's rate."""
     hidden: tuple[int, ...] = ()
     """Hidden units, layer by layer; none for a linear classifier."""
     flipped: float = 0.1
-    """Share of the training labels that is flipped in the second part."""
-    out: Path | None = None
-    """The run folder; by default runs/exponential_loss/<time>-seed<seed>."""
-    smoke: bool = False
-    """Take 2 epochs with 2 networks, to see that everything runs."""
+    """Share of the training labels that is flipped the second time."""
 
 
 class Data(NamedTuple):
@@ -76,8 +70,8 @@ class Data(NamedTuple):
     flipped: np.ndarray
 
 
-def split(seed: int, share: float) -> Data:
-    """Split, standardize by the training part alone, and flip a share of the training labels."""
+def split_and_flip(seed: int, share: float) -> Data:
+    """Split, standardize by the training split alone, and flip a share of the training labels."""
     data = standardize(breast_cancer(seed))
     train, validation, test = ((inputs, 2 * labels - 1) for inputs, labels in data[:3])
     size = len(train[1])
@@ -85,21 +79,14 @@ def split(seed: int, share: float) -> Data:
     return Data((train[0], np.where(flipped, -train[1], train[1])), validation, test, flipped)
 
 
-def stack(parts: list[Data]) -> Data:
-    """Stack data of the same shapes along a new first axis."""
-    stacked: Data = jax.tree.map(lambda *arrays: np.stack(arrays), *parts)
-    return stacked
-
-
 def network_seeds(config: Config) -> np.ndarray:
     """Other ones for each seed of the experiment."""
-    numbers = config.seed * config.networks + np.arange(config.networks, dtype=np.uint64)
-    return numbers.astype(np.uint32)
+    return consecutive_seeds(config.seed * config.networks, config.networks)
 
 
-def measure(model: Model, name: str, params: Any, part: Any) -> dict[str, Any]:
+def measure(model: Model, name: str, params: Any, split: Any) -> dict[str, Any]:
     """Mean loss and accuracy on (inputs, labels)."""
-    inputs, labels = part
+    inputs, labels = split
     outputs = model.apply(params, {}, inputs, train=False)[0][:, 0]
     right = jnp.sign(outputs) == labels
     return {"loss": jnp.mean(LOSSES[name](outputs, labels)), "accuracy": jnp.mean(right.astype(jnp.float32))}
@@ -122,8 +109,8 @@ def train_all(config: Config, model: Model, name: str, data: Data) -> tuple[Trai
     def one(seed: Any, data: Data) -> Any:
         def run(train_state: TrainState, _: None) -> tuple[TrainState, Any]:
             train_state, _ = epoch(train_state, data.train)
-            parts = {"train": data.train, "validation": data.validation}
-            return train_state, {key: measure(model, name, train_state.params, part) for key, part in parts.items()}
+            splits = {"train": data.train, "validation": data.validation}
+            return train_state, {key: measure(model, name, train_state.params, split) for key, split in splits.items()}
 
         return jax.lax.scan(run, init_train_state(model, optimizer, seed), length=config.epochs)
 
@@ -159,7 +146,7 @@ def examine(model: Model, name: str, params: Any, data: Data) -> Outcome:
     pull = pull / pull.sum(axis=1, keepdims=True)
     from_flipped = float(np.mean(np.sum(pull * data.flipped, axis=1)))
     margins = np.asarray(outputs * labels / jnp.mean(jnp.abs(outputs), axis=1, keepdims=True))
-    accuracy = jax.vmap(lambda params, part: measure(model, name, params, part)["accuracy"])(params, data.test)
+    accuracy = jax.vmap(lambda params, split: measure(model, name, params, split)["accuracy"])(params, data.test)
     return Outcome(np.asarray(accuracy, np.float64), margins, pull, from_flipped)
 
 
@@ -182,7 +169,7 @@ def print_summary(title: str, numbers: dict[str, float]) -> None:
     """Print what `summarize` returned."""
     print(f"{title}: test accuracy")
     for name in LOSSES:
-        pull = [numbers[f"{name}_pull_of_{part}"] for part in ("top_5_percent", "flipped")]
+        pull = [numbers[f"{name}_pull_of_{which}"] for which in ("top_5_percent", "flipped")]
         print(
             f"  {name.replace('_', '-'):14} {numbers[name]:.4f} +- {numbers[f'{name}_sd']:.4f}; of the gradient, "
             f"{pull[0]:.1%} from 5% of the examples, {pull[1]:.1%} from those with flipped labels"
@@ -194,16 +181,15 @@ def print_summary(title: str, numbers: dict[str, float]) -> None:
 
 def record(folder: RunFolder, config: Config, steps: int, histories: dict[str, Any]) -> None:
     """Write the mean over networks epoch by epoch: all accuracies, and the exponential loss on clean labels."""
-    folder.drop_metrics_after(-1)
     for epoch in range(config.epochs):
-        for part in ("train", "validation"):
+        for split in ("train", "validation"):
             numbers = {
-                f"accuracy_{name}_{labels}": float(np.mean(history[part]["accuracy"][number, :, epoch]))
+                f"accuracy_{name}_{labels}": float(np.mean(history[split]["accuracy"][number, :, epoch]))
                 for number, labels in enumerate(("clean", "flipped"))
                 for name, history in histories.items()
             }
-            numbers["loss"] = float(np.mean(histories["exponential"][part]["loss"][0, :, epoch]))
-            folder.append_metrics(step=(epoch + 1) * steps, epoch=epoch + 1, split=part, metrics=numbers)
+            numbers["loss"] = float(np.mean(histories["exponential"][split]["loss"][0, :, epoch]))
+            folder.append_metrics(step=(epoch + 1) * steps, epoch=epoch + 1, split=split, metrics=numbers)
 
 
 def plot_margins(axes: Axes, outcomes: dict[str, Outcome], title: str) -> None:
@@ -249,8 +235,6 @@ def plot_concentration(axes: Axes, outcomes: dict[str, Outcome], share: float) -
 
 def plot(path: Path, all_outcomes: dict[str, dict[str, Outcome]], share: float) -> None:
     """Draw accuracies, what makes up the gradient, and the margins without and with flipped labels."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(11, 8), layout="constrained")
     panels = figure.subplots(2, 2)
     plot_accuracies(panels[0, 0], all_outcomes, share)
@@ -258,23 +242,17 @@ def plot(path: Path, all_outcomes: dict[str, dict[str, Outcome]], share: float) 
     plot_margins(panels[1, 0], all_outcomes["clean"], "Margins with clean labels")
     plot_margins(panels[1, 1], all_outcomes["flipped"], f"Margins with {share:.0%} flipped, labels as given")
     for axes in panels.flat:
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes, grid=False)
     figure.savefig(path, dpi=120)
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Train with every loss, write the run folder, and return what is in its result.json."""
-    if config.smoke:
-        config = dataclasses.replace(config, epochs=2, networks=2)
-    folder = RunFolder.open("exponential_loss", config, path=config.out)
-    if (done := folder.read_result()) is not None:
-        print(f"this run has ended: {folder.path / 'result.json'}")
-        return done
-    begun = time.perf_counter()
-    model = mlp([30, *config.hidden, 1])
+@in_run_folder(smoke={"epochs": 2, "networks": 2})
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Train with every loss on clean and on flipped labels, measure, and draw."""
+    model = mlp(MLPConfig((30, *config.hidden, 1)))
     shares = {"clean": 0.0, "flipped": config.flipped}
-    splits = [[split(int(seed), share) for seed in network_seeds(config)] for share in shares.values()]
-    data = stack([stack(parts) for parts in splits])
+    draws = [[split_and_flip(int(seed), share) for seed in network_seeds(config)] for share in shares.values()]
+    data = stack([stack(of_share) for of_share in draws])
     outcomes: dict[str, dict[str, Outcome]] = {labels: {} for labels in shares}
     histories, params = {}, {}
     for name in LOSSES:
@@ -290,10 +268,8 @@ def run(config: Config) -> dict[str, Any]:
     record(folder, config, steps_per_epoch(data.train[0].shape[2], config.batch_size), histories)
     plot_curves(folder.read_metrics(), folder.path / "curves.png")
     plot(folder.path / "exponential_loss.png", outcomes, config.flipped)
-    result = folder.write_result(numbers, params, compile_seconds=0.0, run_seconds=time.perf_counter() - begun)
-    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
-    return result
+    return Findings(numbers, params)
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

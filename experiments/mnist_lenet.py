@@ -10,60 +10,40 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import jax
-import optax
+from experiments.support import mnist
+from experiments.support.classifier import adam_with_cosine, train_classifier
+from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.data import augment
+from jaxnets.models import LeNet5Config, lenet5
+from jaxnets.report import RunFolder
 
-from experiments import command_line
-from experiments.classifier import random_images, train_classifier
-from jaxnets import nn
-from jaxnets.data import augment, mnist
-from jaxnets.models import lenet5
-from jaxnets.training import steps_per_epoch
-
-FORMS = {"classic": (jax.nn.tanh, nn.avg_pool), "modern": (jax.nn.relu, nn.max_pool)}
+FORMS = {"classic": LeNet5Config(), "modern": LeNet5Config(activation="relu", pool="max")}
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(mnist.MnistSettings):
     """Settings of the experiment."""
 
     seed: int = 0
-    """Of the validation part, the initial values, the order of the examples and the augmentation."""
+    """Of the validation split, the initial values, the order of the examples and the augmentation."""
     epochs: int = 20
-    """How often the network sees every example."""
-    batch_size: int = 64
-    """Examples a step."""
     learning_rate: float = 2e-3
-    """Adam's rate at the start; it falls to zero along a cosine."""
     form: Literal["classic", "modern"] = "classic"
     """tanh and average pooling as in 1998, or ReLU and max pooling."""
     shift: int = 2
     """Pixels by which images are moved at most, at random in each direction; 0 leaves them as they are."""
-    validation: float = 0.05
-    """Share of the 60,000 training images that is only looked at."""
-    out: Path | None = None
-    """The run folder; by default runs/mnist_lenet/<time>-seed<seed>."""
-    smoke: bool = False
-    """Take two steps on random images only, to see that everything runs; needs no files."""
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Train, evaluate, and write the run folder; returns what is in its result.json."""
-    if config.smoke:
-        data = random_images((28, 28, 1), tuple("0123456789"), 2 * config.batch_size)
-        config = dataclasses.replace(config, epochs=1)
-    else:
-        data = mnist(config.seed, validation=config.validation)
-    activation, pool = FORMS[config.form]
-    steps = config.epochs * steps_per_epoch(len(data.train[0]), config.batch_size)
-    optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
+@in_run_folder(smoke={"epochs": 1})
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Train, evaluate, and draw."""
+    data = mnist.load(config)
+    model = lenet5(FORMS[config.form])
     shift = functools.partial(augment.random_crop, padding=config.shift) if config.shift else None
-    model = lenet5(activation=activation, pool=pool)
-    return train_classifier("mnist_lenet", config, model, optimizer, data, augmentation=shift)
+    return train_classifier(config, folder, model, adam_with_cosine(config, data), data, augmentation=shift)
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

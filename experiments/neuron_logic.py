@@ -14,29 +14,25 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from experiments import command_line
-from jaxnets.models import threshold_network_apply, threshold_neuron_apply
+from experiments.support.figures import BLUE, ORANGE
+from experiments.support.runner import Findings, in_run_folder, main
+from experiments.support.settings import Settings
+from jaxnets.models import ThresholdNetworkConfig, ThresholdNeuronConfig, threshold_network, threshold_neuron
 from jaxnets.report import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
-    """Settings of the experiment."""
-
-    seed: int = 0
-    """Accepted like by every experiment; nothing is random."""
-    out: Path | None = None
-    """The run folder; by default runs/neuron_logic/<time>-seed<seed>."""
-    smoke: bool = False
-    """Accepted like by every experiment; there is nothing to shorten."""
+class Config(Settings):
+    """Settings of the experiment; nothing is random, and there is nothing to shorten."""
 
 
 def neuron(weights: list[float], bias: float) -> dict[str, Any]:
@@ -70,12 +66,14 @@ class Gate(NamedTuple):
 
 def one_neuron(params: Any, x: Any) -> Any:
     """[<w, x> + b > 0]."""
-    return threshold_neuron_apply(params, {}, x, train=False)[0][..., 0]
+    model = threshold_neuron(ThresholdNeuronConfig(x.shape[-1]))
+    return model.apply(params, {}, x, train=False)[0][..., 0]
 
 
 def two_layers(params: Any, x: Any) -> Any:
     """[<v, h> + c > 0] of the hidden neurons h."""
-    return threshold_network_apply(params, {}, x, train=False)[0][..., 0]
+    model = threshold_network(ThresholdNetworkConfig(x.shape[-1], hidden=2))
+    return model.apply(params, {}, x, train=False)[0][..., 0]
 
 
 def product_neuron(params: Any, x: Any) -> Any:
@@ -117,19 +115,16 @@ def print_table(gate: Gate) -> None:
 
 def plot_half_planes(path: Path) -> None:
     """Draw where each network gives 1, and its truth table as points."""
-    from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-
     figure = Figure(figsize=(15, 4.1), layout="constrained")
     line = np.linspace(-0.5, 1.5, 400)  # not on 1/2, where rounding decides
     grid = np.stack(np.meshgrid(line, line), axis=-1)
     for axes, gate in zip(figure.subplots(1, len(GATES)), GATES.values(), strict=True):
         regions = np.asarray(gate.apply(gate.params, jnp.asarray(grid[..., : gate.inputs], jnp.float32)))
         axes.contourf(line, line, regions, levels=[-0.5, 0.5, 1.5], colors=["#F2F2F2", "#A6CEE3"])
-        axes.contour(line, line, regions, levels=[0.5], colors="#0072B2", linewidths=1.5)
+        axes.contour(line, line, regions, levels=[0.5], colors=BLUE, linewidths=1.5)
         inputs, _, right = truth_table(gate)
         heights = inputs[:, 1] if gate.inputs == 2 else np.full(len(inputs), 0.5)
-        for value, color in ((0, "white"), (1, "#D55E00")):
+        for value, color in ((0, "white"), (1, ORANGE)):
             chosen = right == value
             axes.scatter(inputs[chosen, 0], heights[chosen], s=120, color=color, edgecolor="black", zorder=3)
         axes.set_title(f"{gate.title}\n{gate.formula}", fontsize=12)
@@ -142,39 +137,27 @@ def plot_half_planes(path: Path) -> None:
     square: dict[str, Any] = {"marker": "s", "linestyle": "none", "markersize": 11}
     handles = [
         Line2D([], [], color="white", label="should give 0", **dot),
-        Line2D([], [], color="#D55E00", label="should give 1", **dot),
+        Line2D([], [], color=ORANGE, label="should give 1", **dot),
         Line2D([], [], color="#A6CEE3", label="the network gives 1", **square),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=12)
     figure.savefig(path, dpi=120)
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Print the truth tables and write the run folder; returns what is in its result.json."""
-    folder = RunFolder.open("neuron_logic", config, path=config.out)
-    if (done := folder.read_result()) is not None:
-        print(f"this run has ended: {folder.path / 'result.json'}")
-        return done
-    begun = time.perf_counter()
+@in_run_folder()
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Print the truth tables, and draw the half-planes."""
     accuracies = {}
     for name, gate in GATES.items():
         print_table(gate)
         _, outputs, right = truth_table(gate)
         accuracies[f"accuracy_{name}"] = float(np.mean(outputs == right))
     numbers = {"loss": 1 - float(np.mean(list(accuracies.values()))), **accuracies}  # the share that is wrong
-    folder.drop_metrics_after(-1)
     folder.append_metrics(step=0, epoch=0.0, split="test", metrics=numbers)
     plot_half_planes(folder.path / "half_planes.png")
-    result = folder.write_result(
-        {"test": numbers},
-        {name: gate.params for name, gate in GATES.items()},
-        compile_seconds=0.0,
-        run_seconds=time.perf_counter() - begun,
-    )
     print(f"accuracy {1 - numbers['loss']:.4f} of {len(GATES)} networks")
-    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
-    return result
+    return Findings({"test": numbers}, {name: gate.params for name, gate in GATES.items()})
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

@@ -16,34 +16,33 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from experiments import command_line
+from experiments.support.figures import BLUE, GRAY, GREEN, ORANGE, tidy
+from experiments.support.iris import two_irises
+from experiments.support.runner import Findings, in_run_folder, main
+from experiments.support.settings import Settings
 from jaxnets import subkey
-from jaxnets.data import Split, iris
-from jaxnets.models import perceptron, perceptron_apply, perceptron_fit, perceptron_path
+from jaxnets.data import Split
+from jaxnets.models import PerceptronConfig, perceptron, perceptron_fit, perceptron_path
 from jaxnets.report import RunFolder, plot_curves
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-FEATURES = {"sepal length": 0, "petal length": 2}
 XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0])
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Settings of the experiment."""
 
     seed: int = 0
-    """Of the split, the weights to start from and the picks."""
+    """Of the split, the initial weights and the picks."""
     orders: int = 1000
     """Random orders, from weights of 0 and from random weights each."""
     max_picks: int = 20_000
@@ -52,21 +51,6 @@ class Config:
     """Picks on XOR, and of the one order of irises that is drawn."""
     xor_orders: int = 100
     """Orders on XOR."""
-    out: Path | None = None
-    """The run folder; by default runs/perceptron_iris/<time>-seed<seed>."""
-    smoke: bool = False
-    """Take 4 orders, and 100 picks on XOR, to see that everything runs."""
-
-
-def two_irises(seed: int) -> tuple[Split, Split]:
-    """Setosa (0) and versicolor (1) by two lengths in cm: 80 flowers to learn from and 20 for the test."""
-    data = iris(seed)
-
-    def select(*parts: Split) -> Split:
-        x, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return x[labels < 2][:, list(FEATURES.values())], labels[labels < 2]
-
-    return select(data.train, data.validation), select(data.test)
 
 
 def with_one(x: np.ndarray) -> np.ndarray:
@@ -81,13 +65,17 @@ class Bound(NamedTuple):
     margin: float
     radius: float
 
-    def mistakes(self, start: np.ndarray) -> np.ndarray:
+    def from_zero(self) -> float:
+        """The most mistakes from weights of 0: (radius / margin)^2."""
+        return (self.radius / self.margin) ** 2
+
+    def mistakes(self, weights: np.ndarray) -> np.ndarray:
         """The most mistakes from weights w `[..., features]`: (radius / margin)^2 from w = 0.
 
         After k mistakes, the weights are no longer than the root of |w|^2 + k radius^2, and at least
         <w, direction> + k margin long. The k where both are equal solves a quadratic equation.
         """
-        along, square = start @ self.direction, np.sum(start**2, axis=-1)
+        along, square = weights @ self.direction, np.sum(weights**2, axis=-1)
         half = self.radius**2 / 2 - along * self.margin
         most: np.ndarray = (half + np.sqrt(half**2 + self.margin**2 * (square - along**2))) / self.margin**2
         return most
@@ -105,21 +93,22 @@ def novikoff(x: np.ndarray, labels: np.ndarray) -> Bound:
 
 
 def learn_all(config: Config, x: np.ndarray, labels: np.ndarray, scale: float) -> tuple[np.ndarray, Any]:
-    """Learn in all orders at once from normal weights of deviation `scale`; returns the starts and what was learned."""
-    model = perceptron(x.shape[1], kernel_init=jax.nn.initializers.normal(scale))
+    """Learn in all orders at once from normal weights of deviation `scale`; returns the initial weights too."""
+    model = perceptron(PerceptronConfig(x.shape[1]), kernel_init=jax.nn.initializers.normal(scale))
     keys = jax.random.split(jax.random.key(config.seed), config.orders)
-    starts, _ = jax.vmap(lambda key: model.init(subkey(key, "weights")))(keys)
+    initial, _ = jax.vmap(lambda key: model.init(subkey(key, "weights")))(keys)
     fit = functools.partial(perceptron_fit, max_picks=config.max_picks)
-    over_orders = jax.vmap(lambda start, key: fit(start, jnp.asarray(x), jnp.asarray(labels), key=key))
-    learned = jax.jit(over_orders)(starts, keys)
-    return np.asarray(starts["kernel"][..., 0], np.float64), jax.device_get(learned)
+    over_orders = jax.vmap(lambda params, key: fit(params, jnp.asarray(x), jnp.asarray(labels), key=key))
+    learned = jax.jit(over_orders)(initial, keys)
+    return np.asarray(initial["kernel"][..., 0], np.float64), jax.device_get(learned)
 
 
-def summarize(name: str, starts: np.ndarray, learned: Any, bound: Bound, test: Split) -> dict[str, float]:
+def summarize(name: str, initial: np.ndarray, learned: Any, bound: Bound, test: Split) -> dict[str, float]:
     """Print and return the mistakes, their bound and the accuracy on the test flowers."""
-    bounds = bound.mistakes(starts)
+    bounds = bound.mistakes(initial)
     x = jnp.asarray(test[0])
-    outputs, _ = jax.vmap(lambda params: perceptron_apply(params, {}, x, train=False))(learned.params)
+    model = perceptron(PerceptronConfig(x.shape[1]))
+    outputs, _ = jax.vmap(lambda params: model.apply(params, {}, x, train=False))(learned.params)
     mistakes = learned.mistakes.astype(np.float64)
     numbers = {
         "mistakes": float(mistakes.mean()),
@@ -149,11 +138,11 @@ class Trace(NamedTuple):
 
 def follow(config: Config, x: np.ndarray, labels: np.ndarray, orders: int) -> Trace:
     """Follow the first orders of `learn_all` from random weights, on any examples, for `config.picks` picks."""
-    model = perceptron(x.shape[1])
+    model = perceptron(PerceptronConfig(x.shape[1]))
 
     def path(key: Any) -> Any:
-        start, _ = model.init(subkey(key, "weights"))
-        return perceptron_path(start, jnp.asarray(x), jnp.asarray(labels), key=key, picks=config.picks)
+        initial, _ = model.init(subkey(key, "weights"))
+        return perceptron_path(initial, jnp.asarray(x), jnp.asarray(labels), key=key, picks=config.picks)
 
     keys = jax.random.split(jax.random.key(config.seed), config.orders)[:orders]
     params, mistakes = jax.jit(jax.vmap(path))(keys)
@@ -185,7 +174,6 @@ def criterion(weights: np.ndarray, x: np.ndarray, labels: np.ndarray) -> dict[st
 
 def record(folder: RunFolder, on_iris: Trace, train: Split, test: Split) -> None:
     """Write what the weights of the order that is drawn were worth along its picks."""
-    folder.drop_metrics_after(-1)
     weights, mistakes = on_iris.weights[0], on_iris.mistakes[0]
     last = min(2 * int(np.max(np.flatnonzero(mistakes), initial=9) + 1), len(mistakes))  # after that, nothing happens
     for pick in range(1, last + 1):
@@ -198,7 +186,7 @@ def record(folder: RunFolder, on_iris: Trace, train: Split, test: Split) -> None
 def plot_flowers(axes: Axes, train: Split, test: Split, learned: np.ndarray, bound: Bound) -> None:
     """Draw the flowers, the lines of all orders, and the line of the largest margin."""
     for label, (name, color, marker) in enumerate([("setosa", BLUE, "o"), ("versicolor", ORANGE, "s")]):
-        for part, (x, labels), face in (("", train, color), (", test", test, "white")):
+        for suffix, (x, labels), face in (("", train, color), (", test", test, "white")):
             chosen = x[labels == label]
             axes.scatter(
                 chosen[:, 0],
@@ -207,7 +195,7 @@ def plot_flowers(axes: Axes, train: Split, test: Split, learned: np.ndarray, bou
                 color=face,
                 edgecolor=color,
                 marker=marker,
-                label=name + part,
+                label=name + suffix,
                 zorder=3,
             )
     ends = np.array([4.0, 7.2])
@@ -217,7 +205,7 @@ def plot_flowers(axes: Axes, train: Split, test: Split, learned: np.ndarray, bou
         return heights
 
     for number, w in enumerate(learned[:50]):
-        axes.plot(ends, line(w), color=GREY, alpha=0.2, linewidth=0.8, label="50 orders" if number == 0 else None)
+        axes.plot(ends, line(w), color=GRAY, alpha=0.2, linewidth=0.8, label="50 orders" if number == 0 else None)
     axes.plot(ends, line(learned[0]), color="black", linewidth=1.8, label="the order drawn below")
     axes.plot(ends, line(bound.direction), color=GREEN, linewidth=1.8, linestyle="--", label="largest margin")
     axes.set(xlabel="sepal length (cm)", ylabel="petal length (cm)", xlim=tuple(ends), ylim=(0, 7.5))
@@ -259,44 +247,38 @@ def plot_picks(counts: Axes, lengths: Axes, on_iris: Trace, on_xor: Trace) -> No
         line.set_linewidth(1.8)
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Learn irises and XOR and write the run folder; returns what is in its result.json."""
-    from matplotlib.figure import Figure
+def plot(path: Path, train: Split, test: Split, runs: Any, bound: Bound, on_iris: Trace, on_xor: Trace) -> None:
+    """Draw the flowers and what was learned of them, and the mistakes on both."""
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    panels = figure.subplots(2, 2)
+    plot_flowers(panels[0, 0], train, test, runs["random"][1].params["kernel"][..., 0], bound)
+    mistakes = {name: learned.mistakes for name, (_, learned) in runs.items()}
+    plot_mistakes_of_orders(panels[0, 1], mistakes, bound.from_zero())
+    plot_picks(panels[1, 0], panels[1, 1], on_iris, on_xor)
+    for axes in panels.flat:
+        tidy(axes, grid=False)
+    figure.savefig(path, dpi=120)
 
-    if config.smoke:
-        config = dataclasses.replace(config, orders=4, picks=100, xor_orders=2)
-    folder = RunFolder.open("perceptron_iris", config, path=config.out)
-    if (done := folder.read_result()) is not None:
-        print(f"this run has ended: {folder.path / 'result.json'}")
-        return done
-    begun = time.perf_counter()
+
+@in_run_folder(smoke={"orders": 4, "picks": 100, "xor_orders": 2})
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Learn irises and XOR, compare with the bound, and draw."""
     train, test = ((with_one(x), labels) for x, labels in two_irises(config.seed))
     bound = novikoff(*train)
     print(f"{len(train[0])} irises: radius {bound.radius:.3f}, margin {bound.margin:.4f}, ", end="")
-    print(f"(radius / margin)^2 = {(bound.radius / bound.margin) ** 2:.1f}")
+    print(f"(radius / margin)^2 = {bound.from_zero():.1f}")
     runs = {name: learn_all(config, *train, scale) for name, scale in (("zero", 0.0), ("random", 1.0))}
     numbers = {name: summarize(name, *learned, bound, test) for name, learned in runs.items()}
     on_iris = follow(config, *train, orders=1)
     on_xor = follow(config, with_one(XOR[0]), XOR[1], orders=config.xor_orders)
     numbers["xor"] = summarize_xor(on_xor)
-    numbers["bound"] = {"radius": bound.radius, "margin": bound.margin, "mistakes": (bound.radius / bound.margin) ** 2}
+    numbers["bound"] = {"radius": bound.radius, "margin": bound.margin, "mistakes": bound.from_zero()}
 
     record(folder, on_iris, train, test)
     plot_curves(folder.read_metrics(), folder.path / "curves.png")
-    figure = Figure(figsize=(11, 8), layout="constrained")
-    panels = figure.subplots(2, 2)
-    plot_flowers(panels[0, 0], train, test, runs["random"][1].params["kernel"][..., 0], bound)
-    mistakes = {name: learned.mistakes for name, (_, learned) in runs.items()}
-    plot_mistakes_of_orders(panels[0, 1], mistakes, numbers["bound"]["mistakes"])
-    plot_picks(panels[1, 0], panels[1, 1], on_iris, on_xor)
-    for axes in panels.flat:
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(folder.path / "perceptron.png", dpi=120)
-    params = {name: learned.params for name, (_, learned) in runs.items()}
-    result = folder.write_result(numbers, params, compile_seconds=0.0, run_seconds=time.perf_counter() - begun)
-    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
-    return result
+    plot(folder.path / "perceptron.png", train, test, runs, bound, on_iris, on_xor)
+    return Findings(numbers, {name: learned.params for name, (_, learned) in runs.items()})
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

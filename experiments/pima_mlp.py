@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -23,7 +22,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import command_line
+from experiments.support.many import consecutive_seeds, stack
+from experiments.support.runner import Findings, in_run_folder, main
+from experiments.support.settings import TrainingSettings
+from experiments.support.timing import compile_and_run
 from jaxnets import losses, make_model, metrics, nn, torch_defaults
 from jaxnets.data import fit_standardization, pima
 from jaxnets.report import RunFolder, plot_curves
@@ -33,25 +35,18 @@ SPEC = torch_defaults({"fc1": nn.linear_spec(8, 12), "fc2": nn.linear_spec(12, 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(TrainingSettings):
     """Settings of the experiment."""
 
     seed: int = 0
     """Of the initial values; of the folds, and the first of the cross-validation's seeds."""
     epochs: int = 100
-    """How often a network sees every example."""
     batch_size: int = 10
-    """Examples a step."""
     learning_rate: float = 1e-3
-    """Adam's rate."""
     folds: int = 10
-    """Parts of the cross-validation."""
+    """Of the cross-validation."""
     seeds: int = 16
-    """Networks a fold."""
-    out: Path | None = None
-    """The run folder; by default runs/pima_mlp/<time>-seed<seed>."""
-    smoke: bool = False
-    """Take one epoch with 2 folds and 2 seeds on random numbers, to see that everything runs; needs no file."""
+    """Networks per fold."""
 
 
 def apply(params: Any, state: Any, x: Any, *, key: Any = None, train: bool) -> Any:
@@ -94,20 +89,16 @@ def trainer(config: Config, size: int, *, shuffle: bool) -> Any:
     return scan_data(step, steps=steps, batch_size=config.batch_size, shuffle=shuffle)
 
 
-def start(config: Config, seed: Any) -> TrainState:
+def initialize(config: Config, seed: Any) -> TrainState:
     """A new network."""
     return init_train_state(MODEL, optax.adam(config.learning_rate), seed)
 
 
 def course_program(config: Config, x: np.ndarray, labels: np.ndarray) -> tuple[TrainState, list[dict[str, float]], Any]:
-    """Train as the course does; returns the network, its metrics epoch by epoch, and the seconds (compile, run)."""
+    """Train as the course does; returns the network, its metrics by epoch, and the seconds (compile, run)."""
     data = filled(x, labels, -(-len(x) // config.batch_size) * config.batch_size)
-    begun = time.perf_counter()
-    train_state = start(config, config.seed)
-    compiled = compile_step(trainer(config, len(data[0]), shuffle=False)).lower(train_state, data).compile()
-    compiled_at = time.perf_counter()
-    trained, stacked = jax.block_until_ready(compiled(train_state, data))
-    seconds = compiled_at - begun, time.perf_counter() - compiled_at
+    program = compile_step(trainer(config, len(data[0]), shuffle=False))
+    (trained, stacked), *seconds = compile_and_run(program, initialize(config, config.seed), data)
     by_epoch = jax.tree.map(lambda leaf: leaf.reshape(config.epochs, -1, *leaf.shape[1:]), stacked)
     numbers = jax.device_get(jax.vmap(lambda epoch: metrics.compute(metrics.reduce(epoch)))(by_epoch))
     rows = [{name: float(values[i]) for name, values in numbers.items()} for i in range(config.epochs)]
@@ -123,38 +114,33 @@ def cross_validate(config: Config, x: np.ndarray, labels: np.ndarray) -> np.ndar
     largest = max(len(test) for _, test in splits)
     trains, tests = [], []
     for train, test in splits:
-        standardize = fit_standardization(x[train])  # on the training part alone
+        standardize = fit_standardization(x[train])  # on the training split alone
         trains.append(filled(standardize(x[train]), labels[train], size))
         tests.append(filled(standardize(x[test]), labels[test], largest))
-    train_data, test_data = (jax.tree.map(lambda *arrays: np.stack(arrays), *parts) for parts in (trains, tests))
+    train_data, test_data = stack(trains), stack(tests)
     run = trainer(config, size, shuffle=True)
 
     def accuracy(seed: Any, train: Any, test: Any) -> Any:
-        trained, _ = run(start(config, seed), train)
+        trained, _ = run(initialize(config, seed), train)
         _, (_, measured) = loss(trained.params, trained.state, test, key=None, train=False)
         return measured["accuracy"].compute()
 
     over_seeds = jax.vmap(accuracy, in_axes=(0, None, None))
     over_folds = jax.vmap(over_seeds, in_axes=(None, 0, 0))
-    seeds = (config.seed + np.arange(config.seeds, dtype=np.uint64)).astype(np.uint32)
-    return np.asarray(jax.jit(over_folds)(seeds, train_data, test_data))
+    return np.asarray(jax.jit(over_folds)(consecutive_seeds(config.seed, config.seeds), train_data, test_data))
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Run both parts and write the run folder; returns what is in its result.json."""
+def load(config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs `[examples, 8]` and labels."""
     if config.smoke:
-        generator = np.random.default_rng(0)
-        x, labels = generator.normal(size=(40, 8)).astype(np.float32), np.arange(40) % 2
-        config = dataclasses.replace(config, epochs=1, folds=2, seeds=2)
-    else:
-        table = pima()
-        x, labels = table.inputs, table.labels
-    folder = RunFolder.open("pima_mlp", config, path=config.out)
-    if (done := folder.read_result()) is not None:
-        print(f"this run has ended: {folder.path / 'result.json'}")
-        return done
+        return np.random.default_rng(0).normal(size=(40, 8)).astype(np.float32), np.arange(40) % 2
+    table = pima()
+    return table.inputs, table.labels
+
+
+def run_course_program(config: Config, folder: RunFolder, x: np.ndarray, labels: np.ndarray) -> Findings:
+    """Train as the course does, and measure accuracy on what the network was trained on."""
     trained, rows, (compile_seconds, run_seconds) = course_program(config, x, labels)
-    folder.drop_metrics_after(0)
     for epoch, row in enumerate(rows, start=1):
         step = epoch * int(trained.step) // config.epochs
         folder.append_metrics(step=step, epoch=epoch, split="train", metrics=row)
@@ -163,27 +149,32 @@ def run(config: Config) -> dict[str, Any]:
     numbers = {name: float(value) for name, value in metrics.compute(measured).items()}
     print(f"the course's program: training accuracy {numbers['accuracy']:.4f}, loss {numbers['loss']:.4f}")
     print(f"  {config.epochs} epochs in {run_seconds:.3f} s, after {compile_seconds:.2f} s of compilation")
+    return Findings({"train": numbers}, trained.params, compile_seconds)
 
-    begun = time.perf_counter()
+
+def run_cross_validation(config: Config, x: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Measure each network on the fold that it has not seen."""
+    started = time.perf_counter()
     accuracies = cross_validate(config, x, labels)
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     of_seeds = accuracies.mean(axis=0)
     summary = {"accuracy": float(of_seeds.mean()), "sd_over_seeds": float(of_seeds.std(ddof=1))}
     summary["sd_over_folds"] = float(accuracies.mean(axis=1).std(ddof=1))
     print(f"{config.folds}-fold cross-validation, {config.seeds} seeds: accuracy {summary['accuracy']:.4f}")
     print(f"  standard deviation over seeds {summary['sd_over_seeds']:.4f}, over folds {summary['sd_over_folds']:.4f}")
     print(f"  {accuracies.size} networks in {seconds:.2f} s, compilation included")
+    return summary
 
+
+@in_run_folder(smoke={"epochs": 1, "folds": 2, "seeds": 2})
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Run both parts."""
+    x, labels = load(config)
+    findings = run_course_program(config, folder, x, labels)
+    cross_validation = run_cross_validation(config, x, labels)
     plot_curves(folder.read_metrics(), folder.path / "curves.png")
-    result = folder.write_result(
-        {"train": numbers, "cross_validation": summary},
-        trained.params,
-        compile_seconds=compile_seconds,
-        run_seconds=run_seconds + seconds,
-    )
-    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
-    return result
+    return findings._replace(metrics={**findings.metrics, "cross_validation": cross_validation})
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

@@ -17,17 +17,19 @@ command:   python -m experiments.playground --seed 0
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from experiments import command_line
-from experiments.playground_figures import animate, plot_losses, plot_sets, plot_sweeps
-from experiments.playground_network import Setting, make_data, make_trainer, train_draws
-from experiments.playground_survey import GROUPS, LINEAR, LINEAR_DRAWS, describe, outcome, survey, table
+from experiments.support.many import consecutive_seeds
+from experiments.support.playground_figures import animate, plot_losses, plot_sets, plot_sweeps
+from experiments.support.playground_network import Setting, make_data, make_trainer, train_draws
+from experiments.support.playground_survey import GROUPS, LINEAR, LINEAR_DRAWS, describe, outcome, survey, table
+from experiments.support.runner import Findings, in_run_folder, main
+from experiments.support.settings import Settings
+from experiments.support.timing import compile_and_run
 from jaxnets.report import RunFolder
 from jaxnets.training import steps_per_epoch
 
@@ -38,7 +40,7 @@ COURSE_LINEAR = 0.552
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Setting):
+class Config(Settings, Setting):
     """Settings of the experiment; the default is the course's run on the circle."""
 
     seed: int = 0
@@ -51,18 +53,9 @@ class Config(Setting):
     survey: bool = True
     """Whether to train the other data sets and the sweeps, too."""
     survey_draws: int = 16
-    """Networks a setting of these."""
+    """Networks per setting of these."""
     frames: int = 36
     """Of the animation, at most."""
-    out: Path | None = None
-    """The run folder; by default runs/playground/<time>-seed<seed>."""
-    smoke: bool = False
-    """Take a few epochs of few networks, to see that everything runs."""
-
-
-def for_smoke(config: Config) -> Config:
-    """The same with three epochs and two networks a setting."""
-    return dataclasses.replace(config, epochs=3, draws=2, survey_draws=2, frames=3)
 
 
 def survey_groups(config: Config) -> dict[str, dict[str, Setting]]:
@@ -78,28 +71,16 @@ def survey_groups(config: Config) -> dict[str, dict[str, Setting]]:
 
 def seeds_of_draws(seed: int, draws: int) -> list[int]:
     """As many seeds as there are draws, none of them also of another run's seed."""
-    return [(seed * draws + draw) % 2**32 for draw in range(draws)]
-
-
-def train_run(config: Config) -> tuple[dict[str, Any], float, float]:
-    """Train the network that is animated; returns its history and the seconds (compile, run)."""
-    data = make_data(config, config.data_seed)
-    arguments = np.uint32(config.seed), data.train, data.test, config.regularization_rate
-    begun = time.perf_counter()
-    compiled = jax.jit(make_trainer(config)).lower(*arguments).compile()
-    compiled_at = time.perf_counter()
-    history: dict[str, Any] = jax.device_get(compiled(*arguments))
-    return history, compiled_at - begun, time.perf_counter() - compiled_at
+    return [int(number) for number in consecutive_seeds(seed * draws, draws)]
 
 
 def numbers_after(history: dict[str, Any], split: str, epoch: int) -> dict[str, float]:
-    """The metrics of one part after an epoch."""
+    """The metrics of one split after an epoch."""
     return {name: float(values[epoch]) for name, values in history[split].items()}
 
 
 def record(folder: RunFolder, config: Config, history: dict[str, Any]) -> None:
     """Write about 100 of the epochs into metrics.jsonl, the last one among them."""
-    folder.drop_metrics_after(0)
     steps = steps_per_epoch(len(make_data(config, config.data_seed).train[0]), config.batch_size)
     every = max(1, config.epochs // 100)
     for epoch in sorted({*range(every, config.epochs, every), config.epochs}):
@@ -137,15 +118,18 @@ def run_survey(folder: Path, config: Config) -> dict[str, dict[str, float]]:
     return {"linear": spread(linear.test) | share, **means}
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Train, draw, and write the run folder; returns what is in its result.json."""
-    config = for_smoke(config) if config.smoke else config
-    folder = RunFolder.open("playground", config, path=config.out)
-    if (done := folder.read_result()) is not None:
-        print(f"this run has ended: {folder.path / 'result.json'}")
-        return done
-    history, compile_seconds, run_seconds = train_run(config)
-    begun = time.perf_counter()
+def as_text(numbers: dict[str, float]) -> str:
+    """Names and numbers in a line."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in numbers.items())
+
+
+@in_run_folder(smoke={"epochs": 3, "draws": 2, "survey_draws": 2, "frames": 3})
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Train the network that is animated, many draws of it and the survey, and draw."""
+    data = make_data(config, config.data_seed)
+    arguments = np.uint32(config.seed), data.train, data.test, config.regularization_rate
+    trained, compile_seconds, _ = compile_and_run(jax.jit(make_trainer(config)), *arguments)
+    history: dict[str, Any] = jax.device_get(trained)
     record(folder, config, history)
     measured = {split: numbers_after(history, split, -1) for split in ("train", "test")}
     print(f"{config.data}: {describe(config)}")
@@ -161,20 +145,8 @@ def run(config: Config) -> dict[str, Any]:
     if config.survey:
         measured |= run_survey(folder.path, config)
         print("one linear layer of 2 on the circle, test loss: " + as_text(measured["linear"]))
-    result = folder.write_result(
-        measured,
-        jax.tree.map(lambda leaf: leaf[-1], history["params"]),
-        compile_seconds=compile_seconds,
-        run_seconds=run_seconds + time.perf_counter() - begun,
-    )
-    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
-    return result
-
-
-def as_text(numbers: dict[str, float]) -> str:
-    """Names and numbers in a line."""
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in numbers.items())
+    return Findings(measured, jax.tree.map(lambda leaf: leaf[-1], history["params"]), compile_seconds)
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

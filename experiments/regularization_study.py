@@ -20,7 +20,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -28,12 +27,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments import command_line
-from experiments.classifier import random_images
+from experiments.support.classifier import random_images
+from experiments.support.many import consecutive_seeds, stack
+from experiments.support.regularization_figures import plot_study
+from experiments.support.runner import Findings, Result, in_run_folder, main
+from experiments.support.settings import TrainingSettings, with_presets
 from jaxnets import losses, metrics, regularizers, training
 from jaxnets.data import Split, augment, mnist
 from jaxnets.model import Model
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.report import RunFolder, plot_curves
 
 SIZES = (784, 256, 256, 10)
@@ -87,7 +89,6 @@ LINE = (
     "{:16}  {test_accuracy:.4f} +- {test_accuracy_sd:.4f}  {test_loss:.4f} +- {test_loss_sd:.4f}"
     "  {train_accuracy:.4f}    {gap:.4f}  {gain:+.4f}  {epoch:.1f}"
 )
-DRAWN = ("none", "decoupled decay", "dropout", "augmentation")
 
 CANDIDATES = [
     *(Variant(l2=value) for value in (1e-5, 1e-4, 1e-3, 1e-2)),
@@ -104,27 +105,23 @@ CANDIDATES = [
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(TrainingSettings):
     """Settings of the experiment."""
 
     seed: int = 0
     """The networks have the seeds networks * seed, networks * seed + 1, ...: of their images and all else random."""
+    epochs: int = 30
+    batch_size: int = 50
+    learning_rate: float = 1e-3
     networks: int = 8
     """Networks of each variant, trained at once."""
     per_class: int = 100
     """Training images of each digit for each network, and as many for validation."""
-    epochs: int = 30
-    """How often a network sees each of its training images."""
-    batch_size: int = 50
-    """Examples a step."""
-    learning_rate: float = 1e-3
-    """Adam's rate."""
     search: bool = False
     """Instead of the study, print the validation accuracy of other strengths; leaves no run folder."""
-    out: Path | None = None
-    """The run folder; by default runs/regularization_study/<time>-seed<seed>."""
-    smoke: bool = False
-    """Train 2 networks for 2 epochs on random images, to see that everything runs; needs no files."""
+
+
+SMOKE = {"networks": 2, "per_class": 10, "epochs": 2}
 
 
 class Kept(NamedTuple):
@@ -144,7 +141,7 @@ def keep_better(kept: Kept, new: Kept) -> Kept:
 
 def network(variant: Variant) -> Model:
     """The perceptron, for images `[batch, 28, 28, 1]`."""
-    model = mlp(SIZES, rate=variant.dropout, norm=variant.batch_norm)
+    model = mlp(MLPConfig(SIZES, dropout_rate=variant.dropout, norm=variant.batch_norm))
 
     def apply(params: Any, state: Any, images: Any, *, key: Any = None, train: bool) -> Any:
         return model.apply(params, state, images.reshape(len(images), -1), key=key, train=train)
@@ -179,7 +176,7 @@ def evaluation(variant: Variant) -> Any:
 
 
 def train_network(
-    config: Config, variant: Variant, start: training.TrainState, data: dict[str, Split]
+    config: Config, variant: Variant, initial: training.TrainState, data: dict[str, Split]
 ) -> tuple[training.TrainState, Kept, Any]:
     """Train one network, all epochs in one scan.
 
@@ -192,28 +189,28 @@ def train_network(
     def one_epoch(carry: tuple[training.TrainState, Kept], epoch: Any) -> Any:
         train_state, kept = carry
         train_state, _ = run_epoch(train_state, data["train"])
-        measured = {split: metrics.compute(evaluate(train_state, part)) for split, part in data.items()}
+        measured = {split: metrics.compute(evaluate(train_state, data[split])) for split in data}
         new = Kept(train_state.params, train_state.state, measured["validation"]["loss"], epoch)
         return (train_state, keep_better(kept, new)), measured
 
-    kept = Kept(start.params, start.state, jnp.float32(jnp.inf), jnp.int32(0))
+    kept = Kept(initial.params, initial.state, jnp.float32(jnp.inf), jnp.int32(0))
     epochs = jnp.arange(1, config.epochs + 1, dtype=jnp.int32)
-    (last, kept), curves = jax.lax.scan(one_epoch, (start, kept), epochs)
+    (last, kept), curves = jax.lax.scan(one_epoch, (initial, kept), epochs)
     return last, kept, curves
 
 
 # Functions of the module, so that their programs are compiled once in a process: the variants without batch norm and
 # augmentation share one.
 @functools.partial(jax.jit, static_argnums=0)
-def start_networks(variant: Variant, seeds: Any) -> training.TrainState:
+def initialize(variant: Variant, seeds: Any) -> training.TrainState:
     """New networks, one for each seed, stacked."""
     return jax.vmap(lambda seed: training.init_train_state(network(variant), make_optimizer(variant, 0.0), seed))(seeds)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def train_networks(config: Config, variant: Variant, starts: training.TrainState, data: dict[str, Split]) -> Any:
+def train_networks(config: Config, variant: Variant, initial: training.TrainState, data: dict[str, Split]) -> Any:
     """What `train_network` returns, for all networks at once."""
-    return jax.vmap(functools.partial(train_network, config, variant))(starts, data)
+    return jax.vmap(functools.partial(train_network, config, variant))(initial, data)
 
 
 @jax.jit
@@ -223,12 +220,12 @@ def measure_networks(
     """Loss and accuracy `[networks]` on each network's own training images and on the test images."""
     evaluate = evaluation(variant)
     measured = jax.vmap(evaluate)(trained, own), jax.vmap(evaluate, in_axes=(0, None))(trained, test)
-    return {split: metrics.compute(part) for split, part in zip(("train", "test"), measured, strict=True)}
+    return {split: metrics.compute(values) for split, values in zip(("train", "test"), measured, strict=True)}
 
 
-def draw(part: Split, per_class: int, seed: int) -> dict[str, Split]:
+def draw(images_and_labels: Split, per_class: int, seed: int) -> dict[str, Split]:
     """Draw the training and validation images of one network, as many of each digit in both."""
-    images, labels = part
+    images, labels = images_and_labels
     generator = np.random.default_rng(seed)
     of_digits = [generator.permutation(np.flatnonzero(labels == digit))[: 2 * per_class] for digit in range(DIGITS)]
     halves = zip(*(np.split(rows, 2) for rows in of_digits), strict=True)
@@ -239,23 +236,22 @@ def draw(part: Split, per_class: int, seed: int) -> dict[str, Split]:
 def load(config: Config) -> tuple[np.ndarray, dict[str, Split], Split]:
     """The seeds of the networks, their images, stacked, and the test images."""
     data = random_images((28, 28, 1), tuple("0123456789"), 600) if config.smoke else mnist(validation=0)
-    seeds = config.networks * config.seed + np.arange(config.networks, dtype=np.uint32)
-    parts = [draw(data.train, config.per_class, int(seed)) for seed in seeds]
-    return seeds, jax.tree.map(lambda *arrays: np.stack(arrays), *parts), data.test
+    seeds = consecutive_seeds(config.networks * config.seed, config.networks)
+    return seeds, stack([draw(data.train, config.per_class, int(seed)) for seed in seeds]), data.test
 
 
 def train_variant(config: Config, variant: Variant, seeds: np.ndarray, data: dict[str, Split]) -> tuple[Any, float]:
     """Train the networks of a variant; returns what `train_networks` does, and the seconds of compilation."""
     settings = dataclasses.replace(config, seed=0, out=None)  # which are not part of the program
-    starts = start_networks(Variant(batch_norm=variant.batch_norm), seeds)
-    begun = time.perf_counter()
-    compiled = train_networks.lower(settings, variant, starts, data).compile()
-    seconds = time.perf_counter() - begun
-    return compiled(variant, starts, data), seconds
+    initial = initialize(Variant(batch_norm=variant.batch_norm), seeds)
+    started = time.perf_counter()
+    compiled = train_networks.lower(settings, variant, initial, data).compile()
+    seconds = time.perf_counter() - started
+    return compiled(variant, initial, data), seconds
 
 
 def summarize(measured: dict[str, Any], without: dict[str, Any], epochs: np.ndarray) -> dict[str, float]:
-    """Means and deviations over the networks; `without` is measured without regularization, from the same starts."""
+    """Means and deviations over the networks, and their gain over those without regularization."""
     accuracy, loss = (np.asarray(measured["test"][name], np.float64) for name in ("accuracy", "loss"))
     trained = np.asarray(measured["train"]["accuracy"], np.float64)
     return {
@@ -270,7 +266,7 @@ def summarize(measured: dict[str, Any], without: dict[str, Any], epochs: np.ndar
     }
 
 
-def search(config: Config) -> dict[str, Any]:
+def search(config: Config) -> Result:
     """Print validation accuracy and loss of all `CANDIDATES`, after the last epoch or that of early stopping."""
     seeds, data, _ = load(config)
     found: dict[str, Any] = {}
@@ -287,7 +283,6 @@ def search(config: Config) -> dict[str, Any]:
 def study(config: Config, folder: RunFolder) -> tuple[dict[str, Any], dict[str, Any], float]:
     """Train, measure and record all variants; returns summaries and parameters by name, and seconds of compilation."""
     seeds, data, test = load(config)
-    folder.drop_metrics_after(0)
     trained: dict[Variant, Any] = {}
     without: dict[str, Any] = {}
     summaries, params, compile_seconds = {}, {}, 0.0
@@ -322,66 +317,9 @@ def record_curves(folder: RunFolder, config: Config, name: str, curves: Any) -> 
             folder.append_metrics(step=epoch * steps, epoch=epoch, split=split, metrics=row)
 
 
-def plot_study(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw the test accuracy of every network, and the losses over the epochs of some variants."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12.5, 6.2), layout="constrained")
-    parts: Any = figure.subfigures(1, 2, width_ratios=(1.0, 1.15))
-    plot_accuracies(parts[0].subplots(), [row for row in rows if row["split"] == "test"])
-    parts[1].suptitle("loss without regularization terms: mean and range of the networks", fontsize=11)
-    grid = parts[1].subplots(2, 2, sharex=True, sharey=True)
-    for axes, name in zip(grid.flat, DRAWN, strict=True):
-        plot_losses(axes, name, [row for row in rows if row["variant"] == name])
-    for below, beside in zip(grid[1], grid[:, 0], strict=True):
-        below.set_xlabel("epoch")
-        beside.set_ylabel("cross-entropy (nats)")
-    grid[0, 0].legend(frameon=False)
-    figure.savefig(path, dpi=110)
-
-
-def plot_accuracies(axes: Any, rows: list[dict[str, Any]]) -> None:
-    """Draw one line a variant: every network, mean and standard deviation."""
-    for place, row in enumerate(rows):
-        values = 100 * np.asarray(row["accuracies"])
-        axes.plot(values, np.full(len(values), place), "o", color="#56B4E9", markersize=5, alpha=0.7)
-        axes.errorbar(values.mean(), place, xerr=values.std(ddof=1), fmt="D", color="black", capsize=4, markersize=5)
-        axes.text(1.02, place, f"{values.mean():.2f}", va="center", transform=axes.get_yaxis_transform())
-    axes.axvline(100 * np.mean(rows[0]["accuracies"]), color="#D55E00", linewidth=1, linestyle="--", zorder=0)
-    axes.set_yticks(range(len(rows)), [row["variant"] for row in rows])
-    axes.invert_yaxis()
-    axes.set_xlabel("test accuracy (%)")
-    axes.set_title(f"{len(rows[0]['accuracies'])} networks (dots), mean and standard deviation", fontsize=11)
-    axes.text(1.02, -0.55, "mean", va="center", transform=axes.get_yaxis_transform())
-    axes.grid(axis="x", alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def plot_losses(axes: Any, name: str, rows: list[dict[str, Any]]) -> None:
-    """Draw training and validation loss over the epochs: mean, and from the smallest to the largest of the networks."""
-    for split, color in (("train", "#0072B2"), ("validation", "#D55E00")):
-        epochs, losses_of = zip(*[(row["epoch"], row["losses"]) for row in rows if row["split"] == split], strict=True)
-        values = np.asarray(losses_of)
-        axes.fill_between(epochs, values.min(axis=1), values.max(axis=1), color=color, alpha=0.2, linewidth=0)
-        label = "training" if split == "train" else split
-        axes.plot(epochs, values.mean(axis=1), color=color, label=f"{label} images", linewidth=1.8)
-    axes.set_title(name, fontsize=11)
-    axes.set_ylim(0, 1)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def run(config: Config) -> dict[str, Any]:
-    """Run the study and write the run folder; returns what is in its result.json."""
-    if config.smoke:
-        config = dataclasses.replace(config, networks=2, per_class=10, epochs=2)
-    if config.search:
-        return search(config)
-    folder = RunFolder.open("regularization_study", config, path=config.out)
-    if (done := folder.read_result()) is not None:
-        print(f"this run has ended: {folder.path / 'result.json'}")
-        return done
-    begun = time.perf_counter()
+@in_run_folder(smoke=SMOKE)
+def run_study(config: Config, folder: RunFolder) -> Findings:
+    """Train, measure and draw all variants."""
     summaries, params, compile_seconds = study(config, folder)
     rows = folder.read_metrics()
     plot_study(rows, folder.path / "regularization.png")
@@ -391,11 +329,13 @@ def run(config: Config) -> dict[str, Any]:
         if row["split"] != "test"
     ]
     plot_curves(curves, folder.path / "curves.png")
-    seconds = time.perf_counter() - begun - compile_seconds
-    result = folder.write_result(summaries, params, compile_seconds=compile_seconds, run_seconds=seconds)
-    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
-    return result
+    return Findings(summaries, params, compile_seconds)
+
+
+def run(config: Config) -> Result:
+    """Run the study, or search for the strengths."""
+    return search(with_presets(config, {"smoke": SMOKE})) if config.search else run_study(config)
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

@@ -1,8 +1,8 @@
 """One hidden layer of 1 to 1,024 sigmoids against the largest error on three continuous functions.
 
 a(x) = sum_h alpha_h sigma(w_h x - w_0h) + b, the universal approximation theorem's network, in four ways: trained by
-L-BFGS; the same with alpha and b solved by least squares in float64 afterwards; least squares alone, on the units of
-the start; and the staircase by which the theorem is proved, which has no training at all. The error is the largest on a
+L-BFGS; the same with alpha and b solved by least squares in float64 afterwards; least squares alone, on the initial
+units; and the staircase by which the theorem is proved, which has no training at all. The error is the largest on a
 grid of 10,007 points.
 
 expected:  1,024 units: with least squares 2.8e-9 +- 1.1e-9 for the sine, 1.0e-3 for the kink and 1.3e-7 for the chirp;
@@ -17,24 +17,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from experiments import command_line
-from jaxnets import losses, nn
-from jaxnets.models import mlp
+from experiments.support.figures import BLUE, GREEN, ORANGE, tidy
+from experiments.support.many import consecutive_seeds
+from experiments.support.runner import Findings, in_run_folder, main
+from experiments.support.settings import Settings
+from jaxnets import losses
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.random import subkey
 from jaxnets.report import RunFolder
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sine": lambda x: np.sin(2 * np.pi * x),
@@ -52,12 +54,12 @@ STEEPEST = 128.0
 FINE_POINTS = 10_007  # a prime, so that they fall on no steps of the staircase
 WIDTHS_IN_THE_TABLE = (4, 16, 64, 256, 1024)
 WIDTHS_DRAWN = (1, 4, 64)
-COLORS = ("#999999", "#0072B2", "#D55E00", "#009E73")
+COLORS = ("#999999", BLUE, ORANGE, GREEN)
 MARKERS = ("x", "o", "s", "D")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Settings of the experiment."""
 
     seed: int = 0
@@ -70,25 +72,22 @@ class Config:
     """Of L-BFGS, on all points at once."""
     points: int = 513
     """On which the networks are trained, equally far apart on [0, 1]."""
-    out: Path | None = None
-    """The run folder; by default runs/universal_approximation/<time>-seed<seed>."""
-    smoke: bool = False
-    """Take five steps with up to 4 units, to see that everything runs."""
 
 
-def start(units: int, key: Any) -> dict[str, Any]:
-    """Units whose centres are spread over [0, 1], rising and falling, slopes log-uniform from 5 to 2 units or 128."""
+def initialize(units: int, key: Any) -> dict[str, Any]:
+    """Units whose centers are spread over [0, 1], rising and falling, slopes log-uniform from 5 to 2 units or 128."""
     ends = math.log(5.0), math.log(min(max(10.0, 2.0 * units), STEEPEST))
-    centres = (jnp.arange(units) + jax.random.uniform(subkey(key, "centres"), (units,))) / units
+    centers = (jnp.arange(units) + jax.random.uniform(subkey(key, "centres"), (units,))) / units
     slopes = jnp.exp(jax.random.uniform(subkey(key, "slopes"), (units,), minval=ends[0], maxval=ends[1]))
     slopes = slopes * jax.random.rademacher(subkey(key, "signs"), (units,), dtype=slopes.dtype)
     alpha = jax.random.normal(subkey(key, "alpha"), (units, 1)) / units
-    hidden = {"kernel": slopes[None], "bias": -slopes * centres}
+    hidden = {"kernel": slopes[None], "bias": -slopes * centers}
     return {"layers": [{"linear": hidden}, {"linear": {"kernel": alpha, "bias": jnp.zeros(1)}}]}
 
 
 def train(units: int, steps: int, x: np.ndarray, y: np.ndarray, seeds: np.ndarray) -> Any:
-    """Train a network for every seed and function at once; returns their starts, ends and losses [seed, function, ...].
+    """Train a network for every seed and function at once; returns initial and final parameters and losses, all
+    `[seeds, functions, ...]`.
 
     Args:
         units: of the hidden layer.
@@ -97,14 +96,14 @@ def train(units: int, steps: int, x: np.ndarray, y: np.ndarray, seeds: np.ndarra
         y: `[functions, points]`.
         seeds: uint32 `[seeds]`.
     """
-    model = mlp([1, units, 1], activation=nn.sigmoid)
+    model = mlp(MLPConfig((1, units, 1), activation="sigmoid"))
     inputs = jnp.asarray(x, jnp.float32)[:, None]
     optimizer = optax.lbfgs(memory_size=10)
 
     def one(seed: Any, targets: Any) -> Any:
         def loss(params: Any) -> Any:
             outputs, _ = model.apply(params, {}, inputs, train=True)
-            return jnp.mean(losses.mean_squared_error(outputs[:, 0], targets))
+            return jnp.mean(losses.squared_error(outputs[:, 0], targets))
 
         def step(carry: Any, _: None) -> Any:
             params, state = carry
@@ -112,7 +111,7 @@ def train(units: int, steps: int, x: np.ndarray, y: np.ndarray, seeds: np.ndarra
             updates, state = optimizer.update(gradient, state, params, value=value, grad=gradient, value_fn=loss)
             return (optax.apply_updates(params, updates), state), value
 
-        params = start(units, jax.random.key(seed))
+        params = initialize(units, jax.random.key(seed))
         (trained, _), values = jax.lax.scan(step, (params, optimizer.init(params)), length=steps)
         return params, trained, values
 
@@ -140,7 +139,7 @@ def least_squares(params: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def staircase(function: Callable[[np.ndarray], np.ndarray], units: int) -> dict[str, Any]:
-    """The network of the proof: a steep unit half-way between neighbours on a grid adds what f does between them.
+    """The network of the proof: a steep unit half-way between neighbors on a grid adds what f does between them.
 
     At the limit of vertical steps its error is at most the largest change of f over 1 / (2 units).
     """
@@ -150,7 +149,7 @@ def staircase(function: Callable[[np.ndarray], np.ndarray], units: int) -> dict[
     return {"layers": [{"linear": hidden}, {"linear": {"kernel": np.diff(values)[:, None], "bias": values[:1]}}]}
 
 
-def approximations(begun: Any, trained: Any, name: str, x: np.ndarray, fine: np.ndarray) -> dict[str, np.ndarray]:
+def approximations(initial: Any, trained: Any, name: str, x: np.ndarray, fine: np.ndarray) -> dict[str, np.ndarray]:
     """What each method's network of one seed gives for one function at the fine points."""
     y = FUNCTIONS[name](x)
     steps = staircase(FUNCTIONS[name], len(output_weights(trained)) - 1)
@@ -158,7 +157,7 @@ def approximations(begun: Any, trained: Any, name: str, x: np.ndarray, fine: np.
         "staircase": features(steps, fine) @ output_weights(steps),
         "trained": features(trained, fine) @ output_weights(trained),
         "refitted": features(trained, fine) @ least_squares(trained, x, y),
-        "random units": features(begun, fine) @ least_squares(begun, x, y),
+        "random units": features(initial, fine) @ least_squares(initial, x, y),
     }
 
 
@@ -167,16 +166,16 @@ def measure(config: Config, folder: RunFolder, widths: list[int]) -> Any:
     x = np.linspace(0, 1, config.points)
     fine = np.linspace(0, 1, FINE_POINTS)
     y = np.stack([function(x) for function in FUNCTIONS.values()])
-    seeds = (config.seed * config.seeds + np.arange(config.seeds, dtype=np.uint64)).astype(np.uint32)
+    seeds = consecutive_seeds(config.seed * config.seeds, config.seeds)
     errors = np.zeros((len(METHODS), len(FUNCTIONS), len(widths), config.seeds))
     curves, fits, networks = {}, {}, {}
     for width, units in enumerate(widths):
-        begun, trained, values = jax.device_get(train(units, config.steps, x, y, seeds))
+        initial, trained, values = jax.device_get(train(units, config.steps, x, y, seeds))
         networks[str(units)], curves[units] = trained, values.mean(axis=0)
         for seed, function in np.ndindex(config.seeds, len(FUNCTIONS)):
             name = list(FUNCTIONS)[function]
-            first, last = (jax.tree.map(lambda leaf, at=(seed, function): leaf[at], tree) for tree in (begun, trained))
-            outputs = approximations(first, last, name, x, fine)
+            before, after = jax.tree.map(lambda leaf, at=(seed, function): leaf[at], (initial, trained))
+            outputs = approximations(before, after, name, x, fine)
             for method, output in enumerate(outputs.values()):
                 errors[method, function, width, seed] = np.abs(output - FUNCTIONS[name](fine)).max()
             if seed == 0:
@@ -192,37 +191,34 @@ def measure(config: Config, folder: RunFolder, widths: list[int]) -> Any:
     return errors, curves, fits, fine, networks
 
 
-def tidy(axes: Axes, title: str, x_label: str, y_label: str) -> None:
+def label(axes: Axes, title: str, x_label: str, y_label: str) -> None:
     """What all panels have."""
     axes.set_title(title)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
 
 
 def plot_errors(errors: np.ndarray, fits: Any, fine: np.ndarray, widths: list[int], path: Path) -> None:
     """Draw the errors over the units, mean and range over the seeds, and below them what training made of f."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(13, 7.2), layout="constrained")
     panels = figure.subplots(2, len(FUNCTIONS))
     for column, (name, function) in enumerate(FUNCTIONS.items()):
         axes = panels[0, column]
-        for label, color, marker, values in zip(METHODS.values(), COLORS, MARKERS, errors[:, column], strict=True):
+        for method, color, marker, values in zip(METHODS.values(), COLORS, MARKERS, errors[:, column], strict=True):
             mean = values.mean(axis=-1)
-            axes.plot(widths, mean, color=color, marker=marker, markersize=4, linewidth=1.6, label=label)
+            axes.plot(widths, mean, color=color, marker=marker, markersize=4, linewidth=1.6, label=method)
             axes.fill_between(widths, values.min(axis=-1), values.max(axis=-1), color=color, alpha=0.18, linewidth=0)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(widths[::2], [f"{units:,}" for units in widths[::2]])
-        tidy(axes, f"{name}: {FORMULAS[name]}", "hidden units", "largest error on [0, 1] (log scale)")
+        label(axes, f"{name}: {FORMULAS[name]}", "hidden units", "largest error on [0, 1] (log scale)")
         axes = panels[1, column]
         axes.plot(fine, function(fine), color="black", linewidth=4, alpha=0.2, label="f")
         drawn = [units for units in WIDTHS_DRAWN if units in widths]
         for units, color in zip(drawn, COLORS[1:], strict=False):
             axes.plot(fine, fits[units, name], color=color, linewidth=1.4, label=f"{units} unit{'s' * (units > 1)}")
-        tidy(axes, "trained networks, first seed", "x", "value")
+        label(axes, "trained networks, first seed", "x", "value")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     panels[1, 0].legend(frameon=False)
     figure.savefig(path, dpi=120)
@@ -230,9 +226,6 @@ def plot_errors(errors: np.ndarray, fits: Any, fine: np.ndarray, widths: list[in
 
 def plot_losses(curves: Any, path: Path) -> None:
     """Draw the training loss over the steps, a line for each number of units."""
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(13, 3.8), layout="constrained")
     panels = figure.subplots(1, len(FUNCTIONS), sharey=True)
     colors = colormaps["viridis"](np.linspace(0, 0.9, len(curves)))
@@ -241,7 +234,7 @@ def plot_losses(curves: Any, path: Path) -> None:
             axes.semilogy(
                 np.arange(len(values[column])), values[column], color=color, linewidth=1.3, label=f"{units:,}"
             )
-        tidy(axes, f"{name}: {FORMULAS[name]}", "step of L-BFGS", "mean squared error (log scale)")
+        label(axes, f"{name}: {FORMULAS[name]}", "step of L-BFGS", "mean squared error (log scale)")
     panels[-1].legend(title="hidden units", frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=120)
 
@@ -267,26 +260,16 @@ def summarize(errors: np.ndarray, widths: list[int]) -> dict[str, Any]:
     return result
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Train, measure, draw, and write the run folder; returns what is in its result.json."""
-    if config.smoke:
-        config = dataclasses.replace(config, doublings=2, steps=5, points=33, seeds=2)
-    folder = RunFolder.open("universal_approximation", config, path=config.out)
-    if (done := folder.read_result()) is not None:
-        print(f"this run has ended: {folder.path / 'result.json'}")
-        return done
-    folder.drop_metrics_after(0)
+@in_run_folder(smoke={"doublings": 2, "steps": 5, "points": 33, "seeds": 2})
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Train, measure, and draw."""
     widths = [2**doubling for doubling in range(config.doublings + 1)]
     print(f"largest errors: {', '.join(METHODS)}")
-    begun = time.perf_counter()
     errors, curves, fits, fine, networks = measure(config, folder, widths)
-    seconds = time.perf_counter() - begun
     plot_errors(errors, fits, fine, widths, folder.path / "universal_approximation.png")
     plot_losses(curves, folder.path / "curves.png")
-    result = folder.write_result(summarize(errors, widths), networks, compile_seconds=0.0, run_seconds=seconds)
-    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
-    return result
+    return Findings(summarize(errors, widths), networks)
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

@@ -1,12 +1,12 @@
 """Gradients that vanish or explode in networks of 2 to 64 layers, and what helps against it.
 
 For sigmoid, tanh and ReLU it measures the norm of the gradient of every layer's kernel before the first step, and what
-300 steps of momentum learn of the handwritten digits: with five starts, gradient clipping, batch norm and residual
-connections. All activations, seeds and starts of one shape are trained by one call.
+300 steps of momentum learn of the handwritten digits: with five initializers, gradient clipping, batch norm and
+residual connections. All activations, seeds and initializers of one shape are trained by one call.
 
-expected:  training accuracy of 32 layers after 300 steps: LeCun's start alone 0.07 (sigmoid), 0.10 (tanh), 0.10 (ReLU);
-           with batch norm 0.92 +- 0.02, 0.84 +- 0.04, 0.47 +- 0.04; with residuals and batch norm 0.82 +- 0.05, 1.00,
-           0.62 +- 0.14 (means and deviations over the seeds 0 to 2, three networks each)
+expected:  training accuracy of 32 layers after 300 steps: LeCun's initializer alone 0.07 (sigmoid), 0.10 (tanh),
+           0.10 (ReLU); with batch norm 0.92 +- 0.02, 0.84 +- 0.04, 0.47 +- 0.04; with residuals and batch norm
+           0.82 +- 0.05, 1.00, 0.62 +- 0.14 (means and deviations over the seeds 0 to 2, three networks each)
 time:      5 min of processor time, most of it compilation
 hardware:  2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.vanishing_gradients --seed 0
@@ -17,24 +17,24 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from matplotlib.figure import Figure
 
-from experiments import command_line
-from jaxnets import Model, losses, metrics, nn
+from experiments.support.figures import BLUE, GREEN, ORANGE, SKY, tidy
+from experiments.support.many import consecutive_seeds
+from experiments.support.runner import Findings, in_run_folder, main
+from experiments.support.settings import Settings
+from jaxnets import Model, losses, make_model, metrics, nn
 from jaxnets.data import digits
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.report import RunFolder
 from jaxnets.training import TrainState, init_train_state, make_gradient_report, make_step, scan_data, supervised
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 ACTIVATIONS = {"sigmoid": nn.sigmoid, "tanh": nn.tanh, "ReLU": nn.relu}
 INITIALIZERS = {
@@ -52,9 +52,9 @@ WORST_LOSS = 100.0
 
 @dataclasses.dataclass(frozen=True)
 class Treatment:
-    """A way to start and to train a network."""
+    """A way to initialize and to train a network."""
 
-    start: str = "LeCun"
+    initializer: str = "LeCun"
     """The name of the initializer of all kernels."""
     norm: bool = False
     """Whether hidden layers have batch norm."""
@@ -80,7 +80,7 @@ TOGETHER = [
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Settings of the experiment."""
 
     seed: int = 0
@@ -94,30 +94,36 @@ class Config:
     steps: int = 300
     """Of gradient descent."""
     batch_size: int = 64
-    """Examples a step."""
+    """Examples per step."""
     learning_rate: float = 0.05
     """Of gradient descent with momentum 0.9."""
-    out: Path | None = None
-    """The run folder; by default runs/vanishing_gradients/<time>-seed<seed>."""
-    smoke: bool = False
-    """Take four steps with three layers only, to see that everything runs."""
 
 
 def make_network(depth: int, width: int, activation: Any, treatment: Treatment) -> Model:
     """A perceptron of `depth` linear layers for the digits, with activation number `activation`, maybe traced."""
-    return mlp(
-        [64, *[width] * (depth - 1), 10],
-        activation=lambda x: jax.lax.switch(activation, list(ACTIVATIONS.values()), x),
-        residual=treatment.residual,
-        norm=treatment.norm,
-        kernel_init=INITIALIZERS[treatment.start],
-    )
+    config = MLPConfig((64, *[width] * (depth - 1), 10), norm=treatment.norm)
+    spec = mlp(config, kernel_init=INITIALIZERS[treatment.initializer]).spec
+
+    def apply(params: Any, state: Any, x: Any, *, key: Any = None, train: bool) -> Any:
+        """What `mlp` does, whose own activation cannot be traced."""
+        *hidden, last = params["layers"]
+        new_state: dict[str, Any] = {"layers": [dict(layer) for layer in state["layers"]]} if state else {}
+        for number, layer in enumerate(hidden):
+            y = nn.linear(layer["linear"], x)
+            if treatment.norm:
+                norm = state["layers"][number]["norm"]
+                y, new_state["layers"][number]["norm"] = nn.batch_norm(layer["norm"], norm, y, train=train)
+            y = jax.lax.switch(activation, list(ACTIVATIONS.values()), y)
+            x = x + y if treatment.residual and x.shape == y.shape else y
+        return nn.linear(last["linear"], x), new_state
+
+    return make_model(spec, apply)
 
 
-def gradient_norms(model: Model, start: TrainState, batch: Any) -> Any:
+def gradient_norms(model: Model, train_state: TrainState, batch: Any) -> Any:
     """The norms of the gradients of the layers' kernels, from the first to the last `[layers]`."""
-    report = make_gradient_report(supervised(model, losses.cross_entropy))(start, batch)
-    layers = range(len(start.params["layers"]))
+    report = make_gradient_report(supervised(model, losses.cross_entropy))(train_state, batch)
+    layers = range(len(train_state.params["layers"]))
     return jnp.stack([report[f"layers/{layer}/linear/kernel"].gradient for layer in layers])
 
 
@@ -126,42 +132,42 @@ def make_optimizer(config: Config, largest_norm: Any) -> optax.GradientTransform
     return optax.chain(optax.clip_by_global_norm(largest_norm), optax.sgd(config.learning_rate, momentum=0.9))
 
 
-def make_starts(config: Config, depth: int, names: list[str]) -> TrainState:
+def initialize(config: Config, depth: int, names: list[str]) -> TrainState:
     """The networks of one shape before their training, stacked `[treatments, seeds, ...]`; any activation will do."""
-    seeds = (config.seed * config.seeds + np.arange(config.seeds, dtype=np.uint64)).astype(np.uint32)
+    seeds = consecutive_seeds(config.seed * config.seeds, config.seeds)
     optimizer = make_optimizer(config, math.inf)
 
-    def start(name: str) -> TrainState:
+    def one_treatment(name: str) -> TrainState:
         model = make_network(depth, config.width, 0, TREATMENTS[name])
         return jax.vmap(lambda seed: init_train_state(model, optimizer, seed))(seeds)
 
-    stacked: TrainState = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(start, names))
+    stacked: TrainState = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(one_treatment, names))
     return stacked
 
 
-def train(config: Config, names: list[str], starts: TrainState, data: Any) -> Any:
+def train(config: Config, names: list[str], initial: TrainState, data: Any) -> Any:
     """Measure and train networks of one shape with every activation, all at once.
 
     Returns:
-        The norms of the gradients at the start `[activations, treatments, seeds, layers]`, losses and accuracies of the
-        batches `[activations, treatments, seeds, steps]`, and the parameters at the end.
+        The norms of the gradients before training `[activations, treatments, seeds, layers]`, losses and accuracies of
+        the batches `[activations, treatments, seeds, steps]`, and the parameters after training.
     """
-    depth = len(starts.params["layers"])
+    depth = len(initial.params["layers"])
 
-    def one(activation: Any, start: TrainState, largest_norm: Any) -> Any:
+    def one(activation: Any, network: TrainState, largest_norm: Any) -> Any:
         model = make_network(depth, config.width, activation, TREATMENTS[names[0]])
         loss = supervised(model, losses.cross_entropy, {"accuracy": metrics.accuracy})
         step = make_step(loss, make_optimizer(config, largest_norm))
-        go = scan_data(step, steps=config.steps, batch_size=config.batch_size, shuffle=False)
-        trained, measured = go(start, data)
-        first = tuple(part[: config.batch_size] for part in data)
-        return gradient_norms(model, start, first), jax.vmap(metrics.compute)(measured), trained.params
+        run_steps = scan_data(step, steps=config.steps, batch_size=config.batch_size, shuffle=False)
+        trained, measured = run_steps(network, data)
+        first = tuple(array[: config.batch_size] for array in data)
+        return gradient_norms(model, network, first), jax.vmap(metrics.compute)(measured), trained.params
 
     over_seeds = jax.vmap(one, in_axes=(None, 0, None))
     over_treatments = jax.vmap(over_seeds, in_axes=(None, 0, 0))
     over_activations = jax.vmap(over_treatments, in_axes=(0, None, None))
     largest_norms = jnp.array([TREATMENTS[name].largest_norm for name in names])
-    norms, measured, params = jax.jit(over_activations)(jnp.arange(len(ACTIVATIONS)), starts, largest_norms)
+    norms, measured, params = jax.jit(over_activations)(jnp.arange(len(ACTIVATIONS)), initial, largest_norms)
     return jax.device_get((norms, measured["loss"], measured["accuracy"], params))
 
 
@@ -171,7 +177,7 @@ def measure(config: Config, data: Any) -> tuple[dict[Any, dict[str, np.ndarray]]
     networks = {}
     for depth in config.depths:
         for names in TOGETHER:
-            norms, loss, accuracy, params = train(config, names, make_starts(config, depth, names), data)
+            norms, loss, accuracy, params = train(config, names, initialize(config, depth, names), data)
             networks[f"{names[0]} {depth}"] = params
             norms = np.maximum(np.nan_to_num(norms, nan=np.inf), SMALLEST)
             loss = np.minimum(np.nan_to_num(loss, nan=WORST_LOSS), WORST_LOSS)
@@ -214,9 +220,7 @@ def write_metrics(config: Config, folder: RunFolder, found: dict[Any, dict[str, 
 
 
 def plot_norms(config: Config, found: dict[Any, dict[str, np.ndarray]], path: Path) -> None:
-    """Draw the norms at the start: a panel for each setting, a column in it for each depth, the first layer on top."""
-    from matplotlib.figure import Figure
-
+    """Draw the norms before training: a panel per setting, a column in it per depth, the first layer on top."""
     names = [name for name in TREATMENTS if "clipped" not in name]  # clipping changes the step, not the gradient
     figure = Figure(figsize=(1.75 * len(names) + 1.2, 7), layout="constrained")
     panels = figure.subplots(len(ACTIVATIONS), len(names), sharex=True, sharey=True)
@@ -242,8 +246,6 @@ def plot_norms(config: Config, found: dict[Any, dict[str, np.ndarray]], path: Pa
 
 def plot_accuracies(config: Config, found: dict[Any, dict[str, np.ndarray]], path: Path) -> None:
     """Draw the table of the accuracies at the end."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     panels = figure.subplots(1, len(ACTIVATIONS), sharey=True)
     for axes, activation in zip(panels, ACTIVATIONS, strict=True):
@@ -262,12 +264,10 @@ def plot_accuracies(config: Config, found: dict[Any, dict[str, np.ndarray]], pat
 
 def plot_losses(config: Config, found: dict[Any, dict[str, np.ndarray]], path: Path) -> None:
     """Draw the training loss of one deep network for each activation, mean over the seeds."""
-    from matplotlib.figure import Figure
-
     depth = deep(config)
     figure = Figure(figsize=(14, 4.2), layout="constrained")
     panels = figure.subplots(1, len(ACTIVATIONS), sharey=True)
-    colors = ["#999999", "#0072B2", "#56B4E9", "#009E73", "#D55E00", "#D55E00", "#E69F00", "#CC79A7", "#000000"]
+    colors = ["#999999", BLUE, SKY, GREEN, ORANGE, ORANGE, "#E69F00", "#CC79A7", "#000000"]
     size = min(10, config.steps)
     for axes, activation in zip(panels, ACTIVATIONS, strict=True):
         for name, color in zip(TREATMENTS, colors, strict=True):
@@ -275,18 +275,12 @@ def plot_losses(config: Config, found: dict[Any, dict[str, np.ndarray]], path: P
             smooth = losses_of_all[: config.steps // size * size].reshape(-1, size).mean(axis=1)
             style = "--" if "clipped" in name else "-"
             axes.semilogy(np.arange(1, len(smooth) + 1) * size, smooth, style, color=color, linewidth=1.6, label=name)
-        decorate(axes, f"{activation}, {depth} layers")
+        axes.set_title(f"{activation}, {depth} layers")
+        axes.set_xlabel("step")
+        tidy(axes)
     panels[0].set_ylabel(f"cross-entropy, at most {WORST_LOSS:g} (log scale)")
     panels[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=120)
-
-
-def decorate(axes: Axes, title: str) -> None:
-    """What all panels of curves have."""
-    axes.set_title(title)
-    axes.set_xlabel("step")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def summarize(config: Config, found: dict[Any, dict[str, np.ndarray]]) -> dict[str, Any]:
@@ -309,28 +303,18 @@ def summarize(config: Config, found: dict[Any, dict[str, np.ndarray]]) -> dict[s
     return result
 
 
-def run(config: Config) -> dict[str, Any]:
-    """Measure, train, draw, and write the run folder; returns what is in its result.json."""
-    if config.smoke:
-        config = dataclasses.replace(config, depths=(3,), width=8, steps=4, seeds=2)
-    folder = RunFolder.open("vanishing_gradients", config, path=config.out)
-    if (done := folder.read_result()) is not None:
-        print(f"this run has ended: {folder.path / 'result.json'}")
-        return done
-    folder.drop_metrics_after(0)
+@in_run_folder(smoke={"depths": (3,), "width": 8, "steps": 4, "seeds": 2})
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Measure, train, and draw."""
     images, labels = digits(config.seed).train
-    begun = time.perf_counter()
     print(f"training accuracy after {config.steps} steps")
     found, networks = measure(config, (images.reshape(len(images), -1), labels))
-    seconds = time.perf_counter() - begun
     write_metrics(config, folder, found)
     plot_norms(config, found, folder.path / "gradient_norms.png")
     plot_accuracies(config, found, folder.path / "accuracies.png")
     plot_losses(config, found, folder.path / "curves.png")
-    result = folder.write_result(summarize(config, found), networks, compile_seconds=0.0, run_seconds=seconds)
-    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
-    return result
+    return Findings(summarize(config, found), networks)
 
 
 if __name__ == "__main__":
-    command_line.main(Config, run, __doc__)
+    main(Config, run, __doc__)

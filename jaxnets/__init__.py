@@ -5,35 +5,19 @@ of layers without writing a function in `jaxnets.combinators`, data sets in `jax
 `jaxnets.report`.
 """
 
-from jaxnets import losses, metrics, nn, regularizers, tree
-from jaxnets.flops import count_flops
-from jaxnets.layer import layer, locate_errors
-from jaxnets.model import Model, make_model
-from jaxnets.random import subkey
-from jaxnets.repeat import repeat
-from jaxnets.spec import ArraySpec, count_parameters, init, repeat_spec, torch_defaults
-from jaxnets.summary import Summary, summary
+from jaxnets import losses as losses, metrics as metrics, nn as nn, regularizers as regularizers, tree as tree
+from jaxnets.flops import count_flops as count_flops
+from jaxnets.layer import layer as layer
+from jaxnets.model import Model as Model, make_model as make_model
+from jaxnets.random import subkey as subkey
+from jaxnets.repeat import repeat as repeat
+from jaxnets.spec import (
+    ArraySpec as ArraySpec,
+    count_parameters as count_parameters,
+    init as init,
+    repeat_spec as repeat_spec,
+    torch_defaults as torch_defaults,
+)
+from jaxnets.summary import Summary as Summary, summary as summary
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "ArraySpec",
-    "Model",
-    "Summary",
-    "count_flops",
-    "count_parameters",
-    "init",
-    "layer",
-    "locate_errors",
-    "losses",
-    "make_model",
-    "metrics",
-    "nn",
-    "regularizers",
-    "repeat",
-    "repeat_spec",
-    "subkey",
-    "summary",
-    "torch_defaults",
-    "tree",
-]

@@ -190,13 +190,13 @@ def branch(*layers: LayerLike, combine: Callable[[list[Any]], Any] | None = None
     return _parallel("branch", _children(layers, named), combine or (lambda results: jnp.concatenate(results, -1)))
 
 
-def repeat(layer: LayerLike, count: int, *, checkpoint: bool = False) -> Layer:
+def repeat(layer: LayerLike, count: int, *, remat: bool = False) -> Layer:
     """Run `count` copies of a layer with parameters of their own, compiled once (see `jaxnets.repeat`).
 
     Args:
         layer: a layer whose result has the shape of its input.
         count: how many copies.
-        checkpoint: compute the inside of each copy again in the backward pass, which saves memory.
+        remat: compute the inside of each copy again in the backward pass, which saves memory.
 
     Returns:
         A layer whose arrays have shape `[count, ...]`.
@@ -209,8 +209,11 @@ def repeat(layer: LayerLike, count: int, *, checkpoint: bool = False) -> Layer:
     child = as_layer(layer)
 
     def apply(params: Params, state: State, inputs: Any, *, key: Key | None, train: bool) -> tuple[Any, State]:
-        block = functools.partial(child.apply, train=train)
-        return run_repeated(block, params, state, inputs, key=key, checkpoint=checkpoint)
+        def block(params: Params, state: State, x: Any, *, key: Key | None = None) -> tuple[Any, State]:
+            return child.apply(params, state, x, key=key, train=train)
+
+        result: tuple[Any, State] = run_repeated(block, params, inputs, state=state, key=key, remat=remat)
+        return result
 
     return Layer(f"repeated_{child.name}", lambda inputs: repeat_spec(child.spec(inputs), count), apply)
 
@@ -260,7 +263,7 @@ def linear(features: int, **settings: Any) -> Layer:
 
 def conv(
     features: int,
-    window: Sequence[int],
+    kernel_size: Sequence[int],
     *,
     stride: int | Sequence[int] = 1,
     padding: Any = "SAME",
@@ -277,7 +280,7 @@ def conv(
     def apply(params: Params, state: State, x: Array, *, key: Key | None, train: bool) -> tuple[Array, State]:
         return nn.conv(params, x, stride=stride, padding=padding, dilation=dilation), state
 
-    return Layer("conv", lambda x: nn.conv_spec(window, x.shape[-1], features, **settings), apply)
+    return Layer("conv", lambda x: nn.conv_spec(x.shape[-1], features, kernel_size, **settings), apply)
 
 
 def embedding(vocabulary: int, features: int, **settings: Any) -> Layer:

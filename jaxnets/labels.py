@@ -1,8 +1,10 @@
-"""Checks of predictions and labels that losses and metrics share; what does not fit is an error, never broadcast."""
+"""Checks of predictions and labels for losses and metrics; shapes that do not fit are errors, never broadcast."""
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike, DTypeLike
@@ -43,7 +45,7 @@ def class_logits(function: str, logits: ArrayLike) -> Array:
     if array.ndim == 0 or array.shape[-1] < 2:
         raise ValueError(
             f"{function}: logits must be [..., classes] with two classes or more, got {list(array.shape)}; for one "
-            "logit an example use the binary form of this function and logits of the labels' shape"
+            "logit per example use the binary form of this function and logits of the labels' shape"
         )
     return array
 
@@ -52,7 +54,7 @@ def class_labels(function: str, labels: ArrayLike, logits: Array) -> Array:
     """Return labels for logits `[..., classes]`: integers `[...]`, or probabilities `[..., classes]` as they are.
 
     Raises:
-        TypeError: unless they are integers of one axis less than the logits, or floating point of as many.
+        TypeError: unless they are integers with one axis less than the logits, or floating point with as many axes.
         ValueError: if the shapes do not fit.
     """
     array = jnp.asarray(labels)
@@ -77,9 +79,28 @@ def class_labels(function: str, labels: ArrayLike, logits: Array) -> Array:
 
 
 def class_indices(function: str, labels: ArrayLike, logits: Array) -> Array:
-    """Return the labels' classes as int32 `[...]`; of probabilities the most probable one."""
+    """Return the labels' classes as int32 `[...]`; for probabilities the most probable class."""
     array = class_labels(function, labels, logits)
     return jnp.argmax(array, axis=-1).astype(jnp.int32) if array.ndim == logits.ndim else array
+
+
+def check_labels(function: str, labels: ArrayLike, classes: int) -> None:
+    """Raise ValueError if labels are the classes 1 to `classes`; those that are traced cannot be looked at.
+
+    Example:
+        >>> check_labels("cross_entropy", np.array([3, 1, 2]), 3)
+        Traceback (most recent call last):
+        ...
+        ValueError: cross_entropy: labels count classes from 0 to 2, got 1 to 3; write labels - 1
+    """
+    is_here = not isinstance(labels, jax.core.Tracer) and getattr(labels, "is_fully_addressable", True)
+    if not is_here or not jnp.issubdtype(jnp.result_type(labels), jnp.integer) or not np.size(labels):
+        return
+    least, largest = int(np.min(np.asarray(labels))), int(np.max(np.asarray(labels)))
+    if least >= 1 and largest == classes:
+        raise ValueError(
+            f"{function}: labels count classes from 0 to {classes - 1}, got {least} to {largest}; write labels - 1"
+        )
 
 
 def absolute(x: Array) -> Array:
@@ -88,5 +109,5 @@ def absolute(x: Array) -> Array:
 
 
 def mark_invalid(values: Array, valid: Array) -> Array:
-    """Return `values` with NaN where a label means nothing, so that the mistake shows under jit too."""
+    """Return `values` with NaN where a label is invalid, so the mistake is visible under jit too."""
     return jnp.where(valid, values, jnp.asarray(jnp.nan, values.dtype))

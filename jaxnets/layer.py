@@ -5,9 +5,9 @@ A layer is a function whose first argument is its own dict of parameters. `@laye
 
 from __future__ import annotations
 
-import contextlib
+import difflib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
@@ -18,11 +18,49 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
+def names_errors(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Let the errors raised in a function begin with its name, so that no check has to be told it.
+
+    Of nested functions the innermost one is named. Only ValueError and TypeError themselves get a name.
+
+    Example:
+        >>> @names_errors
+        ... def half(x):
+        ...     if x % 2:
+        ...         raise ValueError(f"x must be even, got {x}")
+        ...     return x // 2
+        >>> half(3)
+        Traceback (most recent call last):
+        ...
+        ValueError: half: x must be even, got 3
+    """
+
+    @functools.wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except (ValueError, TypeError) as error:
+            _add_name(error, function.__name__)
+            raise
+
+    return call
+
+
+def _add_name(error: Exception, name: str) -> None:
+    # Subclasses, such as JAX's own, may have other arguments than a message.
+    if type(error) in (ValueError, TypeError) and not hasattr(error, _NAMED) and len(error.args) == 1:
+        error.args = (f"{name}: {error.args[0]}",)
+        setattr(error, _NAMED, name)
+
+
+_NAMED = "_jaxnets_function"
+
+
 def layer(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Make `function(params, ...)` a layer of this library.
 
-    An error raised in it remembers which params it was called with, so that whatever composes layers can add the
-    layer's path (see `locate_errors`). Missing parameters become a ValueError that lists what there is.
+    Errors begin with the name of the function, and missing parameters become a ValueError that lists what there is.
+    The path of the layer is added to an error by `make_model`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -46,89 +84,67 @@ def layer(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
             if not isinstance(params, dict) or error.args[0] in params:
                 raise
             name = function.__name__
-            missing = ValueError(
+            raise ValueError(
                 f"{name}: params have no {error.args[0]!r}, they hold {sorted(params)}; "
                 f"pass what init({name}_spec(...), key) returned"
-            )
-            _remember(missing, params)
-            raise missing from error
+            ) from error
         except (ValueError, TypeError) as error:
-            _remember(error, params)
+            _add_name(error, function.__name__)
             raise
 
+    call.is_layer = True  # type: ignore[attr-defined]
     return call
 
 
-class _Culprit(NamedTuple):
-    """Which layer an error came from: its params, and below which path inside them."""
-
-    params: Any
-    path: str
-
-
-_ATTRIBUTE = "_jaxnets_culprit"
-
-
-def _remember(error: Exception, params: Any) -> None:
-    if not hasattr(error, _ATTRIBUTE):
-        setattr(error, _ATTRIBUTE, _Culprit(params, ""))
+def name_layer(error: Exception, run: Callable[[PyTree], Any], params: PyTree) -> None:
+    """Add the note `in layer 'block2/conv1'` to an error, by running again with params that know their path."""
+    log = CallLog()
+    try:
+        jax.eval_shape(lambda: run(recorded(params, log)))
+    except Exception as same:
+        if log.failed and log.error in (same, same.__cause__):
+            others = [note for note in getattr(error, "__notes__", []) if not note.startswith("in layer ")]
+            error.__notes__ = [*others, f"in layer '{log.failed}'"]
 
 
-@contextlib.contextmanager
-def locate_errors(params: PyTree, known_as: PyTree | None = None) -> Iterator[None]:
-    """Add the layer's path to errors raised inside, as the note `in layer 'block2/conv1'`.
-
-    The layer that failed is found in `params` by identity. Nested uses extend the same note.
-
-    Args:
-        params: the tree of parameters whose layers are called inside.
-        known_as: what `params` was made of, if the caller knows it as another tree (scan, for example, makes the
-            params of one block from those of all blocks).
+def missing_name(error: KeyError, run: Callable[..., Any], params: PyTree, state: PyTree) -> ValueError | None:
+    """Say which name `run(params, state)` misspelt, by running again; None if the KeyError has nothing to do with them.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxnets import nn
-        >>> params = {"fc1": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}}
-        >>> try:
-        ...     with locate_errors(params):
-        ...         nn.linear(params["fc1"], jnp.ones((1, 4)))
-        ... except ValueError as error:
-        ...     print(error.__notes__[0])
-        in layer 'fc1'
+        >>> params = {"block": [{"fc1": 1.0}]}
+        >>> print(missing_name(KeyError("fcc1"), lambda params, state: params["block"][0]["fcc1"], params, {}))
+        params['block'][0] has no 'fcc1', it holds ['fc1']; write params['block'][0]['fc1']
     """
+    logs = {"params": CallLog(), "state": CallLog()}
     try:
-        yield
-    except (ValueError, TypeError) as error:
-        culprit: _Culprit | None = getattr(error, _ATTRIBUTE, None)
-        outer = None if culprit is None else _path_of(culprit.params, params)
-        if culprit is not None and outer is not None:
-            path = "/".join(part for part in (outer, culprit.path) if part)
-            notes = [note for note in getattr(error, "__notes__", []) if note != f"in layer '{culprit.path}'"]
-            error.__notes__ = [*notes, f"in layer '{path}'"] if path else notes
-            setattr(error, _ATTRIBUTE, _Culprit(params if known_as is None else known_as, path))
-        raise
-
-
-def _path_of(culprit: Any, tree: Any) -> str | None:
-    """The path of the object `culprit` in nested dicts and lists, "" for the tree itself, None if it is not there."""
-    if culprit is tree:
-        return ""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()
-    for name, child in items:
-        path = _path_of(culprit, child)
-        if path is not None:
-            return f"{name}/{path}" if path else str(name)
+        jax.eval_shape(lambda: run(recorded(params, logs["params"]), recorded(state, logs["state"])))
+    except Exception as same:
+        for tree, log in logs.items():
+            if same is log.error and same.args == error.args:
+                return _misspelt(tree, error.args[0], log)
     return None
 
 
+def _misspelt(tree: str, name: Any, log: CallLog) -> ValueError:
+    steps = [step for step in (log.failed or "").split("/") if step]
+    place = tree + "".join(f"[{step}]" if step.isdigit() else f"[{step!r}]" for step in steps)
+    similar = difflib.get_close_matches(str(name), log.names, n=1)
+    advice = f"; write {place}[{similar[0]!r}]" if similar else ""
+    return ValueError(f"{place} has no {name!r}, it holds {log.names}{advice}")
+
+
 class Call(NamedTuple):
-    """One call of a layer, as `summary` records it, with shapes in the place of arrays."""
+    """One call of a layer, as `summary` records it, with shapes in the place of arrays.
+
+    `parent` is the position of the call that it is inside of.
+    """
 
     path: str
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     output: Any
+    parent: int | None
 
 
 class CallLog:
@@ -136,6 +152,19 @@ class CallLog:
 
     def __init__(self) -> None:
         self.calls: list[Call | None] = []
+        self.failed: str | None = None
+        self.error: Exception | None = None
+        self.names: list[str] = []
+        self.running: list[int] = []
+
+    def run(self, position: int, call: Callable[..., Result], arguments: tuple[Any, ...]) -> Result:
+        """Run the call at a position; `summary` marks it."""
+        return call(*arguments)
+
+    def fail(self, error: Exception, path: str) -> None:
+        """Note where an error was raised: of nested layers in the innermost one, of several errors the last."""
+        if error is not self.error:
+            self.failed, self.error = path, error
 
 
 class RecordedParams(dict[str, Any]):
@@ -149,13 +178,36 @@ class RecordedParams(dict[str, Any]):
         self.path = path
         self.log = log
 
+    def __missing__(self, name: Any) -> Any:
+        """Note where a name was looked for that does not exist."""
+        error = KeyError(name)
+        self.log.fail(error, self.path)
+        self.log.names = sorted(map(str, self))
+        raise error
+
     def record(self, function: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result:
         """Call the layer and note the call; a layer comes before those that it calls."""
-        position = len(self.log.calls)
-        self.log.calls.append(None)
-        output = function(*args, **kwargs)
-        self.log.calls[position] = Call(self.path, function, *_described((args, kwargs, output)))
+        log, position = self.log, len(self.log.calls)
+        parent = log.running[-1] if log.running else None
+        log.calls.append(None)
+        log.running.append(position)
+        try:
+            output = log.run(position, lambda args, kwargs: function(*args, **kwargs), (args, kwargs))
+        except Exception as error:
+            log.fail(error, self.path)
+            raise
+        finally:
+            log.running.pop()
+        args, kwargs, described = _described((args, kwargs, output))
+        log.calls[position] = Call(self.path, function, args, kwargs, described, parent)
         return output
+
+
+def plain(tree: PyTree) -> PyTree:
+    """Return a tree of `recorded` with plain dicts."""
+    if isinstance(tree, RecordedParams):
+        return {name: plain(child) for name, child in tree.items()}
+    return [plain(child) for child in tree] if isinstance(tree, list) else tree
 
 
 def _described(tree: Any) -> Any:

@@ -5,7 +5,7 @@ Predictions and targets must have exactly the shapes stated; nothing is broadcas
 `[batch, 1]` would silently become `[batch, batch]`. Results are float32 for bfloat16 and float16 predictions.
 
 Labels that mean nothing, such as class 10 of 10 or a 0 where -1 or 1 is expected, give NaN, which also shows inside
-compiled programs, where no exception can be raised.
+compiled programs, where no exception can be raised. Outside of them, classes that count from 1 are an error.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnets.labels import absolute, class_labels, class_logits, floating, like, mark_invalid
+from jaxnets.labels import absolute, check_labels, class_labels, class_logits, floating, like, mark_invalid
 from jaxnets.types import Array, ArrayLike
 
 __all__ = [
+    "absolute_error",
     "binary_cross_entropy",
     "cross_entropy",
     "exponential",
     "hinge",
     "huber",
     "kl_divergence",
-    "mean_absolute_error",
-    "mean_squared_error",
+    "squared_error",
 ]
 
 
-def mean_squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
+def squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
     """Squared error of each entry, whose mean is the MSE: (prediction - target)^2.
 
     Args:
@@ -44,20 +44,20 @@ def mean_squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
         TypeError: if the predictions are not floating point.
 
     Example:
-        >>> mean_squared_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
+        >>> squared_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
         Array([0., 9.], dtype=float32)
 
     Warning:
         `optax.l2_loss`, and the lectures' worked backpropagation, have a factor 1/2; this and PyTorch's `mse_loss`
         have none.
     """
-    predictions = floating("mean_squared_error", "predictions", predictions)
-    targets = like("mean_squared_error", "targets", targets, predictions, "predictions")
+    predictions = floating("squared_error", "predictions", predictions)
+    targets = like("squared_error", "targets", targets, predictions, "predictions")
     errors: Array = optax.squared_error(predictions, targets)
     return errors
 
 
-def mean_absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
+def absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
     """Absolute error of each entry, whose mean is the MAE: |prediction - target|.
 
     Args:
@@ -72,11 +72,11 @@ def mean_absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
         TypeError: if the predictions are not floating point.
 
     Example:
-        >>> mean_absolute_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
+        >>> absolute_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
         Array([0., 3.], dtype=float32)
     """
-    predictions = floating("mean_absolute_error", "predictions", predictions)
-    return absolute(predictions - like("mean_absolute_error", "targets", targets, predictions, "predictions"))
+    predictions = floating("absolute_error", "predictions", predictions)
+    return absolute(predictions - like("absolute_error", "targets", targets, predictions, "predictions"))
 
 
 def huber(predictions: ArrayLike, targets: ArrayLike, *, delta: float = 1.0) -> Array:
@@ -150,14 +150,16 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
     Args:
         logits: `[..., classes]`, floating point: what comes before the softmax. `[batch, time, classes]` works.
         labels: integers `[...]` from 0 to classes - 1, or floating-point probabilities `[..., classes]`, such as
-            one-hot vectors. Integers out of range give NaN; mask padding by `jnp.where(mask, losses, 0)`.
+            one-hot vectors. Integers out of range, and what is negative or does not sum to 1 within 1/100, give NaN;
+            mask padding by `jnp.where(mask, losses, 0)` or by weights (see `jaxnets.metrics.mean`).
         label_smoothing: alpha in [0, 1].
 
     Returns:
         `[...]`, one number an example.
 
     Raises:
-        ValueError: if the shapes do not fit, there is one class only, or `label_smoothing` is not in [0, 1].
+        ValueError: if the shapes do not fit, there is one class only, `label_smoothing` is not in [0, 1], or labels
+            that are not traced count from 1.
         TypeError: if logits or probabilities are not floating point, or numbers of classes not integers.
 
     Example:
@@ -175,9 +177,11 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     logits = class_logits("cross_entropy", logits)
+    check_labels("cross_entropy", labels, logits.shape[-1])
     labels = class_labels("cross_entropy", labels, logits)
     if labels.ndim == logits.ndim:
-        return _soft_cross_entropy(logits, labels, label_smoothing)
+        valid = jnp.all(labels >= 0, axis=-1) & (jnp.abs(jnp.sum(labels, axis=-1) - 1) < 0.01)
+        return mark_invalid(_soft_cross_entropy(logits, labels, label_smoothing), valid)
     classes = logits.shape[-1]
     if label_smoothing:
         losses = _soft_cross_entropy(logits, jax.nn.one_hot(labels, classes, dtype=logits.dtype), label_smoothing)

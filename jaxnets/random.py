@@ -1,4 +1,4 @@
-"""Random keys by name: the one way in which this library derives a key from another."""
+"""Random keys by name: the only way in which this library derives keys."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def subkey(key: Key, name: str | ArrayLike) -> Key: ...
 @overload
 def subkey(key: None, name: str | ArrayLike) -> None: ...
 def subkey(key: Key | None, name: str | ArrayLike) -> Key | None:
-    """Derive the key that belongs to `name` from `key`.
+    """Derive a key by name from `key`.
 
-    `fold_in(key, crc32(name))` for a string and `fold_in(key, name)` for a number. Because a key depends on its
-    name alone, adding, removing or reordering layers leaves every other layer's key unchanged, and so do other
-    processes (Python's own `hash` of a string differs from process to process).
+    `fold_in(key, crc32(name))` for a string and `fold_in(key, name)` for a number. A key depends only on its name, so
+    adding, removing or reordering layers leaves every other layer's key unchanged, and it is the same in every process
+    (unlike Python's `hash` of a string).
 
     Args:
-        key: a typed PRNG key, or None, which is passed on so that models run without a key where none is needed.
+        key: a typed PRNG key, or None, which is returned, so models that need no key run without one.
         name: the name of a layer or purpose, or a number such as a step, which may be traced.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Regularizers: what is added to a loss, and which parameters an optimizer decays.
+"""Regularizers: penalties to add to a loss, and the mask of the parameters that an optimizer decays.
 
-Weight decay on the loss adds `factor * weight_decay(params)`. Decoupled weight decay belongs to the optimizer:
+Weight decay in the loss adds `factor * weight_decay(params)`. Decoupled weight decay belongs to the optimizer:
 `optax.adamw(rate, weight_decay=0.01, mask=decay_mask)`, or `optax.add_decayed_weights` in a chain. They differ for
 every optimizer that rescales gradients, such as Adam (Loshchilov and Hutter, 2019).
 """
@@ -22,9 +22,9 @@ _UNDECAYED = ("bias", "scale", "slope", "class_token", "positions")
 
 
 def decay_mask(params: Params) -> PyTree:
-    """Say which parameters are decayed: all but biases, scales of norms, learned slopes, class tokens and positions.
+    """Select the parameters to decay: all except biases, scales of norms, learned slopes, class tokens and positions.
 
-    A parameter is left alone if its name is or ends in `bias` (`hidden_bias`), `scale`, `slope`, `class_token` or
+    A parameter is not decayed if its name is or ends in `bias` (`hidden_bias`), `scale`, `slope`, `class_token` or
     `positions`, or if it is not floating point. GPT's positions are an `embedding`, which is decayed. Shapes do not
     matter, so stacked parameters of repeated blocks get the mask of one block.
 
@@ -32,14 +32,14 @@ def decay_mask(params: Params) -> PyTree:
         params: a tree of parameters.
 
     Returns:
-        The same tree with a bool for each parameter; this function itself fits optax's `mask=`.
+        The same tree with a bool for each parameter; optax's `mask=` also accepts this function itself.
 
     Example:
         >>> decay_mask({"fc": {"kernel": jnp.ones((2, 3)), "bias": jnp.ones(3)}, "bn": {"scale": jnp.ones(3)}})
         {'bn': {'scale': False}, 'fc': {'bias': False, 'kernel': True}}
 
     Warning:
-        PyTorch's optimizers decay every parameter unless they are given two groups.
+        PyTorch's optimizers decay every parameter unless given parameter groups.
     """
 
     def decays(path: tuple[Any, ...], leaf: Any) -> bool:
@@ -51,11 +51,11 @@ def decay_mask(params: Params) -> PyTree:
 
 
 def weight_decay(params: Params, *, mask: PyTree | Callable[[Params], PyTree] = decay_mask) -> Array:
-    """Sum the squares of the weights, the lectures' |W|^2, to be added to a loss: L + factor * |W|^2.
+    """Sum the squares of the weights, |W|^2, to be added to a loss: L + factor * |W|^2.
 
     Args:
         params: a tree of parameters.
-        mask: which of them count: a function of `params` or its result, a bool for each parameter.
+        mask: the parameters to include: a bool for each, or a function of `params` that returns them.
 
     Returns:
         A scalar, at least float32.
@@ -66,7 +66,7 @@ def weight_decay(params: Params, *, mask: PyTree | Callable[[Params], PyTree] = 
 
     Warning:
         There is no factor 1/2 here, so the gradient is 2 * factor * W: PyTorch's `SGD(weight_decay=c)` is factor
-        c / 2. With Adam, use `optax.adamw(mask=decay_mask)` unless the coupled form is what you want.
+        c / 2. With Adam, use `optax.adamw(mask=decay_mask)` unless you want the coupled form.
 
     Reference:
         Krogh and Hertz, A simple weight decay can improve generalization, 1991.
@@ -79,7 +79,7 @@ def l1_penalty(params: Params, *, mask: PyTree | Callable[[Params], PyTree] = de
 
     Args:
         params: a tree of parameters.
-        mask: which of them count: a function of `params` or its result, a bool for each parameter.
+        mask: the parameters to include: a bool for each, or a function of `params` that returns them.
 
     Returns:
         A scalar, at least float32. The gradient at a weight of 0 is 0.
@@ -118,10 +118,10 @@ def entropy(logits: ArrayLike) -> Array:
         logits: `[..., classes]`, floating point.
 
     Returns:
-        `[...]`, one number an example, between 0 and log(classes); float32 for bfloat16 logits.
+        `[...]`, one number per example, between 0 and log(classes); float32 for bfloat16 logits.
 
     Raises:
-        ValueError: if there is one class only.
+        ValueError: if there is only one class.
         TypeError: if the logits are not floating point.
 
     Example:
@@ -138,16 +138,16 @@ def confidence_penalty(logits: ArrayLike) -> Array:
     """Penalty on confident predictions: sum_k p_k log p_k = -H(p) with p = softmax(logits).
 
     Added to a loss with a positive factor, L + factor * confidence_penalty = L - factor * H(p), it keeps predictions
-    from becoming too sure.
+    from becoming too confident.
 
     Args:
         logits: `[..., classes]`, floating point.
 
     Returns:
-        `[...]`, one number an example, between -log(classes) and 0; float32 for bfloat16 logits.
+        `[...]`, one number per example, between -log(classes) and 0; float32 for bfloat16 logits.
 
     Raises:
-        ValueError: if there is one class only.
+        ValueError: if there is only one class.
         TypeError: if the logits are not floating point.
 
     Example:
@@ -155,8 +155,8 @@ def confidence_penalty(logits: ArrayLike) -> Array:
         Array(-0.6931472, dtype=float32)
 
     Warning:
-        The sign matters. The lectures' slide writes L - factor * sum_k p_k log p_k, which is L + factor * H(p) and
-        makes predictions surer; the literature's penalty, as here, is L - factor * H(p).
+        The sign matters. L - factor * sum_k p_k log p_k, as some course material has it, is L + factor * H(p) and makes
+        predictions more confident; the literature's penalty, as here, is L - factor * H(p).
 
     Reference:
         Pereyra et al., Regularizing neural networks by penalizing confident output distributions, 2017.

@@ -10,79 +10,106 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.backend import fast_path, platform
-from jaxnets.layer import locate_errors
 from jaxnets.random import subkey
 from jaxnets.recompute import keep_costly
+from jaxnets.tree import describe, differences
 from jaxnets.types import Key, Params, State
 
 
 def repeat(
-    block: Callable[..., tuple[Any, State]],
+    block: Callable[..., Any],
     params: Params,
-    state: State,
     x: Any,
     *,
+    state: State | None = None,
     key: Key | None = None,
-    checkpoint: bool = False,
-    write_out: int = 0,
-) -> tuple[Any, State]:
+    remat: bool = False,
+    unroll: int = 0,
+) -> Any:
     """Run x through blocks of the same form, one after the other, in one `lax.scan`.
 
-    x_(i+1) = block(params_i, x_i). The program holds the block once, so compile time does not grow with depth. With
-    `JAXNETS_PLAIN=repeat` it holds every block instead, which takes longer to compile.
-
-    The backward pass computes elementwise operations of a block again (`jaxnets.recompute`), which takes less memory
-    and less time than to store their results for every block.
+    x_(i+1) = block(params_i, x_i). The program holds the block once, so compile time does not grow with depth. The
+    backward pass computes elementwise operations of a block again (`jaxnets.recompute`), which takes less memory and
+    less time than to store their results for every block.
 
     Args:
-        block: `block(params, state, x, *, key) -> (x, new_state)`. The result has the shape and dtype of `x`. Pass
-            static settings such as `train` by a lambda or `functools.partial`.
+        block: `block(params, x) -> x`, such as a layer; with `state`, `block(params, state, x) -> (x, new_state)`. The
+            result has the shape and dtype of `x`. Pass static settings such as `train` by `functools.partial`.
         params: parameters with a first axis `[count, ...]`, as `init(repeat_spec(spec, count), key)` makes them.
-        state: state with the same first axis, or `{}`.
         x: the input of the first block, an array or a tree of arrays.
-        key: the key of block i is `subkey(key, i)`.
-        checkpoint: keep only the blocks' inputs for the backward pass and compute the rest again (`jax.checkpoint`):
+        state: state with the same first axis; None for blocks without.
+        key: block i is called with `key=subkey(key, i)`; without one, blocks are called without `key`.
+        remat: keep only the blocks' inputs for the backward pass and compute the rest again (`jax.checkpoint`):
             less memory for one more forward pass.
-        write_out: on CPU, up to this many blocks are written out: a scan copies the parameters of each block and what
+        unroll: on CPU, up to this many blocks are written out: a scan copies the parameters of each block and what
             its gradient needs.
 
     Returns:
-        `(x, new_state)`: what the last block returned, and the state of all blocks.
+        What the last block returned; with `state`, the pair of that and the new state of all blocks.
 
     Raises:
-        ValueError: if there are no parameters, or their first axes differ.
+        ValueError: if there are no parameters, their first axes differ, or a block does not return what it should.
 
     Example:
+        >>> import functools
         >>> from jaxnets import init, nn, repeat_spec
-        >>> params, state = init(repeat_spec(nn.linear_spec(4, 4), 3), jax.random.key(0))
-        >>> block = lambda params, state, x, key: (jax.nn.relu(nn.linear(params, x)), state)
-        >>> y, _ = repeat(block, params, state, jnp.ones((2, 4)))
-        >>> y.shape
-        (2, 4)
+        >>> params, _ = init(repeat_spec(nn.transformer_block_spec(8, heads=2), 3), jax.random.key(0))
+        >>> block = functools.partial(nn.transformer_block, causal=True, train=False)
+        >>> repeat(block, params, jnp.ones((2, 5, 8))).shape
+        (2, 5, 8)
     """
-    counts = {np.shape(leaf)[0] if np.ndim(leaf) else -1 for leaf in jax.tree.leaves((params, state))}
+    count = _count((params, state))
+    x = jax.tree.map(jnp.asarray, x)
+
+    def body(carry: Any, slices: tuple[Params, State, Any]) -> tuple[Any, State]:
+        block_params, block_state, index = slices
+        settings = {} if key is None else {"key": subkey(key, index)}
+        if state is None:
+            result = block(block_params, carry, **settings), None
+        else:
+            result = block(block_params, block_state, carry, **settings)
+        _check_block(result, carry, with_state=state is not None)
+        return result
+
+    if remat:
+        body = jax.checkpoint(body)
+    few = platform() == "cpu" and count <= unroll
+    if fast_path("repeat", "cpu", "gpu", "tpu") and not few:
+        if not remat and fast_path("recompute", "cpu", "gpu", "tpu"):
+            body = jax.checkpoint(body, policy=keep_costly, prevent_cse=False)
+        x, new_state = jax.lax.scan(body, x, (params, state, jnp.arange(count)))
+    else:
+        states = []
+        for index in range(count):
+            block_params, block_state = jax.tree.map(lambda leaf, at=index: leaf[at], (params, state))
+            x, new_state = body(x, (block_params, block_state, index))
+            states.append(new_state)
+        new_state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return x if state is None else (x, new_state)
+
+
+def _count(arrays: Any) -> int:
+    """The size of the first axis of all arrays, or ValueError."""
+    counts = {np.shape(leaf)[0] if np.ndim(leaf) else -1 for leaf in jax.tree.leaves(arrays)}
     if len(counts) != 1 or -1 in counts:
         raise ValueError(
             "repeat: every array of params and state needs the same first axis, one entry a block, "
             f"as repeat_spec makes it; got first axes {sorted('none' if count < 0 else str(count) for count in counts)}"
         )
-    count = counts.pop()
+    return int(counts.pop())
 
-    def body(carry: Any, slices: tuple[Params, State, Any]) -> tuple[Any, State]:
-        block_params, block_state, index = slices
-        with locate_errors(block_params, known_as=params):
-            return block(block_params, block_state, carry, key=subkey(key, index))
 
-    if checkpoint:
-        body = jax.checkpoint(body)
-    few = platform() == "cpu" and count <= write_out
-    if fast_path("repeat", "cpu", "gpu", "tpu") and not few:
-        if not checkpoint and fast_path("recompute", "cpu", "gpu", "tpu"):
-            body = jax.checkpoint(body, policy=keep_costly, prevent_cse=False)
-        return jax.lax.scan(body, x, (params, state, jnp.arange(count)))
-    states = []
-    for index in range(count):
-        block_params, block_state = jax.tree.map(lambda leaf, at=index: leaf[at], (params, state))
-        x, new_state = body(x, (block_params, block_state, index))
-        states.append(new_state)
-    return x, jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+def _check_block(result: Any, given: Any, *, with_state: bool) -> None:
+    if with_state and not (isinstance(result, tuple) and len(result) == 2):
+        raise ValueError(
+            f"repeat: with state, a block returns the pair (x, new_state), got {describe(result)}; leave state out for "
+            "a block without state"
+        )
+    returned = result[0]
+    if differences(returned, given):
+        advice = "" if with_state else "; a block with state is repeated by repeat(block, params, x, state=state)"
+        raise ValueError(
+            "repeat: a block must return an array of the shape and dtype that it was given, which the next block gets; "
+            f"it was given {describe(given)} and returned {describe(returned)}"
+            + (advice if isinstance(returned, tuple) else "")
+        )

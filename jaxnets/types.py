@@ -1,4 +1,4 @@
-"""The types that annotations across the library share."""
+"""Types for annotations."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from jax.typing import ArrayLike, DTypeLike
 
 Array: TypeAlias = jax.Array
 Key: TypeAlias = jax.Array
-"""A typed PRNG key, as `jax.random.key(0)` makes it."""
+"""A typed PRNG key, such as `jax.random.key(0)`."""
 PyTree: TypeAlias = Any
 """Any nesting of dicts, lists, tuples and NamedTuples with arrays at its leaves."""
 Params: TypeAlias = Any
 """A nested dict or list of parameter arrays."""
 State: TypeAlias = Any
-"""A nested dict or list of arrays that a model updates itself, such as batch statistics."""
+"""A nested dict or list of arrays that the model updates, such as batch statistics."""
 Initializer: TypeAlias = Callable[..., Array]
-"""A function `(key, shape, dtype) -> array`, as those of `jax.nn.initializers`."""
+"""A function `(key, shape, dtype) -> array`, such as those of `jax.nn.initializers`."""
 Padding: TypeAlias = str | int | Sequence[int | tuple[int, int]]
 """`"SAME"`, `"VALID"`, one number for all sides, or for each axis a number or a pair (before, after)."""
 

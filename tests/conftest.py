@@ -1,5 +1,6 @@
 """Settings for every test: strict promotion, eight virtual CPU devices, and Ctrl-C as a terminal gives it."""
 
+import gc
 import os
 import signal
 
@@ -13,17 +14,31 @@ if jax.config.jax_platforms == "cpu":
     jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-TESTS_BETWEEN_CLEARS = 50
+PROGRAMS_BETWEEN_CLEARS = 1000
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as shells start what runs in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+compiled = []
 
-@pytest.fixture(autouse=True)
-def bounded_memory(request):
-    """Forget compiled programs now and then: two thousand tests would keep several gigabytes of them."""
-    yield
-    session = request.session
-    session.tests_since_clear = getattr(session, "tests_since_clear", 0) + 1
-    if session.tests_since_clear == TESTS_BETWEEN_CLEARS:
-        session.tests_since_clear = 0
+
+def count_program(event, duration, **_):
+    if event.endswith("backend_compile_duration"):
+        compiled.append(event)
+
+
+def pytest_configure():
+    jax.monitoring.register_event_duration_secs_listener(count_program)
+
+
+def pytest_collection_finish():
+    """Let the garbage collector leave alone what was imported: tracing makes it run often."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown():
+    """Forget compiled programs now and then: each keeps about a megabyte, and there are more than ten thousand."""
+    if len(compiled) >= PROGRAMS_BETWEEN_CLEARS:
+        compiled.clear()
         jax.clear_caches()

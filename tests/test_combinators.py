@@ -5,8 +5,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxnets import combinators as c
-from jaxnets import make_model, nn, subkey
+from jaxnets import combinators as c, make_model, nn, subkey
 from tests.oracles import normal
 
 KEY = jax.random.key(0)
@@ -27,7 +26,7 @@ def chained():
 
 def by_hand():
     spec = {
-        "conv": nn.conv_spec((3, 3), 3, 4),
+        "conv": nn.conv_spec(3, 4, (3, 3)),
         "bn": nn.batch_norm_spec(4),
         "relu": {},
         "block": {"body": {"fc1": nn.linear_spec(4, 6), "tanh": {}, "fc2": nn.linear_spec(6, 4)}},

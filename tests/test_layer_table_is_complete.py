@@ -1,12 +1,34 @@
 """No layer is forgotten in the table."""
 
+import inspect
+
 from jaxnets import nn
+from jaxnets.nn import activations
 from tests.layer_table import CASES
 
 
+def is_layer(name):
+    """Whether a public name is that of a layer, not of a spec, a first carry, a mask, a constant or an activation.
+
+    Activations are functions of one array; `tests/nn/test_activations.py` tests them. Those with parameters or with
+    randomness in training are layers.
+    """
+    function = inspect.unwrap(getattr(nn, name))
+    if not inspect.isroutine(function) or name.startswith("_") or name.endswith(("_spec", "_carry", "_mask")):
+        return False
+    plain = not {"params", "train"} & set(inspect.signature(function).parameters)
+    activation = plain and (
+        function.__module__ == activations.__name__ or not function.__module__.startswith("jaxnets")
+    )
+    return not activation
+
+
 def test_every_layer_has_a_case():
+    layers = {name for name in vars(nn) if is_layer(name)}
+    assert layers == {name for name, value in vars(nn).items() if getattr(value, "is_layer", False)}, "write @layer"
+    assert {"linear", "batch_norm", "lstm", "max_pool", "dropout", "rotary", "rrelu"} <= layers
     covered = {function.__name__ for case in CASES for function in case.layers}
-    assert set(nn.LAYERS) <= covered, f"add cases to tests/cases for {sorted(set(nn.LAYERS) - covered)}"
+    assert layers <= covered, f"add cases to tests/cases for {sorted(layers - covered)}"
 
 
 def test_every_case_has_a_name_of_its_own():

@@ -25,19 +25,19 @@ def torch_cross_entropy(logits, labels, **settings):
 # name, our loss, torch's, predictions, targets
 PAIRS = {
     "mse": (
-        losses.mean_squared_error,
+        losses.squared_error,
         lambda p, t: functional.mse_loss(p, t, reduction="none"),
         normal(4, 3),
         normal(4, 3),
     ),
     "mae": (
-        losses.mean_absolute_error,
+        losses.absolute_error,
         lambda p, t: functional.l1_loss(p, t, reduction="none"),
         normal(4),
         normal(4, seed=1),
     ),
     "mae-at-0": (
-        losses.mean_absolute_error,
+        losses.absolute_error,
         lambda p, t: functional.l1_loss(p, t, reduction="none"),
         normal(4),
         normal(4),
@@ -194,6 +194,22 @@ def test_labels_without_meaning_give_nan_in_their_place_only(loss, predictions, 
     np.testing.assert_array_equal(jnp.isnan(result), [False, True, True])
 
 
+@pytest.mark.parametrize("rows", [[[0.5, 0.5], [5, -4], [1, 1]], [[0, 1], [0, 0], [0.5, 0.48]]])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_soft_labels_that_are_no_probabilities_give_nan(rows, smoothing):
+    result = losses.cross_entropy(jnp.zeros((3, 2)), jnp.asarray(rows, jnp.float32), label_smoothing=smoothing)
+    np.testing.assert_array_equal(jnp.isnan(result), [False, True, True])
+    np.testing.assert_allclose(result[0], np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("labels", [np.array([[1, 3]]), jnp.array([[3, 3]]), np.array([[1, 3]], np.uint8)])
+def test_classes_that_count_from_one_are_refused_where_they_can_be_seen(labels):
+    message = rf"cross_entropy: labels count classes from 0 to 2, got {labels.min()} to 3; write labels - 1"
+    with pytest.raises(ValueError, match=message):
+        losses.cross_entropy(normal(1, 2, 3), labels)
+    assert np.isnan(jax.jit(losses.cross_entropy)(normal(1, 2, 3), labels)[0, 1])
+
+
 @pytest.mark.parametrize("padding", [-1, 3])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_masked_padding_leaves_value_and_gradient_alone(padding, smoothing):
@@ -210,8 +226,8 @@ def test_masked_padding_leaves_value_and_gradient_alone(padding, smoothing):
 
 
 ENTRY_WISE = [
-    losses.mean_squared_error,
-    losses.mean_absolute_error,
+    losses.squared_error,
+    losses.absolute_error,
     losses.huber,
     losses.binary_cross_entropy,
     losses.hinge,
@@ -243,7 +259,7 @@ def test_nothing_is_broadcast(loss):
         ),
         (ValueError, r"got int32 \[5\]$", (4, 3), (5,)),
         (TypeError, r"must be floating point, got int32; write labels.astype\(jnp.float32\)", (4, 3), (4, 3)),
-        (ValueError, r"two classes or more, got \[4, 1\]; for one logit an example use the binary", (4, 1), (4,)),
+        (ValueError, r"two classes or more, got \[4, 1\]; for one logit per example use the binary", (4, 1), (4,)),
         (ValueError, r"two classes or more, got \[\]", (), ()),
     ],
 )

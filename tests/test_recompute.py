@@ -8,26 +8,30 @@ import pytest
 from jaxnets import init, models, nn, repeat, repeat_spec
 from jaxnets.recompute import keep_costly
 from jaxnets.training import compute_in
+from tests.forms import switch_off, trace_for
 from tests.oracles import assert_close, normal
 
 NETWORKS = {
-    "gpt": (lambda: models.gpt(11, 16, layers=2, heads=2, features=8), lambda: np.arange(32).reshape(2, 16) % 11),
-    "vit": (lambda: models.vit(8, 4, 5, layers=2, heads=2, features=8), lambda: normal(2, 8, 8, 3)),
-    "resnet": (lambda: models.cifar_resnet(56), lambda: normal(2, 8, 8, 3)),
+    "gpt": (
+        lambda: models.gpt(models.GPTConfig(11, 16, layers=2, heads=2, features=8)),
+        lambda: np.arange(32).reshape(2, 16) % 11,
+    ),
+    "vit": (lambda: models.vit(models.ViTConfig(8, 4, 5, layers=2, heads=2, features=8)), lambda: normal(2, 8, 8, 3)),
+    "resnet": (lambda: models.cifar_resnet(models.CifarResNetConfig(56)), lambda: normal(2, 8, 8, 3)),
 }
 
 
 def plain_and_recomputed(monkeypatch, function):
-    monkeypatch.setenv("JAXNETS_PLATFORM", "tpu")
-    monkeypatch.setenv("JAXNETS_PLAIN", "recompute")
+    trace_for(monkeypatch, "tpu")
+    switch_off(monkeypatch, "recompute")
     plain = function()
-    monkeypatch.setenv("JAXNETS_PLAIN", "")
+    switch_off(monkeypatch, "")
     jax.clear_caches()
     return plain, function()
 
 
 def transform(params, state, x, *, key):
-    return nn.transformer_block(params, x, causal=True, rate=0.5, key=key, train=True), state
+    return nn.transformer_block(params, x, causal=True, dropout_rate=0.5, key=key, train=True), state
 
 
 def normalize(params, state, x, *, key):
@@ -49,7 +53,7 @@ def test_gradients_and_forward_over_reverse_are_those_of_the_plain_form(monkeypa
     x = normal(3, 7, 8)
 
     def loss(params, x):
-        y, new_state = repeat(block, params, state, x, key=jax.random.key(1))
+        y, new_state = repeat(block, params, x, state=state, key=jax.random.key(1))
         moved = [jnp.sum(leaf) for leaf in jax.tree.leaves(new_state) if leaf.dtype == x.dtype]
         return jnp.mean(jnp.sin(y)) + sum(moved)
 
@@ -80,13 +84,13 @@ def test_at_most_two_thirds_are_stored_in_half_precision(monkeypatch, name):
 
 
 def test_a_dropout_mask_is_stored_and_not_drawn_again(monkeypatch):
-    monkeypatch.setenv("JAXNETS_PLATFORM", "gpu")
+    trace_for(monkeypatch, "gpu")
 
-    def block(params, state, x, *, key):
-        return nn.dropout(jnp.tanh(x * params[None]), 0.5, key=key, train=True), state
+    def block(params, x, *, key):
+        return nn.dropout(jnp.tanh(x * params[None]), 0.5, key=key, train=True)
 
     def loss(params):
-        return jnp.sum(repeat(block, params, {}, jnp.ones((2, 4)), key=jax.random.key(0))[0])
+        return jnp.sum(repeat(block, params, jnp.ones((2, 4)), key=jax.random.key(0)))
 
     text = str(jax.make_jaxpr(jax.grad(loss))(jnp.ones((3, 1))))
     assert text.count("random_bits[") == 1

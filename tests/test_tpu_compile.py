@@ -19,7 +19,7 @@ import jax, jax.numpy as jnp, optax
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxnets import losses, metrics
-from jaxnets.models import char_rnn, mnist_cnn, small_cnn
+from jaxnets.models import CharRNNConfig, char_rnn, mnist_cnn, small_cnn
 from jaxnets.training import compute_in, data_parallel, init_train_state, make_step, scan_data, supervised, with_ema
 import numpy as np
 
@@ -33,9 +33,9 @@ ids = jax.ShapeDtypeStruct((size, 32), jnp.int32)
 optimizer = with_ema(optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)), 0.999)
 flops = []
 for model, batch in (
-    (small_cnn(8, 8, 1, 10), (image(8), label)),
+    (small_cnn(), (image(8), label)),
     (compute_in(jnp.bfloat16, mnist_cnn()), (image(28), label)),
-    (char_rnn(65, hidden=128), (ids, ids)),
+    (char_rnn(CharRNNConfig(65, hidden=128)), (ids, ids)),
 ):
     loss = supervised(model, losses.cross_entropy, {"accuracy": metrics.accuracy})
     step = data_parallel(make_step(loss, optimizer, skip_nonfinite=3), mesh)

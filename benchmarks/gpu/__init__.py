@@ -1,4 +1,4 @@
-"""Cases for a GPU. With JAXNETS_BENCHMARK_SMALL=1 they are small enough to be tried on a CPU."""
+"""Cases for a GPU. With JAXNETS_BENCHMARK_SMALL=1 they are small enough for a CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the device reaches at best: large products of bfloat16 matrices, and a copy; prints JSON."""
+"""The device's limits, measured: large products of bfloat16 matrices, and a copy; prints JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TIMES = 3 if SMALL else 20
 
 
 def median_seconds(function: Callable[..., Any], *arguments: Any) -> float:
-    """Of ten calls, after one that compiles."""
+    """The median of ten calls, after one that compiles."""
     jax.block_until_ready(function(*arguments))
     seconds = []
     for _ in range(10):

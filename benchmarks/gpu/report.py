@@ -9,6 +9,8 @@ import statistics
 import subprocess
 import sys
 
+import jax
+
 from benchmarks import one_step
 from benchmarks.compare import Timing, compare
 from benchmarks.gpu import SMALL, attention
@@ -17,13 +19,13 @@ LENGTHS = (16, 32) if SMALL else (1024, 4096, 16_384)
 
 
 def ceilings() -> dict[str, float]:
-    """The TFLOP/s of large products and the GB/s of a copy that this device reaches, and its name."""
+    """The measured TFLOP/s of large products and GB/s of a copy of this device, and its name."""
     command = [sys.executable, "-m", "benchmarks.gpu.ceilings"]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def rate_table(timings: list[Timing], flops: float, ceiling: float) -> str:
-    """Milliseconds a step, and the share of the ceiling that its products reach."""
+    """Milliseconds per step, and the share of the ceiling that its products reach."""
     ours = next(timing for timing in timings if timing.peer == "jaxnets")
     lines = [
         "| peer | n | median ms | min | max | jaxnets / peer | TFLOP/s | of the ceiling |",
@@ -39,7 +41,7 @@ def rate_table(timings: list[Timing], flops: float, ceiling: float) -> str:
 
 
 def section(name: str, rounds: int, ceiling: float, title: str = "") -> str:
-    """One case, each peer in a process of its own."""
+    """One case, each peer in its own process."""
     case = importlib.import_module(f"benchmarks.gpu.{name}")
     agreement = one_step.check(f"gpu.{name}", case.PEERS)
     timings = compare(f"gpu.{name}", rounds, [("shipped", [peer]) for peer in case.PEERS])
@@ -59,7 +61,7 @@ def attention_sections(rounds: int, ceiling: float) -> list[str]:
 
 
 def seeds_section(rounds: int) -> str:
-    """Many seeds at once and the host's time of a step, in a process of their own."""
+    """Many seeds at once and the host's time per step, in their own process."""
     command = [sys.executable, "-m", "benchmarks.gpu.seeds", str(rounds)]
     found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     lines = [
@@ -76,12 +78,13 @@ def seeds_section(rounds: int) -> str:
 
 def report(rounds: int) -> list[str]:
     """All sections."""
-    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.45")  # two peers share the device
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the peers share the device
+    jax.config.update("jax_platforms", "cpu")  # this process only counts operations; the peers have the device
     found = ceilings()
     head = (
         f"- device: {found['device']}\n- ceilings measured in this run: {found['tflops']:.0f} TFLOP/s in products of "
-        f"bfloat16 matrices, {found['gigabytes']:.0f} GB/s read and written\n\nFLOPs are those of the forward pass "
-        "times three; ratios are those of medians; within each round the peers took turns."
+        f"bfloat16 matrices, {found['gigabytes']:.0f} GB/s read and written\n\nFLOPs are three times those of "
+        "the forward pass; ratios are of medians; within each round the peers took turns."
     )
     ceiling = float(found["tflops"])
     cases = [section(name, rounds, ceiling) for name in ("resnet50", "gpt2", "lstm")]

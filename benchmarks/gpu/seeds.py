@@ -1,4 +1,4 @@
-"""The tiny perceptron: the host's time of a step in a scan, and many seeds at once against one; prints JSON."""
+"""The tiny perceptron: the host's time per step in a scan, and many seeds at once against one; prints JSON."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def main() -> None:
                     host.append(1e6 * (called - started) / STEPS)
     gains = [SEEDS * a / b for a, b in zip(seconds["one"], seconds["many"], strict=True)]
     found = {
-        "the host's µs a step": host,
-        "µs a step, one network": [1e6 * value / STEPS for value in seconds["one"]],
-        f"µs a step, {SEEDS} networks at once": [1e6 * value / STEPS for value in seconds["many"]],
+        "the host's µs per step": host,
+        "µs per step, one network": [1e6 * value / STEPS for value in seconds["one"]],
+        f"µs per step, {SEEDS} networks at once": [1e6 * value / STEPS for value in seconds["many"]],
         f"networks per second, {SEEDS} at once against one": gains,
     }
     print(json.dumps(found))

@@ -1,19 +1,19 @@
-"""How the peers of the GPU cases train: many steps a dispatch here, mixed precision and torch.compile there."""
+"""Training of the GPU cases: many steps per dispatch in jaxnets, mixed precision in PyTorch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-STEPS_A_DISPATCH = 10
+STEPS_PER_DISPATCH = 10
 
 
 def train_jaxnets(step: Any, start: Any, data: Any, batch_size: int, steps: int) -> Callable[[int], float]:
-    """A function that takes the given number of steps on data that lies on the device."""
+    """A function that runs the given number of steps on data on the device."""
     from benchmarks.last_loss import last_loss
     from jaxnets.training import compile_step, scan_data
 
-    together = min(steps, STEPS_A_DISPATCH)
+    together = min(steps, STEPS_PER_DISPATCH)
     run_steps = compile_step(scan_data(step, steps=together, batch_size=batch_size, shuffle=False))
     state = start
 
@@ -27,7 +27,7 @@ def train_jaxnets(step: Any, start: Any, data: Any, batch_size: int, steps: int)
 
 
 def train_pytorch(loss: Callable[[], Any], optimizer: Any, device: Any) -> Callable[[int], float]:
-    """Likewise for PyTorch, with the forward pass in bfloat16 by autocast."""
+    """The same for PyTorch, with the forward pass in bfloat16 by autocast."""
     import torch
 
     def run(steps: int) -> float:
@@ -45,7 +45,7 @@ def train_pytorch(loss: Callable[[], Any], optimizer: Any, device: Any) -> Calla
 
 
 def pytorch_device() -> Any:
-    """The GPU if there is one, with the fast float32 products that PyTorch recommends."""
+    """The GPU, or the CPU without one, with the fast float32 products that PyTorch recommends."""
     import torch
 
     torch.set_float32_matmul_precision("high")
@@ -53,11 +53,11 @@ def pytorch_device() -> Any:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_state(network: Any, params: Any, state: Any, spec: Any, names: Any) -> None:
-    """Give PyTorch's network the weights of ours."""
+def load_state(network: Any, params: Any, state: Any, model: Any) -> None:
+    """Load the weights of our network into PyTorch's."""
     import torch
 
     from jaxnets import weights
 
-    arrays = weights.to_torch(params, state, spec, names)
+    arrays = weights.to_torch(params, state, model)
     network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})

@@ -1,7 +1,7 @@
-"""Two bidirectional GRU layers: batch 32, length 128, 128 inputs, 128 units a direction, squared error, SGD 0.01.
+"""Two bidirectional GRU layers: batch 32, length 128, 128 inputs, 128 units per direction, squared error, SGD 0.01.
 
-Haiku is missing, as the reset gate of its GRU stands before the product, not after it. torch.compile leaves the layers
-to PyTorch's own routine.
+Haiku is missing, because its GRU applies the reset gate before the product, not after it. torch.compile leaves the
+layers to PyTorch's own routine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def two_biases(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Both biases `[3 * units]`, as in PyTorch and Keras, whose gates have one on either side of their sum."""
+    """Both biases `[3 * units]`, as in PyTorch and Keras, whose gates have an input and a hidden bias."""
     zeros = np.zeros(2 * UNITS, np.float32)
     return {
         name: np.concatenate([zeros, array]) if name.endswith("hidden_bias") else array
@@ -54,4 +54,4 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 batches = functools.partial(split_batches, BATCH)
-"""The examples in order, one batch after the other."""
+"""The examples in order, batch by batch."""

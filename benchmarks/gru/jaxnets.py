@@ -29,7 +29,7 @@ def load(params, weights):
 
 def prepare(weights, x, y):
     model, optimizer = make_model(SPEC, apply), optax.sgd(case.RATE)
-    loss = supervised(model, losses.mean_squared_error)
+    loss = supervised(model, losses.squared_error)
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
     params = load(shapes, weights)
     state = TrainState.create(params, optimizer.init(params), seed=0)

@@ -17,7 +17,7 @@ BATCH, LENGTH, UNITS = 32, 128, 256
 BATCHES = 4
 RATE = 0.01
 TOLERANCES = {"the loss": 1e-4, "its change by a step": 0.05}
-"""A step changes the loss by 35 millionths of it, so that rounding is a percent of the change."""
+"""One step changes the loss by 35 millionths of it, so rounding is a percent of the change."""
 
 
 def weights() -> dict[str, np.ndarray]:
@@ -34,4 +34,4 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 batches = functools.partial(split_batches, BATCH)
-"""The examples in order, one batch after the other."""
+"""The examples in order, batch by batch."""

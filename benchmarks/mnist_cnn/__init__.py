@@ -1,4 +1,4 @@
-"""The course's MNIST network: conv 32, conv 64, max pool, channel dropout, 128, dropout, 10; batch 64, Adam 0.001."""
+"""PyTorch's MNIST network: conv 32, conv 64, max pool, channel dropout, 128, dropout, 10; batch 64, Adam 0.001."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ BATCH = 64
 BATCHES = 20
 DROPOUT = True
 ONE_STEP = {"DROPOUT": False}
-"""What else differs while the losses after one step are compared: libraries draw different masks."""
+"""Settings for the comparison of the losses after one step: libraries draw different masks."""
 
 
 def weights() -> dict[str, np.ndarray]:
-    """Kernels `[window, window, in, out]` and `[in, out]`; fc1 reads features in the order height, width, channel."""
+    """Kernels `[kernel, kernel, in, out]` and `[in, out]`; fc1 reads features in the order height, width, channel."""
     shapes = {
         "conv1/kernel": (3, 3, 1, 32),
         "conv1/bias": (32,),
@@ -51,7 +51,7 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
-    """Images `[examples, 28, 28, 1]` and labels; speed does not depend on what they show."""
+    """Images `[examples, 28, 28, 1]` and labels; speed does not depend on their content."""
     generator = np.random.default_rng(1)
     size = BATCH * BATCHES
     images = generator.uniform(size=(size, 28, 28, 1)).astype(np.float32)
@@ -59,10 +59,10 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 batches = functools.partial(split_batches, BATCH)
-"""The examples in order, one batch after the other."""
+"""The examples in order, batch by batch."""
 
 
 def channels_first(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """As PyTorch and Equinox keep them: `[out, in, window, window]`, `[out, in]`; fc1 reads channel by channel."""
+    """As PyTorch and Equinox keep them: `[out, in, kernel, kernel]`, `[out, in]`; fc1 reads channel by channel."""
     fc1 = weights["fc1/kernel"].reshape(12, 12, 64, 128).transpose(2, 0, 1, 3).reshape(9216, 128)
     return outputs_first(weights | {"fc1/kernel": fc1})

@@ -1,4 +1,4 @@
-"""Flax NNX, as its MNIST tutorial writes it: nnx.jit over model, optimizer and batch."""
+"""Flax NNX, as in its MNIST tutorial: nnx.jit over model, optimizer and batch."""
 
 import jax
 import optax

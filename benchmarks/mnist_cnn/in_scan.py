@@ -1,4 +1,4 @@
-"""Steps of a JAX program in one lax.scan: what its network does inside a scan on CPU, seconds a step."""
+"""Steps of a JAX program in one lax.scan: its network inside a scan on CPU takes seconds per step."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""jaxnets: the model of the zoo and the loop's own dispatch, many steps on batches drawn on the device."""
+"""jaxnets: the library's model and the default dispatch of `fit`, many steps on batches drawn on the device."""
 
 import jax
 import optax

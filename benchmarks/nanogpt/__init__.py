@@ -34,6 +34,6 @@ def data() -> tuple[np.ndarray]:
 
 
 def batches(ids: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The examples in order, twelve at a time: inputs, and the tokens that follow them."""
+    """The examples in order, in batches of twelve: inputs, and the next tokens."""
     parts = range(0, len(ids), BATCH)
     return [(ids[i : i + BATCH, :-1].copy(), ids[i : i + BATCH, 1:].copy()) for i in parts]

@@ -1,6 +1,4 @@
-"""jaxnets: the model of the zoo and the loop's own dispatch, many steps on batches drawn on the device."""
-
-import functools
+"""jaxnets: the library's model and the default dispatch of `fit`, many steps on batches drawn on the device."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +8,7 @@ from benchmarks.last_loss import last_loss
 from benchmarks.nanogpt.optimizer import clipped_adamw
 from benchmarks.peer import Peer
 from jaxnets import losses
-from jaxnets.models import gpt
+from jaxnets.models import GPTConfig, gpt
 from jaxnets.training import TrainState, compile_step, make_step, path_mask, scan_data, supervised
 
 
@@ -23,9 +21,8 @@ def decayed(params):  # arrays of the blocks are stacked, so the number of axes 
 
 
 def prepare(weights, ids):
-    gelu = functools.partial(jax.nn.gelu, approximate=False)
     sizes = {"layers": case.LAYERS, "heads": case.HEADS, "features": case.FEATURES}
-    model = gpt(case.VOCABULARY, case.CONTEXT, activation=gelu, bias=False, **sizes)
+    model = gpt(GPTConfig(case.VOCABULARY, case.CONTEXT, activation="gelu_exact", bias=False, **sizes))
     optimizer, loss = clipped_adamw(decayed), supervised(model, losses.cross_entropy)
     params = jax.device_put(stack_blocks(weights))
     state = TrainState.create(params, optimizer.init(params), seed=0)

@@ -1,4 +1,4 @@
-"""nanoGPT's optimizer as optax writes it, for the peers that use JAX."""
+"""nanoGPT's optimizer in optax, for the peers that use JAX."""
 
 import jax
 import optax

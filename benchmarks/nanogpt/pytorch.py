@@ -1,4 +1,4 @@
-"""PyTorch, eager, as nanoGPT writes it: one product for queries, keys and values, scaled_dot_product_attention."""
+"""PyTorch, eager, as in nanoGPT: one product for queries, keys and values, scaled_dot_product_attention."""
 
 import numpy as np
 import torch

@@ -1,6 +1,6 @@
-"""The course's Pima program: 8-12-8-1, batch 10 in file order, Adam 0.001, 100 epochs of 77 steps.
+"""A perceptron on Pima's table: 8-12-8-1, batch 10 in file order, Adam 0.001, 100 epochs of 77 steps.
 
-The examples are random numbers of the same shapes; speed does not depend on them.
+The examples are random numbers of the same shape; speed does not depend on them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PEERS = (
 EPOCHS, BATCH, EXAMPLES = 100, 10, 768
 STEPS = EPOCHS * -(-EXAMPLES // BATCH)
 ONE_STEP = {"EPOCHS": 1, "EXAMPLES": BATCH}
-"""What else differs while the losses after one step are compared."""
+"""Settings for the comparison of the losses after one step."""
 
 weights = tiny_mlp.weights
 

@@ -1,4 +1,4 @@
-"""Flax Linen: the program of `benchmarks/tiny_mlp`, a step a call; the last batch of an epoch has 8 examples."""
+"""Flax Linen: the program of `benchmarks/tiny_mlp`, one step per call; the last batch of an epoch has 8 examples."""
 
 from benchmarks.tiny_mlp.flax_linen import prepare
 

@@ -1,4 +1,4 @@
-"""Keras: the program of `benchmarks/tiny_mlp`, a step a call; the last batch of an epoch has 8 examples."""
+"""Keras: the program of `benchmarks/tiny_mlp`, one step per call; the last batch of an epoch has 8 examples."""
 
 from benchmarks.tiny_mlp.keras_ import prepare
 

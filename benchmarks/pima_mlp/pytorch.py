@@ -1,4 +1,4 @@
-"""PyTorch, the loop of the course's program."""
+"""PyTorch, a loop over epochs and batches."""
 
 import torch
 from torch import nn

@@ -30,9 +30,9 @@ BLOCKS = ((16, 1), (16, 1), (16, 1), (32, 2), (32, 1), (32, 1), (64, 2), (64, 1)
 
 
 def weights() -> dict[str, np.ndarray]:
-    """Kernels `[window, window, in, out]`, the norms' scales and biases, and the linear layer.
+    """Kernels `[kernel, kernel, in, out]`, the norms' scales and biases, and the linear layer.
 
-    Two convolutions a block, `blocks/3/conv1/conv/kernel` with `blocks/3/conv1/norm/scale`.
+    Two convolutions per block, `blocks/3/conv1/conv/kernel` with `blocks/3/conv1/norm/scale`.
     """
     shapes: dict[str, tuple[int, ...]] = _conv_norm("stem", 3, WIDTH)
     before = WIDTH
@@ -49,7 +49,7 @@ def _conv_norm(path: str, before: int, after: int) -> dict[str, tuple[int, ...]]
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
-    """Images `[examples, 32, 32, 3]` and labels; speed does not depend on what they show."""
+    """Images `[examples, 32, 32, 3]` and labels; speed does not depend on their content."""
     generator = np.random.default_rng(1)
     size = BATCH * BATCHES
     images = generator.normal(size=(size, 32, 32, 3)).astype(np.float32)
@@ -57,4 +57,4 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 batches = functools.partial(split_batches, BATCH)
-"""The examples in order, one batch after the other."""
+"""The examples in order, batch by batch."""

@@ -46,7 +46,7 @@ def load(params, state, weights):
         layer, part = path.replace("blocks/", "blocks_").rsplit("/", 1)
         name = {"kernel": "w", "scale": "scale", "bias": "offset" if "norm" in layer else "b"}[part]
         params[layer][name] = jnp.asarray(array).reshape(params[layer][name].shape)
-    for name, statistic in state.items():  # Haiku's norms start without: means 0, variances 1
+    for name, statistic in state.items():  # Haiku's initial values: means 0, variances 1
         statistic["average"] = jnp.full_like(statistic["average"], name.endswith("var_ema"))
 
 

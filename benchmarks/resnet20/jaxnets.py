@@ -1,4 +1,4 @@
-"""jaxnets: the model of the zoo and the loop's own dispatch, many steps on batches drawn on the device."""
+"""jaxnets: the library's model and the default dispatch of `fit`, many steps on batches drawn on the device."""
 
 import jax
 import jax.numpy as jnp
@@ -48,4 +48,4 @@ def train(case, model, params, images, labels):
 
 
 def prepare(weights, images, labels):
-    return train(case, cifar_resnet(20), make_params(weights), images, labels)
+    return train(case, cifar_resnet(), make_params(weights), images, labels)

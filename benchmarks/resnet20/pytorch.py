@@ -51,7 +51,7 @@ def load(network, weights):
         path.replace("/", ".").replace("kernel", "weight").replace("scale", "weight"): torch.tensor(array)
         for path, array in outputs_first(weights).items()
     }
-    network.load_state_dict(tensors, strict=False)  # the running statistics start as PyTorch makes them
+    network.load_state_dict(tensors, strict=False)  # the running statistics keep PyTorch's initial values
 
 
 def train(

@@ -29,7 +29,7 @@ BLOCKS = ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (128, 1))
 
 
 def weights() -> dict[str, np.ndarray]:
-    """Kernels `[window, window, in, out]`, depthwise ones `[window, window, 1, channels]`, the norms, and `fc`."""
+    """Kernels `[kernel, kernel, in, out]`, depthwise ones `[kernel, kernel, 1, channels]`, the norms, and `fc`."""
     shapes: dict[str, tuple[int, ...]] = {"stem/kernel": (3, 3, 3, WIDTH), "stem/bias": (WIDTH,)}
     before = WIDTH
     for i, (after, _) in enumerate(BLOCKS):
@@ -43,7 +43,7 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
-    """Images `[examples, 32, 32, 3]` and labels; speed does not depend on what they show."""
+    """Images `[examples, 32, 32, 3]` and labels; speed does not depend on their content."""
     generator = np.random.default_rng(1)
     size = BATCH * BATCHES
     images = generator.normal(size=(size, 32, 32, 3)).astype(np.float32)
@@ -51,4 +51,4 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 batches = functools.partial(split_batches, BATCH)
-"""The examples in order, one batch after the other."""
+"""The examples in order, batch by batch."""

@@ -1,4 +1,4 @@
-"""jaxnets: the loop's own dispatch, many steps on batches drawn on the device."""
+"""jaxnets: the default dispatch of `fit`, many steps on batches drawn on the device."""
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ from jaxnets import init, make_model, nn
 
 def block_spec(before, after):
     return {
-        "depthwise": nn.depthwise_conv_spec((3, 3), before, bias=False),
+        "depthwise": nn.depthwise_conv_spec(before, (3, 3), bias=False),
         "norm1": nn.batch_norm_spec(before),
-        "pointwise": nn.conv_spec((1, 1), before, after, bias=False),
+        "pointwise": nn.conv_spec(before, after, (1, 1), bias=False),
         "norm2": nn.batch_norm_spec(after),
     }
 
@@ -27,7 +27,7 @@ def block(params, state, x, *, stride, train):
 
 CHANNELS, STRIDES = zip(*case.BLOCKS, strict=True)
 SPEC = {
-    "stem": nn.conv_spec((3, 3), 3, case.WIDTH),
+    "stem": nn.conv_spec(3, case.WIDTH, (3, 3)),
     "blocks": [block_spec(*sizes) for sizes in zip((case.WIDTH, *CHANNELS[:-1]), CHANNELS, strict=True)],
     "fc": nn.linear_spec(CHANNELS[-1], 10),
 }

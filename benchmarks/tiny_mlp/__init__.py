@@ -1,4 +1,4 @@
-"""The overhead of a step: the course's 8-12-8-1 network, batch 10, Adam 0.001, binary cross-entropy."""
+"""The overhead per step: an 8-12-8-1 network, batch 10, Adam 0.001, binary cross-entropy."""
 
 from __future__ import annotations
 
@@ -43,4 +43,4 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 batches = functools.partial(split_batches, BATCH)
-"""The examples in order, one batch after the other."""
+"""The examples in order, batch by batch."""

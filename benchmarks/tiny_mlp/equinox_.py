@@ -1,4 +1,4 @@
-"""Equinox with eqx.filter_jit and eqx.filter_value_and_grad, as its documentation writes it."""
+"""Equinox with eqx.filter_jit and eqx.filter_value_and_grad, as in its documentation."""
 
 import equinox as eqx
 import jax

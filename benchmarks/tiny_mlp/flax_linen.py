@@ -1,4 +1,4 @@
-"""Flax Linen with its TrainState and jax.jit, as its documentation writes it."""
+"""Flax Linen with its TrainState and jax.jit, as in its documentation."""
 
 import jax
 import optax

@@ -1,4 +1,4 @@
-"""Haiku with hk.transform and jax.jit, as its documentation writes it."""
+"""Haiku with hk.transform and jax.jit, as in its documentation."""
 
 import haiku as hk
 import jax

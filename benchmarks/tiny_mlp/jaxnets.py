@@ -1,4 +1,4 @@
-"""jaxnets: make_step compiled alone, one dispatch a step."""
+"""jaxnets: make_step compiled alone, one dispatch per step."""
 
 import jax
 import optax

@@ -1,4 +1,4 @@
-"""Keras with its JAX backend: fit, which compiles the step and keeps its state on the device for an epoch."""
+"""Keras with its JAX backend: fit, which compiles the step and keeps its state on the device during an epoch."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""JAX alone, as one writes it by hand: jax.jit of one step with donated parameters and optimizer state.
+"""JAX alone, written by hand: jax.jit of one step with donated parameters and optimizer state.
 
 The parameters are nested dicts with a kernel and a bias a layer, like those of all peers: in one flat dict the call
 takes about a microsecond less.

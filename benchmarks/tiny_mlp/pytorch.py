@@ -1,4 +1,4 @@
-"""PyTorch, eager, as the course's program writes it."""
+"""PyTorch, eager."""
 
 import torch
 from torch import nn

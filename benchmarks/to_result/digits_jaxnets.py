@@ -15,7 +15,7 @@ from jaxnets.training import compile_step, init_train_state, make_evaluate, make
 def main(seed):
     data = digits(seed)
     steps = DIGITS["epochs"] * len(data.train[0]) // DIGITS["batch"]
-    model, optimizer = small_cnn(8, 8, 1, 10), optax.adam(optax.cosine_decay_schedule(DIGITS["rate"], steps))
+    model, optimizer = small_cnn(), optax.adam(optax.cosine_decay_schedule(DIGITS["rate"], steps))
     loss = supervised(model, losses.cross_entropy, metrics={"accuracy": metrics.accuracy})
     state = init_train_state(model, optimizer, seed)
     run = compile_step(scan_data(make_step(loss, optimizer), steps=steps, batch_size=DIGITS["batch"]))

@@ -12,8 +12,8 @@ from jaxnets.training import compile_step, init_train_state, make_evaluate, make
 
 FIRST, SECOND = MNIST["channels"]
 SPEC = {
-    "conv1": nn.conv_spec((5, 5), 1, FIRST),
-    "conv2": nn.conv_spec((5, 5), FIRST, SECOND),
+    "conv1": nn.conv_spec(1, FIRST, (5, 5)),
+    "conv2": nn.conv_spec(FIRST, SECOND, (5, 5)),
     "fc": nn.linear_spec(4 * 4 * SECOND, 10),
 }
 

@@ -1,6 +1,5 @@
 """jaxnets: `python -m benchmarks.to_result.shakespeare_jaxnets SEED` prints the validation loss."""
 
-import functools
 import sys
 
 import jax
@@ -11,7 +10,7 @@ from benchmarks.nanogpt.jaxnets import decayed
 from benchmarks.to_result import SHAKESPEARE
 from jaxnets import losses
 from jaxnets.data import text_windows, tiny_shakespeare
-from jaxnets.models import gpt
+from jaxnets.models import GPTConfig, gpt
 from jaxnets.training import compile_step, init_train_state, make_evaluate, make_step, scan_data, supervised
 
 STEPS, PEAK = SHAKESPEARE["steps"], SHAKESPEARE["rate"]
@@ -21,9 +20,8 @@ def main(seed):
     text = tiny_shakespeare()
     parts = [text_windows(part, case.CONTEXT) for part in (text.train, text.validation)]
     train, validation = [(windows[:, :-1], windows[:, 1:]) for windows in parts]
-    gelu = functools.partial(jax.nn.gelu, approximate=False)
     sizes = {"layers": case.LAYERS, "heads": case.HEADS, "features": case.FEATURES}
-    model = gpt(case.VOCABULARY, case.CONTEXT, activation=gelu, bias=False, **sizes)
+    model = gpt(GPTConfig(case.VOCABULARY, case.CONTEXT, activation="gelu_exact", bias=False, **sizes))
     rate = optax.warmup_cosine_decay_schedule(0.0, PEAK, SHAKESPEARE["warm_up"], STEPS, PEAK / 10)
     adamw = optax.adamw(rate, *case.BETAS, weight_decay=case.DECAY, mask=decayed)
     optimizer = optax.chain(optax.clip_by_global_norm(case.CLIP), adamw)

@@ -1,4 +1,4 @@
-"""The table of `python -m benchmarks cpu --only to_result`: programs in turns, each seed in a process of its own."""
+"""The table of `python -m benchmarks cpu --only to_result`: programs in turns, each seed in its own process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.to_result import ACCURACIES, LOSSES
 
 
 def run(program: str, seed: int) -> tuple[float, float]:
-    """The seconds that a process took, and what it reached."""
+    """The seconds of a process, and its result."""
     command = [sys.executable, "-m", f"benchmarks.to_result.{program}", str(seed)]
     started = time.perf_counter()
     printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

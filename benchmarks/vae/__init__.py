@@ -14,7 +14,7 @@ RATE = 1e-3
 LOG_VARIANCE = 0.0
 """The mean of that layer's bias."""
 ONE_STEP = {"LOG_VARIANCE": -40.0}
-"""What else differs while the losses after one step are compared: libraries draw different noise, here next to none."""
+"""Settings for the comparison of the losses after one step: libraries draw different noise, here next to none."""
 LAYERS = {"hidden": (784, 400), "mean": (400, 20), "log_variance": (400, 20), "decoder": (20, 400), "out": (400, 784)}
 
 

@@ -1,4 +1,4 @@
-"""jaxnets: the loop's own dispatch, many steps on batches drawn on the device."""
+"""jaxnets: the default dispatch of `fit`, many steps on batches drawn on the device."""
 
 import jax
 import jax.numpy as jnp

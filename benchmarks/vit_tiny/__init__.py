@@ -20,7 +20,7 @@ EPSILON = 1e-6
 
 
 def weights() -> dict[str, Any]:
-    """As in the zoo's model, except that the blocks are a list."""
+    """The same as in the library's model, except that the blocks are a list."""
     before = {
         "patches/kernel": (PATCH, PATCH, 3, FEATURES),
         "patches/bias": (FEATURES,),
@@ -46,4 +46,4 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 batches = functools.partial(split_batches, BATCH)
-"""The examples in order, one batch after the other."""
+"""The examples in order, batch by batch."""

@@ -1,4 +1,4 @@
-"""jaxnets: the model of the zoo and the loop's own dispatch, many steps on batches drawn on the device."""
+"""jaxnets: the library's model and the default dispatch of `fit`, many steps on batches drawn on the device."""
 
 import jax
 import optax
@@ -8,13 +8,13 @@ from benchmarks.last_loss import last_loss
 from benchmarks.nanogpt.jaxnets import stack_blocks
 from benchmarks.peer import Peer
 from jaxnets import losses
-from jaxnets.models import vit
+from jaxnets.models import ViTConfig, vit
 from jaxnets.training import TrainState, compile_step, make_step, scan_data, supervised
 
 
 def prepare(weights, images, labels):
     sizes = {"layers": case.LAYERS, "heads": case.HEADS, "features": case.FEATURES}
-    model, optimizer = vit(case.SIZE, case.PATCH, case.CLASSES, **sizes), optax.adam(1e-3)
+    model, optimizer = vit(ViTConfig(case.SIZE, case.PATCH, case.CLASSES, **sizes)), optax.adam(1e-3)
     loss = supervised(model, losses.cross_entropy)
     params = jax.device_put(stack_blocks(weights))
     state = TrainState.create(params, optimizer.init(params), seed=0)

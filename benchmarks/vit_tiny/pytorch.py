@@ -1,4 +1,4 @@
-"""PyTorch, eager: patches by a convolution, blocks of scaled_dot_product_attention, as timm writes it."""
+"""PyTorch, eager: patches by a convolution, blocks of scaled_dot_product_attention, as in timm."""
 
 import numpy as np
 import torch

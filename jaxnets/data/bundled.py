@@ -1,4 +1,4 @@
-"""The tables that ship inside scikit-learn: no network is needed."""
+"""The tables included in scikit-learn; no download is needed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from jaxnets.data.data_set import DataSet, make_data_set
 
 
 def breast_cancer(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> DataSet:
-    """Load 569 breast tumours, 30 measurements each: malignant (0) or benign (1).
+    """Load 569 breast tumors, 30 measurements each: malignant (0) or benign (1).
 
     The measurements differ in scale by a factor of 10,000: `standardize` the result.
 
     Args:
-        seed: of the split.
+        seed: of the random split.
         validation: share of all examples for validation.
         test: share of all examples for the test.
 
@@ -24,7 +24,7 @@ def breast_cancer(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) 
         Inputs float32 `[examples, 30]` and labels int32 `[examples]`.
 
     Raises:
-        ValueError: if the shares leave nothing for one of the parts.
+        ValueError: if a split would be empty.
 
     Example:
         >>> data = breast_cancer()
@@ -43,7 +43,7 @@ def wine(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> DataSe
     """Load 178 wines of three growers, 13 chemical measurements each.
 
     Args:
-        seed: of the split.
+        seed: of the random split.
         validation: share of all examples for validation.
         test: share of all examples for the test.
 
@@ -51,7 +51,7 @@ def wine(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> DataSe
         Inputs float32 `[examples, 13]` and labels int32 `[examples]`.
 
     Raises:
-        ValueError: if the shares leave nothing for one of the parts.
+        ValueError: if a split would be empty.
 
     Example:
         >>> wine().train[0].shape
@@ -66,10 +66,10 @@ def wine(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> DataSe
 
 
 def iris(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> DataSet:
-    """Load 150 irises of three species: length and width of sepal and petal in centimetres.
+    """Load 150 irises of three species: length and width of sepal and petal in centimeters.
 
     Args:
-        seed: of the split.
+        seed: of the random split.
         validation: share of all examples for validation.
         test: share of all examples for the test.
 
@@ -77,7 +77,7 @@ def iris(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> DataSe
         Inputs float32 `[examples, 4]` and labels int32 `[examples]`.
 
     Raises:
-        ValueError: if the shares leave nothing for one of the parts.
+        ValueError: if a split would be empty.
 
     Example:
         >>> iris().classes
@@ -95,7 +95,7 @@ def diabetes(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> Da
     """Load 442 diabetes patients, 10 measurements each, and the progression of the disease a year later: regression.
 
     Args:
-        seed: of the split.
+        seed: of the random split.
         validation: share of all examples for validation.
         test: share of all examples for the test.
 
@@ -103,7 +103,7 @@ def diabetes(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> Da
         Inputs float32 `[examples, 10]` and targets float32 `[examples]` between 25 and 346.
 
     Raises:
-        ValueError: if the shares leave nothing for one of the parts.
+        ValueError: if a split would be empty.
 
     Example:
         >>> data = diabetes()
@@ -111,8 +111,8 @@ def diabetes(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> Da
         ((310, 10), dtype('float32'), ())
 
     Warning:
-        `sklearn.datasets.load_diabetes` standardises by all rows, those of the test included. Here the measurements are
-        as they were taken; `standardize` fits to the training part alone.
+        `sklearn.datasets.load_diabetes` standardizes by all rows, including the test split. Here the measurements are
+        unchanged; `standardize` fits to the training split alone.
 
     Reference:
         Efron, Hastie, Johnstone and Tibshirani, Least angle regression, 2004.

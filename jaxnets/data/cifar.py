@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, 60,000 colour images of 32 x 32 pixels: the binary files, never the pickled ones."""
+"""CIFAR-10 and CIFAR-100, 60,000 color images of 32 x 32 pixels, from the binary files, never the pickled ones."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class BinaryFiles(NamedTuple):
     """The binary files of one of the sets.
 
     Attributes:
-        folder: the folder in the archive that holds them.
-        files: name and number of records of each; the last is the test part.
-        label_limits: of each label byte before the pixels, the number of classes.
-        archive: what is downloaded.
+        folder: their folder in the archive.
+        files: name and number of records of each; the last is the test split.
+        label_limits: the number of classes for each label byte before the pixels.
+        archive: the download.
     """
 
     folder: str
@@ -70,21 +70,22 @@ CIFAR100 = BinaryFiles(
 
 
 def cifar10(seed: int = 0, *, validation: float = 0.1, raw: bool = False) -> DataSet:
-    """Load CIFAR-10: 50,000 images of 10 classes for training and 10,000 for the test.
+    """Load CIFAR-10: 50,000 images of 10 classes for training and 10,000 for testing.
 
-    Below `data_folder()` they are looked for in the folders `cifar10/cifar-10-batches-bin` and `cifar-10-batches-bin`,
-    then in the archive `cifar10/cifar-10-binary.tar.gz`, which otherwise is downloaded (170 MB).
+    They are read from `cifar10/cifar-10-batches-bin` or `cifar-10-batches-bin` in `data_folder()`, else from the
+    archive `cifar10/cifar-10-binary.tar.gz`, which is downloaded if missing (170 MB).
 
     Args:
-        seed: of the choice of the validation part.
-        validation: share of the 50,000 to take for validation, in [0, 1); the rest is trained on, in the file's order.
-        raw: return the pixels as they are stored, uint8 from 0 to 255, in a quarter of the memory.
+        seed: of the choice of the validation split.
+        validation: share of the 50,000 to take for validation, in [0, 1); the rest are for training, in the file's
+            order.
+        raw: return the stored pixels, uint8 from 0 to 255, in a quarter of the memory.
 
     Returns:
         Images float32 `[examples, 32, 32, 3]` in [0, 1], and labels int32 `[examples]`.
 
     Raises:
-        FileNotFoundError: if the files are missing and cannot be downloaded; it says where to put them.
+        FileNotFoundError: if the files are missing and cannot be downloaded; the error says where to put them.
         ValueError: if a file is damaged, or the share is out of range.
 
     Example:
@@ -99,22 +100,23 @@ def cifar10(seed: int = 0, *, validation: float = 0.1, raw: bool = False) -> Dat
 def cifar100(
     seed: int = 0, *, labels: Literal["fine", "coarse"] = "fine", validation: float = 0.1, raw: bool = False
 ) -> DataSet:
-    """Load CIFAR-100: 50,000 images of 100 classes for training and 10,000 for the test.
+    """Load CIFAR-100: 50,000 images of 100 classes for training and 10,000 for testing.
 
-    Below `data_folder()` they are looked for in the folders `cifar100/cifar-100-binary` and `cifar-100-binary`, then in
-    the archive `cifar100/cifar-100-binary.tar.gz`, which otherwise is downloaded (169 MB).
+    They are read from `cifar100/cifar-100-binary` or `cifar-100-binary` in `data_folder()`, else from the archive
+    `cifar100/cifar-100-binary.tar.gz`, which is downloaded if missing (169 MB).
 
     Args:
-        seed: of the choice of the validation part.
-        labels: `"fine"` for the 100 classes, `"coarse"` for the 20 groups that they form.
-        validation: share of the 50,000 to take for validation, in [0, 1); the rest is trained on, in the file's order.
-        raw: return the pixels as they are stored, uint8 from 0 to 255, in a quarter of the memory.
+        seed: of the choice of the validation split.
+        labels: `"fine"` for the 100 classes, `"coarse"` for their 20 groups.
+        validation: share of the 50,000 to take for validation, in [0, 1); the rest are for training, in the file's
+            order.
+        raw: return the stored pixels, uint8 from 0 to 255, in a quarter of the memory.
 
     Returns:
         Images float32 `[examples, 32, 32, 3]` in [0, 1], and labels int32 `[examples]`.
 
     Raises:
-        FileNotFoundError: if the files are missing and cannot be downloaded; it says where to put them.
+        FileNotFoundError: if the files are missing and cannot be downloaded; the error says where to put them.
         ValueError: if a file is damaged, the share is out of range, or `labels` is neither of the two.
 
     Example:
@@ -132,9 +134,9 @@ def cifar100(
 def _load(files: BinaryFiles, column: int, names: tuple[str, ...], seed: int, validation: float, raw: bool) -> DataSet:
     *train_files, test_file = read_records(files)
     train = np.concatenate(train_files)
-    parts = *hold_out((train, train[:, column]), validation, seed), (test_file, test_file[:, column])
-    kept, held_out, test_part = (_finish(records, labels, raw) for records, labels in parts)
-    return DataSet(kept, held_out, test_part, names)
+    splits = *hold_out((train, train[:, column]), validation, seed), (test_file, test_file[:, column])
+    kept, held_out, test_split = (_finish(records, labels, raw) for records, labels in splits)
+    return DataSet(kept, held_out, test_split, names)
 
 
 def read_records(files: BinaryFiles) -> list[np.ndarray]:
@@ -148,14 +150,14 @@ def read_records(files: BinaryFiles) -> list[np.ndarray]:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != files.archive.sha256:
         raise ValueError(
-            f"{path} has SHA-256 {found} where {files.archive.sha256} was expected; remove it to have the right one "
-            f"downloaded, or unpack it to {path.with_name(files.folder)} if it is what you want"
+            f"{path} has SHA-256 {found} where {files.archive.sha256} was expected; remove it to download the "
+            f"right one, or unpack it to {path.with_name(files.folder)} to use it"
         )
     return read_archive(path, files)
 
 
 def read_folder(folder: Path, files: BinaryFiles) -> list[np.ndarray]:
-    """Read the records from a folder of `.bin` files; which files they are is checked by size and labels alone."""
+    """Read the records from a folder of `.bin` files, which are checked by size and labels only."""
     missing = [name for name, _ in files.files if not (folder / name).is_file()]
     if missing:
         raise FileNotFoundError(f"{folder} lacks {', '.join(missing)}; put them there, or remove the folder")
@@ -166,9 +168,9 @@ def read_folder(folder: Path, files: BinaryFiles) -> list[np.ndarray]:
 
 
 def read_archive(path: Path, files: BinaryFiles) -> list[np.ndarray]:
-    """Read the records from the archive: the members of the right names alone, and nothing is unpacked to disk."""
+    """Read the records of the members with the right names from the archive; nothing is unpacked to disk."""
     wanted = {f"{files.folder}/{name}": count for name, count in files.files}
-    # What surrounds the records in the real archives is below 64 KiB; ten times of that is a limit for any.
+    # The real archives have less than 64 KiB besides the records; the limit is ten times that.
     limit = sum(wanted.values()) * files.record_bytes + 640 * 1024
     found: dict[str, np.ndarray] = {}
     try:
@@ -190,12 +192,12 @@ def read_archive(path: Path, files: BinaryFiles) -> list[np.ndarray]:
         raise ValueError(f"{path} is not a complete tar.gz archive: {error}") from error
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}; it is cut or another archive: remove it")
+        raise ValueError(f"{path} lacks {', '.join(missing)}; it is cut off or another archive: remove it")
     return [found[name] for name in wanted]
 
 
 def _check_member(member: tarfile.TarInfo, path: Path) -> None:
-    """Refuse archives that were made to write somewhere else, although nothing of them is written."""
+    """Refuse archives with paths outside the folder, although nothing is written."""
     parts = member.name.replace("\\", "/").split("/")
     if member.name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
         raise ValueError(f"{path} holds the path {member.name!r}, which leads out of a folder; do not use this archive")
@@ -218,7 +220,7 @@ class _Limited(io.RawIOBase):
 
 
 def parse_records(content: bytes, count: int, label_limits: Sequence[int], name: str | Path) -> np.ndarray:
-    """Make uint8 `[count, labels + pixels]` of a `.bin` file; ValueError unless sizes and labels are right."""
+    """Return a `.bin` file as uint8 `[count, labels + pixels]`; ValueError unless sizes and labels are right."""
     record = len(label_limits) + PIXEL_BYTES
     if len(content) != count * record:
         raise ValueError(f"{name}: {count:,} records make {count * record:,} bytes, got {len(content):,}; it is cut")
@@ -226,7 +228,7 @@ def parse_records(content: bytes, count: int, label_limits: Sequence[int], name:
     for column, limit in enumerate(label_limits):
         largest = records[:, column].max()
         if largest >= limit:
-            raise ValueError(f"{name}: label {column} must be below {limit}, got {largest}; it is another set")
+            raise ValueError(f"{name}: label {column} must be below {limit}, got {largest}; it is another data set")
     return records
 
 

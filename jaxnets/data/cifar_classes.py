@@ -2,7 +2,7 @@
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR100_COARSE = tuple(
-    (  # noqa: SIM905 - a list of a hundred strings, one a line, is hard to read
+    (  # noqa: SIM905 - a list of a hundred strings, one per line, is hard to read
         "aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices "
         "household_furniture insects large_carnivores large_man-made_outdoor_things large_natural_outdoor_scenes "
         "large_omnivores_and_herbivores medium_mammals non-insect_invertebrates people reptiles small_mammals trees "
@@ -10,7 +10,7 @@ CIFAR100_COARSE = tuple(
     ).split()
 )
 CIFAR100_FINE = tuple(
-    (  # noqa: SIM905 - a list of a hundred strings, one a line, is hard to read
+    (  # noqa: SIM905 - a list of a hundred strings, one per line, is hard to read
         "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can "
         "castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin "
         "elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard "

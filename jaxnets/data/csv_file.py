@@ -16,13 +16,13 @@ MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class Table(NamedTuple):
-    """A table, its target column apart.
+    """A table with its target column separated.
 
     Attributes:
         inputs: float32 `[rows, columns]`.
         labels: int32 `[rows]`, indices into `classes`; for regression the targets, float32 `[rows]`.
-        names: of the columns of `inputs`: those of the header, or their numbers.
-        classes: the texts of the target column, each once and in order; empty for regression.
+        names: of the columns of `inputs`, from the header, or the columns' numbers.
+        classes: the distinct values of the target column in order; empty for regression.
     """
 
     inputs: np.ndarray
@@ -42,24 +42,24 @@ def read_csv(
 ) -> Table:
     r"""Read a table of numbers whose target column holds classes or, for regression, numbers.
 
-    Classes may be integers or texts; they are numbered 0, 1, ... in the order of their numbers or letters. The file is
-    UTF-8 with quotes where needed; a byte-order mark, Windows line ends, a missing last line end and empty lines at the
-    end do not matter.
+    Classes may be integers or strings; they are numbered 0, 1, ... in numeric or alphabetical order. The file is UTF-8
+    with quotes where needed; a byte-order mark, Windows line ends, a missing last line end and empty lines at the end
+    are accepted.
 
     Args:
         path: the file.
-        target: the column to predict, by its name in the header or by its number, where -1 is the last one.
+        target: the column to predict, by its name in the header or by its number; -1 is the last one.
         header: whether the first line names the columns.
-        columns: those of the inputs, by name or number; by default all but the target.
-        regression: whether the target is a number to predict, and not a class.
-        delimiter: what separates the cells.
+        columns: the columns of the inputs, by name or number; by default all except the target.
+        regression: whether the target is a number to predict, not a class.
+        delimiter: the separator of the cells.
 
     Returns:
         A `Table`; `make_data_set(table.inputs, table.labels, classes=table.classes)` splits it.
 
     Raises:
-        ValueError: if the file is empty, a row is longer or shorter than the first, a cell is no finite number, or a
-            column does not exist; it names line and column.
+        ValueError: if the file is empty, a row is longer or shorter than the first, a cell is not a finite number, or a
+            column does not exist; the error names line and column.
 
     Example:
         >>> import tempfile
@@ -95,16 +95,16 @@ def parse_csv(
     delimiter: str = ",",
     name: str = "the CSV text",
 ) -> Table:
-    r"""Do what `read_csv` does, with the text of a file.
+    r"""Parse the text of a CSV file; see `read_csv`.
 
     Args:
         text: the file's text.
         target: the column to predict.
         header: whether the first line names the columns.
-        columns: those of the inputs.
+        columns: the columns of the inputs.
         regression: whether the target is a number to predict.
-        delimiter: what separates the cells.
-        name: what to call the text in errors.
+        delimiter: the separator of the cells.
+        name: name of the text in errors.
 
     Returns:
         A `Table`.
@@ -121,13 +121,13 @@ def parse_csv(
     width = len(rows[0][1])
     if width == 1 and columns is None:
         raise ValueError(
-            f"{name} has one column only, {rows[0][1][0]!r}; is it another delimiter, such as delimiter=';'? "
+            f"{name} has only one column, {rows[0][1][0]!r}; is the delimiter another one, such as delimiter=';'? "
             "A table without inputs is read with columns=[]"
         )
     names = tuple(cell.strip() for cell in rows[0][1]) if header else tuple(map(str, range(width)))
     if header:
         if len(set(names)) < width:
-            raise ValueError(f"{name}: every column needs a name of its own, got {', '.join(map(repr, names))}")
+            raise ValueError(f"{name}: column names must be different, got {', '.join(map(repr, names))}")
         rows = rows[1:]
     if not rows:
         raise ValueError(f"{name} has a header but no rows")
@@ -135,7 +135,7 @@ def parse_csv(
     chosen = [_column(column, names, header, name) for column in columns] if columns is not None else None
     inputs = [i for i in range(width) if i != label_column] if chosen is None else chosen
     named = [names[i] for i in inputs] or list(names)
-    counted = names == tuple(map(str, range(width)))  # the header that pandas gives columns without names
+    counted = names == tuple(map(str, range(width)))  # the header that pandas writes for columns without names
     if header and not counted and all(_number(cell) is not None for cell in named):
         raise ValueError(f"{name}: the first line holds numbers; if it names no columns, write header=False")
     if label_column in inputs:
@@ -182,7 +182,7 @@ def _column(column: str | int, names: Sequence[str], header: bool, name: str) ->
 
 
 def _number(cell: str) -> float | None:
-    """The number a cell holds, or None. Python alone would read 1_000 and the digits of other scripts."""
+    """The number in a cell, or None. Unlike Python, 1_000 and digits of other scripts are not numbers."""
     if "_" in cell or not cell.isascii():
         return None
     try:
@@ -210,7 +210,7 @@ def _targets(
         text, number = cell.strip(), _number(cell)
         if not text or (number is not None and not number.is_integer()):
             raise ValueError(
-                f"{name}, line {line}, column {column!r}: {cell!r} is no class; for a number to predict write "
+                f"{name}, line {line}, column {column!r}: {cell!r} is not a class; for a number to predict write "
                 "regression=True"
             )
         texts.append(text if number is None else str(int(number)))

@@ -1,4 +1,4 @@
-"""A data set in its parts, how it is split, and how it is standardised without looking at the test part."""
+"""Data sets, how they are divided into splits, and standardization by the training split alone."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Split = tuple[np.ndarray, np.ndarray]
 
 
 class DataSet(NamedTuple):
-    """A data set in its three parts, each a pair (inputs, labels).
+    """A data set of three splits, each a pair (inputs, labels).
 
     Attributes:
-        train: what the network learns from.
-        validation: what is looked at during training.
-        test: what the final figure is measured on, once.
+        train: the split to train on.
+        validation: the split to evaluate on during training.
+        test: the split for the final evaluation, once.
         classes: the names of the classes; empty for regression.
     """
 
@@ -28,7 +28,7 @@ class DataSet(NamedTuple):
 
 
 class Standardization(NamedTuple):
-    """The map x -> (x - mean) / scale, as `fit_standardization` finds it.
+    """The map x -> (x - mean) / scale; see `fit_standardization`.
 
     Attributes:
         mean: `[features]`.
@@ -39,14 +39,14 @@ class Standardization(NamedTuple):
     scale: np.ndarray
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Standardise `x` `[..., features]`; the result has its dtype."""
+        """Standardize `x` `[..., features]`, keeping its dtype."""
         _check_floating("Standardization", x)
         self._check_features(x)
         standardized: np.ndarray = ((x - self.mean) / self.scale).astype(x.dtype)
         return standardized
 
     def inverse(self, x: np.ndarray) -> np.ndarray:
-        """Map standardised `x` `[..., features]` back."""
+        """Undo the standardization of `x` `[..., features]`."""
         _check_floating("Standardization.inverse", x)
         self._check_features(x)
         restored: np.ndarray = (x * self.scale + self.mean).astype(x.dtype)
@@ -66,19 +66,19 @@ def make_data_set(
     test: float = 0.2,
     classes: Sequence[str] = (),
 ) -> DataSet:
-    """Split examples at random into the three parts; of each class, every part gets its share.
+    """Divide examples at random into three splits, with equal shares of each class.
 
     Args:
         inputs: `[examples, ...]`.
         labels: `[examples, ...]`; with `classes`, integers `[examples]`.
-        seed: of the split.
+        seed: of the random split.
         validation: share of all examples for validation.
         test: share of all examples for the test.
-        classes: the names of the classes; without them the split is at random alone, as regression needs it.
+        classes: the names of the classes; without them, as for regression, shares of classes are not considered.
 
     Raises:
-        ValueError: if the sizes disagree, or the shares leave nothing for one of the parts.
-        ImportError: if scikit-learn is not installed; `pip install 'jaxnets[experiments]'` brings it.
+        ValueError: if the sizes disagree, or a split would be empty.
+        ImportError: if scikit-learn is not installed; `pip install 'jaxnets[experiments]'` installs it.
 
     Example:
         >>> data = make_data_set(np.arange(20.0)[:, None], np.arange(20) % 2, classes=["even", "odd"])
@@ -94,35 +94,35 @@ def make_data_set(
     counts = round(len(inputs) * validation), round(len(inputs) * test)
     if min(counts) < max(1, len(classes)) or len(inputs) - sum(counts) < max(1, len(classes)):
         raise ValueError(
-            f"make_data_set: {len(inputs)} examples of {len(classes)} classes are too few for parts of "
+            f"make_data_set: {len(inputs)} examples of {len(classes)} classes are too few for splits of "
             f"{len(inputs) - sum(counts)}, {counts[0]} and {counts[1]}; take larger shares or more examples"
         )
 
-    def split(part: Split, count: int) -> tuple[Split, Split]:
-        inputs, labels = part
+    def split(whole: Split, count: int) -> tuple[Split, Split]:
+        inputs, labels = whole
         a, b, labels_a, labels_b = train_test_split(
             inputs, labels, test_size=count, random_state=seed, stratify=labels if classes else None
         )
         return (a, labels_a), (b, labels_b)
 
-    rest, test_part = split((inputs, labels), counts[1])
-    train_part, validation_part = split(rest, counts[0])
-    return DataSet(train_part, validation_part, test_part, tuple(classes))
+    rest, test_split = split((inputs, labels), counts[1])
+    train_split, validation_split = split(rest, counts[0])
+    return DataSet(train_split, validation_split, test_split, tuple(classes))
 
 
 def hold_out(part: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
-    """Take a random share of a part away from it, such as the validation part of a set that has none.
+    """Hold out a random share of a split, for example for validation.
 
     Args:
         part: inputs and labels.
-        share: in [0, 1); 0 leaves the second part empty.
-        seed: of the choice.
+        share: in [0, 1); 0 holds out nothing.
+        seed: of the random choice.
 
     Returns:
-        What stays and what was taken, both in the order of `part`.
+        The kept and the held-out examples, both in the order of `part`.
 
     Raises:
-        ValueError: if the share is out of range, or nothing would stay.
+        ValueError: if the share is out of range, or no example would be kept.
 
     Example:
         >>> (kept, _), (taken, _) = hold_out((np.arange(5), np.arange(5)), 0.4)
@@ -140,16 +140,16 @@ def hold_out(part: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
 
 
 def fit_standardization(inputs: np.ndarray) -> Standardization:
-    """Find mean and standard deviation of every feature, the last axis, over all other axes.
+    """Compute mean and standard deviation of every feature, the last axis, over all other axes.
 
-    A table `[examples, features]` has one mean a column, images `[examples, height, width, channels]` one a channel.
-    Constant features are only centred.
+    A table `[examples, features]` has one mean per column, images `[examples, height, width, channels]` one per
+    channel. Constant features are only centered.
 
     Args:
         inputs: `[examples, ..., features]`, floating point, finite.
 
     Raises:
-        ValueError: if there is no example, or a number is not finite.
+        ValueError: if there are no examples, or a number is not finite.
         TypeError: if the inputs are not floating point.
 
     Example:
@@ -158,14 +158,14 @@ def fit_standardization(inputs: np.ndarray) -> Standardization:
         array([[2., 1.]])
 
     Warning:
-        This is the standard deviation of the numbers themselves (divided by n), as in scikit-learn;
+        This is the standard deviation divided by n, as in scikit-learn;
         `torch.Tensor.std` and pandas divide by n - 1.
     """
     _check_floating("fit_standardization", inputs)
     if inputs.ndim < 2 or len(inputs) == 0:
         raise ValueError(f"fit_standardization: expected [examples, ..., features], got {list(inputs.shape)}")
     if not np.isfinite(inputs).all():
-        raise ValueError("fit_standardization: the inputs hold NaN or infinity; replace or leave out those examples")
+        raise ValueError("fit_standardization: the inputs contain NaN or infinity; replace or remove those examples")
     axes = tuple(range(inputs.ndim - 1))
     mean = inputs.mean(axes, dtype=np.float64)
     deviation = np.sqrt(np.mean((inputs - mean) ** 2, axis=axes))
@@ -176,9 +176,9 @@ def fit_standardization(inputs: np.ndarray) -> Standardization:
 
 
 def standardize(data: DataSet) -> DataSet:
-    """Standardise the inputs of all parts by mean and standard deviation of the training part alone.
+    """Standardize the inputs of all splits by mean and standard deviation of the training split alone.
 
-    What validation and test look like must not leak into training, so their own means are not exactly 0.
+    Statistics of validation and test must not leak into training, so the means of these splits are not exactly 0.
 
     Args:
         data: inputs `[examples, ..., features]`, floating point; statistics are those of `fit_standardization`.

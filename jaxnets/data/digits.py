@@ -1,4 +1,4 @@
-"""The handwritten digits that ship inside scikit-learn."""
+"""The handwritten digits included in scikit-learn."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from jaxnets.data.data_set import DataSet, make_data_set
 
 
 def digits(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> DataSet:
-    """Load scikit-learn's 1,797 images of handwritten digits, 8 x 8 pixels of 17 grey levels.
+    """Load scikit-learn's 1,797 images of handwritten digits, 8 x 8 pixels of 17 gray levels.
 
-    No network is needed. The parts are drawn at random with equal shares of each class.
+    No download is needed. The splits are random, with equal shares of each class.
 
     Args:
-        seed: of the split.
+        seed: of the random split.
         validation: share of all images for validation.
         test: share of all images for the test.
 
@@ -21,7 +21,7 @@ def digits(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> Data
         Images float32 `[examples, 8, 8, 1]` in [0, 1], and labels int32 `[examples]`.
 
     Raises:
-        ValueError: if the shares leave nothing for one of the parts.
+        ValueError: if a split would be empty.
 
     Example:
         >>> data = digits()
@@ -29,7 +29,7 @@ def digits(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> Data
         [(1258, 8, 8, 1), (180, 8, 8, 1), (359, 8, 8, 1)]
 
     Reference:
-        Alpaydin and Kaynak, Optical recognition of handwritten digits (UCI), 1998; its test part.
+        Alpaydin and Kaynak, Optical recognition of handwritten digits (UCI), 1998; its test split.
     """
     from sklearn.datasets import load_digits
 

@@ -1,4 +1,4 @@
-"""Downloads that resume where they were cut, and whose file appears complete and verified or not at all."""
+"""Downloads that resume after a cut connection; a file appears only when it is complete and verified."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Report = Callable[[int], None]
 def download(urls: Sequence[str], path: Path, *, size: int, sha256: str, timeout: float = 30.0) -> None:
     """Download a file from the first of several mirrors that has it.
 
-    The bytes go to `path` + `.part`. A cut connection is resumed there, now or by a later call; only a file of the
-    right size and SHA-256 is moved to `path`, in one step. Of several processes one downloads, the others wait for it.
+    The bytes are written to `path` + `.part`. After a cut connection, this or a later call resumes there; only a file
+    of the right size and SHA-256 is moved to `path`, atomically. Of several processes one downloads, the others wait.
 
     Args:
-        urls: the same file at its mirrors, in the order to try them.
-        path: where to put it; folders are made.
-        size: its bytes. A mirror that sends another number is given up at once.
+        urls: the file at its mirrors, in the order to try them.
+        path: where to put it; folders are created.
+        size: its bytes. A mirror that sends another number is skipped at once.
         sha256: of the file, in hexadecimal.
         timeout: seconds to wait for the connection and for each piece of data.
 
     Raises:
-        ConnectionError: if no mirror had it, with the reason for each.
+        ConnectionError: if no mirror has it, with the reason for each.
         OSError: if the folder cannot be written.
 
     Example:
@@ -42,7 +42,7 @@ def download(urls: Sequence[str], path: Path, *, size: int, sha256: str, timeout
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
-        if path.exists():  # another process has downloaded it meanwhile
+        if path.exists():  # another process has downloaded it in the meantime
             return
         part = path.with_name(path.name + ".part")
         reasons = []
@@ -61,24 +61,24 @@ def download(urls: Sequence[str], path: Path, *, size: int, sha256: str, timeout
 
 
 class _WrongFileError(Exception):
-    """What a mirror sent is not the file."""
+    """A mirror sent another file."""
 
 
 class _CutError(ConnectionError):
-    """The connection ended early; what has come is kept."""
+    """The connection ended early; the received bytes are kept."""
 
 
 def _complete(url: str, part: Path, size: int, sha256: str, timeout: float, report: Report) -> None:
-    """Complete and verify `part`; if what an earlier call left there does not fit, begin again.
+    """Complete and verify `part`; if the bytes of an earlier call do not fit, start again.
 
-    What was left is put aside then, and comes back if the new beginning ends with less.
+    The earlier bytes are then kept aside, and restored if the new download ends with fewer.
     """
     resumed = part.exists()
     try:
         _fetch(url, part, size, timeout, report)
         _verify(part, sha256)
     except _WrongFileError:
-        if not resumed or part.stat().st_size >= size:  # all of it is there, and it is another file
+        if not resumed or part.stat().st_size >= size:  # complete, but another file
             part.unlink(missing_ok=True)
         if not resumed:
             raise
@@ -94,7 +94,7 @@ def _complete(url: str, part: Path, size: int, sha256: str, timeout: float, repo
 
 
 def _fetch(url: str, part: Path, size: int, timeout: float, report: Report) -> None:
-    """Complete `part` from `url`, going on after each cut for as long as more comes."""
+    """Complete `part` from `url`, resuming after each cut as long as new bytes arrive."""
     while True:
         before = part.stat().st_size if part.exists() else 0
         if before > size:
@@ -132,10 +132,10 @@ def _fetch_once(url: str, part: Path, before: int, size: int, timeout: float, re
 
 
 def _expected(response: Any, before: int, size: int) -> int:
-    """How many bytes a response has that goes on after the first `before`: all others, or as many as it says."""
+    """The number of bytes in a response that resumes after the first `before`: all others, or as many as it states."""
     if response.status != http.client.PARTIAL_CONTENT:
         if before:
-            raise _WrongFileError(f"does not go on after the first {before:,} bytes")
+            raise _WrongFileError(f"does not resume after the first {before:,} bytes")
         return size
     match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
     if (
@@ -149,7 +149,7 @@ def _expected(response: Any, before: int, size: int) -> int:
 
 
 def _copy(response: Any, file: IO[bytes], count: int, report: Report) -> None:
-    """Copy `count` bytes, and raise if there are fewer or more."""
+    """Copy `count` bytes; raise if there are fewer or more."""
     left = count
     while left:
         chunk = response.read1(min(CHUNK_BYTES, left))
@@ -170,13 +170,13 @@ def _verify(part: Path, sha256: str) -> None:
 
 
 def _is_network_error(error: OSError) -> bool:
-    """Whether the mirror is to blame, and not this machine's disk."""
+    """Whether the error is the mirror's, and not of this machine's disk."""
     return isinstance(error, urllib.error.URLError | ConnectionError | TimeoutError | ssl.SSLError)
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from downloading into the folder; where there is no `fcntl` (Windows) nothing does."""
+    """Keep other processes from downloading into the folder; without `fcntl` (Windows) there is no lock."""
     try:
         import fcntl
     except ImportError:
@@ -184,7 +184,7 @@ def _locked(folder: Path) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # file systems without locks: the SHA-256 still tells
+        with contextlib.suppress(OSError):  # file systems without locks: the SHA-256 is still checked
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
@@ -193,7 +193,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _progress(name: str, size: int, url: str) -> Iterator[Report]:
-    """Show on standard error how far it is: a bar in a terminal that has rich, else one line."""
+    """Show the progress on standard error: a bar in a terminal with rich, else one line."""
     try:
         from rich import progress
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""Where the files of data sets are looked for, and how they are read: verified, within limits, never unpickled."""
+"""Where the files of data sets are, and how they are read: verified, with size limits, never unpickled."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from jaxnets.data.download import download
 
 
 class DataFile(NamedTuple):
-    """A file of a data set: where it lies and how it is known to be the right one.
+    """A file of a data set: where it is, and how it is verified.
 
     Attributes:
-        path: below the data folder, as the mirrors serve it, such as `mnist/train-labels-idx1-ubyte.gz`.
+        path: in the data folder, as the mirrors serve it, such as `mnist/train-labels-idx1-ubyte.gz`.
         urls: its mirrors.
         size: bytes of the download.
         sha256: of the download.
-        content_size: bytes of what is in it: after decompression if it ends in `.gz` and is no archive.
-        content_sha256: of what is in it; None where nobody has published it.
+        content_size: bytes of the content: after decompression if it ends in `.gz` and is not an archive.
+        content_sha256: of the content; None if it is not published.
     """
 
     path: str
@@ -36,7 +36,7 @@ class DataFile(NamedTuple):
 
 
 def data_folder() -> Path:
-    """Return the folder of data files: `JAXNETS_DATA` in the environment, else `jaxnets` in the user's cache.
+    """Return the folder of data files: the environment variable `JAXNETS_DATA`, else `jaxnets` in the user's cache.
 
     That cache is `~/.cache` (or `XDG_CACHE_HOME`) on Linux, `~/Library/Caches` on macOS and `LOCALAPPDATA` on Windows.
     The folder need not exist.
@@ -60,19 +60,19 @@ def plain_file(path: str, *urls: str, size: int, sha256: str) -> DataFile:
 
 
 def load_files(files: Sequence[DataFile]) -> list[bytes]:
-    """Return what is in the files, from the data folder or else from their mirrors.
+    """Return the contents of files, downloading those that are missing from the data folder.
 
-    In the data folder a file may lie with or without gzip compression: `name.gz` or `name`.
+    A file may be in the data folder with or without gzip compression: `name.gz` or `name`.
 
     Raises:
-        FileNotFoundError: if files are missing and cannot be downloaded; it lists them and where to put them.
-        ValueError: if a file is not what it should be.
+        FileNotFoundError: if files are missing and cannot be downloaded; the error lists them and where to put them.
+        ValueError: if a file is not the expected one.
     """
     return [read_verified(path, file) for path, file in zip(locate(files), files, strict=True)]
 
 
 def locate(files: Sequence[DataFile]) -> list[Path]:
-    """Return the path of each file; those missing are downloaded first."""
+    """Return the path of each file; missing ones are downloaded first."""
     for file in (file for file in files if find(file) is None):
         try:
             download(file.urls, data_folder() / file.path, size=file.size, sha256=file.sha256)
@@ -83,7 +83,7 @@ def locate(files: Sequence[DataFile]) -> list[Path]:
 
 
 def find(file: DataFile) -> Path | None:
-    """Return where the file lies in the data folder, or None."""
+    """Return the path of the file in the data folder, or None."""
     path = data_folder() / file.path
     plain = path.with_suffix("") if path.suffix == ".gz" and not path.stem.endswith(".tar") else path
     zipped = path if path.suffix == ".gz" else path.with_name(path.name + ".gz")
@@ -91,7 +91,7 @@ def find(file: DataFile) -> Path | None:
 
 
 def read_verified(path: Path, file: DataFile) -> bytes:
-    """Return what is in the file at `path`; ValueError if it is not what `file` promises."""
+    """Return the content of the file at `path`; ValueError if it does not match `file`."""
     content = read_content(path, file.content_size)
     if len(content) != file.content_size:
         raise ValueError(f"{path} holds {len(content):,} bytes where {file.content_size:,} were expected{_REPLACE}")
@@ -106,7 +106,7 @@ def read_verified(path: Path, file: DataFile) -> bytes:
 
 
 def read_content(path: Path, max_bytes: int) -> bytes:
-    """Return the bytes of a file, decompressed if its name ends in `.gz`, and never more than `max_bytes` of them.
+    """Return the bytes of a file, decompressed if its name ends in `.gz`, at most `max_bytes`.
 
     Raises:
         ValueError: if there are more, or the compressed data are damaged.
@@ -125,11 +125,11 @@ def read_content(path: Path, max_bytes: int) -> bytes:
     return content
 
 
-_REPLACE = "; it is cut, damaged or another file: remove it to have the right one downloaded"
+_REPLACE = "; it is cut off, damaged or another file: remove it to download the right one"
 
 
 def _how_to_get(missing: Sequence[DataFile], error: OSError) -> str:
-    """Which files are missing, where they can be had and where to put them."""
+    """Which files are missing, where to get them and where to put them."""
     lines = [f"{len(missing)} data file(s) are missing in {data_folder()} and could not be downloaded: {error}"]
     lines.append("Put these files there by hand (or set JAXNETS_DATA to the folder that has them):")
     for file in missing:

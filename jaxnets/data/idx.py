@@ -1,4 +1,4 @@
-"""The IDX format, in which the MNIST family is distributed."""
+"""The IDX format of the MNIST family."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ MAX_BYTES = 1 << 30
 
 
 def parse_idx(content: bytes, name: str = "the IDX file") -> np.ndarray:
-    """Make the array that an IDX file holds.
+    """Return the array in an IDX file.
 
-    The file is: two zero bytes, a byte for the element type, a byte for the number of axes, each axis as a big-endian
+    The file has two zero bytes, a byte for the element type, a byte for the number of axes, each axis as a big-endian
     32-bit number, and the elements, big-endian, the last axis fastest.
 
     Args:
         content: all bytes of the file, decompressed.
-        name: what to call it in errors.
+        name: its name in errors.
 
     Returns:
-        The array, in the byte order of this machine.
+        The array, in native byte order.
 
     Raises:
-        ValueError: if the bytes are not exactly those of one array.
+        ValueError: if the bytes are not exactly one array.
 
     Example:
         >>> parse_idx(bytes([0, 0, 8, 2, 0, 0, 0, 1, 0, 0, 0, 3, 7, 8, 9]))
@@ -49,15 +49,15 @@ def parse_idx(content: bytes, name: str = "the IDX file") -> np.ndarray:
     if not 1 <= axes <= MAX_AXES:
         raise ValueError(f"{name} is an IDX file with {axes} axes; 1 to {MAX_AXES} can be read")
     if len(content) < start:
-        raise ValueError(f"{name} is cut in its header: {len(content)} bytes where {start} were expected")
+        raise ValueError(f"{name} is cut off in its header: {len(content)} bytes where {start} were expected")
     shape = struct.unpack(f">{axes}I", content[4:start])
     dtype = np.dtype(TYPES[content[2]])
     expected = start + math.prod(shape) * dtype.itemsize
     if 0 in shape:
-        raise ValueError(f"{name} holds no element: its header says {dtype.name} {list(shape)}")
+        raise ValueError(f"{name} has no elements: its header says {dtype.name} {list(shape)}")
     if len(content) != expected:
         raise ValueError(
-            f"{name} holds {len(content):,} bytes where its header, {dtype.name} {list(shape)}, makes {expected:,}"
+            f"{name} has {len(content):,} bytes where its header, {dtype.name} {list(shape)}, requires {expected:,}"
         )
     array: np.ndarray = np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
     return array
@@ -68,13 +68,13 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
 
     Args:
         path: the file.
-        max_bytes: the most bytes to read, so that a small compressed file cannot fill the memory.
+        max_bytes: the largest number of bytes to read, so that a small compressed file cannot fill the memory.
 
     Returns:
         The array.
 
     Raises:
-        ValueError: if the file is no complete IDX file, or holds more.
+        ValueError: if the file is not exactly one complete IDX array, or has more than `max_bytes`.
 
     Example:
         `read_idx("mnist/train-images-idx3-ubyte.gz")` is a uint8 array `[60000, 28, 28]`.

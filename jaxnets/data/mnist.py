@@ -1,4 +1,4 @@
-"""MNIST and the sets made in its form: 70,000 grey images of 28 x 28 pixels in 10 classes."""
+"""MNIST and data sets of the same form: 70,000 gray images of 28 x 28 pixels in 10 classes."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ MNIST_CONTENTS = (
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 )
-# For these two sets the SHA-256 of the contents is not known here: that of the compressed file is verified, and of a
-# decompressed one in the data folder sizes and labels are checked, with a warning.
+# For these two data sets the SHA-256 of the contents is not published: that of the compressed file is verified, and for
+# a decompressed file in the data folder sizes and labels are checked, with a warning.
 FASHION_DOWNLOADS = (
     (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
     (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
@@ -53,20 +53,21 @@ KUZUSHIJI_MIRRORS = ("http://codh.rois.ac.jp/kmnist/dataset/kmnist",)
 
 
 def mnist(seed: int = 0, *, validation: float = 0.1, raw: bool = False) -> DataSet:
-    """Load MNIST: handwritten digits, 60,000 for training and 10,000 for the test.
+    """Load MNIST: handwritten digits, 60,000 for training and 10,000 for testing.
 
-    The files are those of the folder `mnist` below `data_folder()`, or else are downloaded there (12 MB).
+    The files are in the folder `mnist` of `data_folder()`; if missing, they are downloaded there (12 MB).
 
     Args:
-        seed: of the choice of the validation part.
-        validation: share of the 60,000 to take for validation, in [0, 1); the rest is trained on, in the file's order.
-        raw: return the pixels as they are stored, uint8 from 0 to 255, in a quarter of the memory.
+        seed: of the choice of the validation split.
+        validation: share of the 60,000 to take for validation, in [0, 1); the rest are for training, in the file's
+            order.
+        raw: return the stored pixels, uint8 from 0 to 255, in a quarter of the memory.
 
     Returns:
         Images float32 `[examples, 28, 28, 1]` in [0, 1], and labels int32 `[examples]`.
 
     Raises:
-        FileNotFoundError: if the files are missing and cannot be downloaded; it lists them.
+        FileNotFoundError: if the files are missing and cannot be downloaded; the error lists them.
         ValueError: if a file is damaged, or the share is out of range.
 
     Example:
@@ -80,20 +81,21 @@ def mnist(seed: int = 0, *, validation: float = 0.1, raw: bool = False) -> DataS
 
 
 def fashion_mnist(seed: int = 0, *, validation: float = 0.1, raw: bool = False) -> DataSet:
-    """Load Fashion-MNIST: photographs of clothes, 60,000 for training and 10,000 for the test.
+    """Load Fashion-MNIST: photographs of clothes, 60,000 for training and 10,000 for testing.
 
-    The files are those of the folder `fashion-mnist` below `data_folder()`, or else are downloaded there (31 MB).
+    The files are in the folder `fashion-mnist` of `data_folder()`; if missing, they are downloaded there (31 MB).
 
     Args:
-        seed: of the choice of the validation part.
-        validation: share of the 60,000 to take for validation, in [0, 1); the rest is trained on, in the file's order.
-        raw: return the pixels as they are stored, uint8 from 0 to 255, in a quarter of the memory.
+        seed: of the choice of the validation split.
+        validation: share of the 60,000 to take for validation, in [0, 1); the rest are for training, in the file's
+            order.
+        raw: return the stored pixels, uint8 from 0 to 255, in a quarter of the memory.
 
     Returns:
         Images float32 `[examples, 28, 28, 1]` in [0, 1], and labels int32 `[examples]`.
 
     Raises:
-        FileNotFoundError: if the files are missing and cannot be downloaded; it lists them.
+        FileNotFoundError: if the files are missing and cannot be downloaded; the error lists them.
         ValueError: if a file is damaged, or the share is out of range.
 
     Example:
@@ -109,20 +111,21 @@ def fashion_mnist(seed: int = 0, *, validation: float = 0.1, raw: bool = False) 
 
 
 def kmnist(seed: int = 0, *, validation: float = 0.1, raw: bool = False) -> DataSet:
-    """Load Kuzushiji-MNIST: cursive Japanese characters, 60,000 for training and 10,000 for the test.
+    """Load Kuzushiji-MNIST: cursive Japanese characters, 60,000 for training and 10,000 for testing.
 
-    The files are those of the folder `kmnist` below `data_folder()`, or else are downloaded there (21 MB).
+    The files are in the folder `kmnist` of `data_folder()`; if missing, they are downloaded there (21 MB).
 
     Args:
-        seed: of the choice of the validation part.
-        validation: share of the 60,000 to take for validation, in [0, 1); the rest is trained on, in the file's order.
-        raw: return the pixels as they are stored, uint8 from 0 to 255, in a quarter of the memory.
+        seed: of the choice of the validation split.
+        validation: share of the 60,000 to take for validation, in [0, 1); the rest are for training, in the file's
+            order.
+        raw: return the stored pixels, uint8 from 0 to 255, in a quarter of the memory.
 
     Returns:
         Images float32 `[examples, 28, 28, 1]` in [0, 1], and labels int32 `[examples]`.
 
     Raises:
-        FileNotFoundError: if the files are missing and cannot be downloaded; it lists them.
+        FileNotFoundError: if the files are missing and cannot be downloaded; the error lists them.
         ValueError: if a file is damaged, or the share is out of range.
 
     Example:
@@ -160,9 +163,9 @@ def _load(files: list[DataFile], seed: int, validation: float, raw: bool, names:
 
 
 def _array(content: bytes, file: DataFile, examples: int) -> np.ndarray:
-    """The array in a file; ValueError unless it is that of images or labels in MNIST's form, of the right set."""
+    """The array in a file; ValueError unless it has images or labels of the right data set in MNIST's form."""
     if file.content_sha256 is None and hashlib.sha256(content).hexdigest() in MNIST_CONTENTS:
-        raise ValueError(f"{file.path} below {data_folder()} is a file of MNIST itself: remove it to get the right one")
+        raise ValueError(f"{file.path} below {data_folder()} is a file of MNIST: remove it to download the right one")
     array = parse_idx(content, file.path)
     expected = (examples, 28, 28) if "images" in file.path else (examples,)
     if array.shape != expected or array.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""The Pima table of the course: who of 768 women gets diabetes."""
+"""The Pima table: which of 768 women get diabetes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ NAMES = ("pregnancies", "glucose", "blood pressure", "skin thickness", "insulin"
 
 
 def pima() -> Table:
-    """Load the 768 examples of Pima, 8 measurements each, in the order of the file.
+    """Load the 768 examples of the Pima table, 8 measurements each, in the order of the file.
 
-    The file is `tabular/pima-indians-diabetes.csv` below `data_folder()`, or else is downloaded there (23 KB). Zeros in
-    blood pressure, skin thickness, insulin and body mass mean that nobody measured.
+    The file is `tabular/pima-indians-diabetes.csv` in `data_folder()`; if missing, it is downloaded there (23 KB).
+    Zeros in blood pressure, skin thickness, insulin and body mass are missing values.
 
     Returns:
         A `Table`: inputs float32 `[768, 8]`, labels int32 `[768]`, 268 of them 1.
@@ -30,7 +30,7 @@ def pima() -> Table:
 
     Example:
         `table = pima()` and `fit(..., (table.inputs, table.labels), shuffle=False)` train on all rows in file order;
-        `make_data_set(table.inputs, table.labels, classes=table.classes)` splits them.
+        `make_data_set(table.inputs, table.labels, classes=table.classes)` makes splits.
 
     Reference:
         Smith et al., Using the ADAP learning algorithm to forecast the onset of diabetes mellitus, 1988.

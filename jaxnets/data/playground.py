@@ -1,4 +1,4 @@
-"""The data sets of the TensorFlow Playground: points of the plane, made from a seed."""
+"""The data sets of the TensorFlow Playground: points of the plane, generated from a seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RADIUS = 5.0
 REGRESSION_RADIUS = 6.0
 XOR_PADDING = 0.3
 BUMPS = np.array([[-4, 2.5, 1], [0, 2.5, -1], [4, 2.5, 1], [-4, -2.5, -1], [0, -2.5, 1], [4, -2.5, -1]])
-"""Centre and sign of each bump of `multi-gauss`."""
+"""Center and sign of each bump of `multi-gauss`."""
 
 FEATURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "x1": lambda x1, x2: x1,
@@ -26,7 +26,7 @@ FEATURES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "sin(x1)": lambda x1, x2: np.sin(x1),
     "sin(x2)": lambda x1, x2: np.sin(x2),
 }
-"""The seven input features, by the names that `playground` and `playground_features` take."""
+"""The seven input features by name."""
 
 
 def playground(
@@ -39,26 +39,26 @@ def playground(
     validation: float = 0.0,
     examples: int | None = None,
 ) -> DataSet:
-    """Make a data set of the TensorFlow Playground.
+    """Generate a data set of the TensorFlow Playground.
 
     Classification, labels -1 and 1: `circle` (a disc in a ring), `xor` (opposite quadrants), `gauss` (two clouds),
     `spiral` (two arms). Regression: `plane` (x1 + x2) / 10 and `multi-gauss` (six bumps of height 1 or -1).
 
-    As there, the noise of `spiral` moves the points, that of `gauss` widens the clouds, and in the other sets it is
-    what is added to a point before its label is taken, so that points near the border get the wrong one.
+    As there, the noise of `spiral` moves the points and that of `gauss` widens the clouds. In the other data sets a
+    point is moved only to compute its label, so that points near the border get the wrong one.
 
     Args:
-        name: of the set.
-        seed: of points, noise and split.
-        noise: from 0 to 0.5, the 0 to 50 of the Playground.
+        name: of the data set.
+        seed: of points, noise and splits.
+        noise: from 0 to 0.5, which the Playground shows as 0 to 50.
         features: the inputs, some of `x1`, `x2`, `x1^2`, `x2^2`, `x1*x2`, `sin(x1)`, `sin(x2)`.
         train: share of the examples to train on.
-        validation: share for validation; the Playground has none. The rest is the test part.
-        examples: how many, an even number; the Playground makes 500 for classification and 1,200 for regression.
+        validation: share for validation; the Playground has none. The rest is the test split.
+        examples: their number, even; the Playground has 500 for classification and 1,200 for regression.
 
     Returns:
-        Inputs float32 `[examples, features]`, and labels or targets float32 `[examples]`, which the Playground compares
-        with the output by (output - label)^2 / 2. For class indices write `(labels > 0).astype(np.int32)`.
+        Inputs float32 `[examples, features]`, and labels or targets float32 `[examples]`; the Playground's loss is
+        (output - label)^2 / 2. For class indices write `(labels > 0).astype(np.int32)`.
 
     Raises:
         ValueError: if a name is unknown or a number is out of range.
@@ -72,11 +72,11 @@ def playground(
         Smilkov, Carter, Sculley, Viegas and Wattenberg, Direct-manipulation visualization of deep networks, 2016.
     """
     if name not in SETS:
-        raise ValueError(f"playground: no set is named {name!r}; the names are {', '.join(SETS)}")
+        raise ValueError(f"playground: no data set is named {name!r}; the names are {', '.join(SETS)}")
     if not 0 <= noise <= 0.5:
         raise ValueError(f"playground: noise must be from 0 to 0.5, got {noise}")
     if not (0 < train < 1 and 0 <= validation < 1 and train + validation < 1):
-        raise ValueError(f"playground: shares must leave some examples to each part, got {train=}, {validation=}")
+        raise ValueError(f"playground: shares must leave some examples to each split, got {train=}, {validation=}")
     regression = name in REGRESSION
     count = examples if examples is not None else 1200 if regression else 500
     ends = round(count * train), round(count * (train + validation))
@@ -87,22 +87,22 @@ def playground(
     order = rng.permutation(count)
     inputs = playground_features(points[order], features).astype(np.float32)
     targets = labels[order].astype(np.float32)
-    train_part, validation_part, test_part = zip(np.split(inputs, ends), np.split(targets, ends), strict=True)
-    return DataSet(train_part, validation_part, test_part, () if regression else ("-1", "1"))
+    training, held_out, testing = zip(np.split(inputs, ends), np.split(targets, ends), strict=True)
+    return DataSet(training, held_out, testing, () if regression else ("-1", "1"))
 
 
 def playground_features(points: np.ndarray, features: Sequence[str] = tuple(FEATURES)) -> np.ndarray:
-    """Compute the Playground's input features of points, such as those of a grid to draw a network's output on.
+    """Compute the Playground's input features of points, for example of a grid on which to draw a network's output.
 
     Args:
         points: `[..., 2]`, x1 and x2.
-        features: the names of those wanted; by default all seven.
+        features: their names; by default all seven.
 
     Returns:
         `[..., features]`.
 
     Raises:
-        ValueError: if a name is unknown, there is none, or the points have no two coordinates.
+        ValueError: if a name is unknown, there are no names, or the points do not have two coordinates.
 
     Example:
         >>> playground_features(np.array([[2.0, 3.0]])).round(2)
@@ -117,7 +117,7 @@ def playground_features(points: np.ndarray, features: Sequence[str] = tuple(FEAT
 
 
 def _moved(rng: np.random.Generator, points: np.ndarray, radius: float, noise: float) -> np.ndarray:
-    """The places whose labels the points get."""
+    """The positions that determine the labels of the points."""
     moved: np.ndarray = points + rng.uniform(-radius, radius, points.shape) * noise
     return moved
 
@@ -127,7 +127,7 @@ def _on_circle(radius: np.ndarray, angle: np.ndarray) -> np.ndarray:
 
 
 def _circle(rng: np.random.Generator, count: int, noise: float) -> Split:
-    """Half of the points within half of the radius, the others between 0.7 and 1 of it."""
+    """Half of the points within half of the radius, the others between 0.7 and 1 times the radius."""
     half = count // 2
     inside, outside = rng.uniform(0, 0.5 * RADIUS, half), rng.uniform(0.7 * RADIUS, RADIUS, half)
     points = _on_circle(np.concatenate([inside, outside]), rng.uniform(0, 2 * np.pi, count))
@@ -143,13 +143,13 @@ def _xor(rng: np.random.Generator, count: int, noise: float) -> Split:
 
 
 def _gauss(rng: np.random.Generator, count: int, noise: float) -> Split:
-    """Normal clouds around (2, 2) and (-2, -2), of variance 0.5 without noise and 4 with the most."""
+    """Normal clouds around (2, 2) and (-2, -2), of variance 0.5 without noise and 4 with the largest noise."""
     labels = np.repeat([1.0, -1.0], count // 2)
     return rng.normal(2 * labels[:, None], math.sqrt(0.5 + 7 * noise), (count, 2)), labels
 
 
 def _spiral(rng: np.random.Generator, count: int, noise: float) -> Split:
-    """Two arms of 1.75 turns, the second one turned by half a turn."""
+    """Two arms of 1.75 turns, the second rotated by half a turn."""
     progress = np.tile(np.arange(count // 2) / (count // 2), 2)
     labels = np.repeat([1.0, -1.0], count // 2)
     angle = 1.75 * 2 * np.pi * progress + np.where(labels > 0, 0.0, np.pi)
@@ -162,7 +162,7 @@ def _plane(rng: np.random.Generator, count: int, noise: float) -> Split:
 
 
 def _multi_gauss(rng: np.random.Generator, count: int, noise: float) -> Split:
-    """Cones of height 1 and radius 2; where two meet, the higher one counts, and the first of equals."""
+    """Cones of height 1 and radius 2; where two overlap, the higher one counts, the first of equal ones."""
     points = rng.uniform(-REGRESSION_RADIUS, REGRESSION_RADIUS, (count, 2))
     places = _moved(rng, points, REGRESSION_RADIUS, noise)
     distance = np.linalg.norm(places[:, None] - BUMPS[None, :, :2], axis=2)

@@ -1,4 +1,4 @@
-"""Text by character: what to train a language model on."""
+"""Text by character, to train language models."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Vocabulary(NamedTuple):
     """The characters of a text, numbered in the order of their code points.
 
     Attributes:
-        characters: each once, sorted; the number of a character is its place.
+        characters: the distinct characters, sorted; the number of a character is its index.
     """
 
     characters: str
 
     def encode(self, text: str) -> np.ndarray:
-        """Return the numbers of the characters, int32 `[len(text)]`; ValueError names one that is not there."""
+        """Return the numbers of the characters, int32 `[len(text)]`; ValueError names a character that is missing."""
         numbers = {character: i for i, character in enumerate(self.characters)}
         try:
             return np.array([numbers[character] for character in text], np.int32)
@@ -44,7 +44,7 @@ class Vocabulary(NamedTuple):
             ) from None
 
     def decode(self, codes: np.ndarray) -> str:
-        """Return the text of numbers `[length]`; ValueError if one is out of range."""
+        """Return the text for numbers `[length]`; ValueError if one is out of range."""
         array = np.asarray(codes)
         if array.ndim != 1 or not (np.issubdtype(array.dtype, np.integer) or array.size == 0):
             raise ValueError(f"decode: expected integers [length], got {array.dtype} {list(array.shape)}")
@@ -61,7 +61,7 @@ class CharacterText(NamedTuple):
     Attributes:
         train: numbers of the characters, int32 `[length]`.
         validation: those of the end of the text.
-        vocabulary: `encode` and `decode`.
+        vocabulary: for `encode` and `decode`.
     """
 
     train: np.ndarray
@@ -70,7 +70,7 @@ class CharacterText(NamedTuple):
 
 
 def characters(text: str, *, validation: float = 0.1) -> CharacterText:
-    """Number the characters of a text and put its end aside for validation.
+    """Number the characters of a text and hold out its end for validation.
 
     Args:
         text: the text.
@@ -101,10 +101,10 @@ def characters(text: str, *, validation: float = 0.1) -> CharacterText:
 
 
 def text_windows(codes: np.ndarray, length: int) -> np.ndarray:
-    """Cut a text into examples of `length` characters and the one that follows.
+    """Divide a text into examples of `length` characters and the next one.
 
-    Of an example, `[:-1]` are the inputs and `[1:]` the targets, so every character but the first is a target once.
-    Characters at the end that fill no example are left out.
+    In an example, `[:-1]` are the inputs and `[1:]` the targets, so every character except the first is a target once.
+    Characters at the end that do not fill an example are omitted.
 
     Args:
         codes: `[characters]`.
@@ -114,7 +114,7 @@ def text_windows(codes: np.ndarray, length: int) -> np.ndarray:
         `[examples, length + 1]`, for `jaxnets.training.fit`.
 
     Raises:
-        ValueError: if there is not one example.
+        ValueError: if the text is too short for one example.
 
     Example:
         >>> text_windows(np.arange(6), 2)
@@ -125,14 +125,14 @@ def text_windows(codes: np.ndarray, length: int) -> np.ndarray:
 
 
 def text_streams(codes: np.ndarray, streams: int, length: int) -> np.ndarray:
-    """Cut a text into batches for a recurrent network that keeps its state from one batch to the next.
+    """Divide a text into batches for a recurrent network that keeps its state from one batch to the next.
 
-    The text is cut into `streams` pieces of equal length that are read side by side: row j of every batch goes on where
-    row j of the batch before has ended.
+    The text is divided into `streams` pieces of equal length that are read in parallel: row j of every batch continues
+    row j of the batch before.
 
     Args:
         codes: `[characters]`.
-        streams: the pieces, which is the batch size.
+        streams: the number of pieces, which is the batch size.
         length: of the inputs.
 
     Returns:
@@ -158,7 +158,7 @@ def text_streams(codes: np.ndarray, streams: int, length: int) -> np.ndarray:
     batches = (len(codes) - 1) // (streams * length)
     if batches < 1:
         raise ValueError(
-            f"{len(codes)} characters are too few for {streams} x {length} and the one that follows; take shorter or "
+            f"{len(codes)} characters are too few for {streams} x {length} and the next one; use shorter or "
             "fewer pieces"
         )
     starts = np.arange(batches)[:, None] * length + np.arange(streams)[None] * (batches * length)
@@ -167,12 +167,12 @@ def text_streams(codes: np.ndarray, streams: int, length: int) -> np.ndarray:
 
 
 def tiny_shakespeare(*, validation: float = 0.1) -> CharacterText:
-    """Load 1,115,394 characters of Shakespeare's plays, 65 different ones.
+    """Load 1,115,394 characters of Shakespeare's plays, 65 of them distinct.
 
-    The file is `text/tinyshakespeare.txt` below `data_folder()`, or else is downloaded there (1.1 MB).
+    The file is `text/tinyshakespeare.txt` in `data_folder()`; if missing, it is downloaded there (1.1 MB).
 
     Args:
-        validation: share of the text, its end, in [0, 1).
+        validation: share held out at the end of the text, in [0, 1).
 
     Raises:
         FileNotFoundError: if the file is missing and cannot be downloaded.
@@ -190,12 +190,12 @@ def tiny_shakespeare(*, validation: float = 0.1) -> CharacterText:
 def names(seed: int = 0, *, validation: float = 0.1) -> CharacterText:
     r"""Load 32,033 first names in random order as one text, a line break after each; 27 characters.
 
-    The file is `text/names.txt` below `data_folder()`, or else is downloaded there (228 KB). It is sorted by how common
-    names are, hence the random order.
+    The file is `text/names.txt` in `data_folder()`; if missing, it is downloaded there (228 KB). The file is sorted by
+    frequency, hence the random order.
 
     Args:
         seed: of the order.
-        validation: share of the text, its end, in [0, 1).
+        validation: share held out at the end of the text, in [0, 1).
 
     Raises:
         FileNotFoundError: if the file is missing and cannot be downloaded.

@@ -1,9 +1,7 @@
-"""Work with networks of other libraries: Flax modules as models, and models as Flax modules.
+"""Interoperation with Flax: Flax modules as models, and models as Flax modules.
 
 Flax is imported when one of these functions is called.
 """
 
-from jaxnets.interop.linen import TrainArgument, from_linen, to_linen
-from jaxnets.interop.nnx import from_nnx, to_nnx
-
-__all__ = ["TrainArgument", "from_linen", "from_nnx", "to_linen", "to_nnx"]
+from jaxnets.interop.linen import TrainArgument as TrainArgument, from_linen as from_linen, to_linen as to_linen
+from jaxnets.interop.nnx import from_nnx as from_nnx, to_nnx as to_nnx

@@ -1,4 +1,4 @@
-"""Flax Linen: its modules as models, and models as its modules."""
+"""Flax Linen modules as models, and models as Linen modules."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flax import linen
 
 TrainArgument: TypeAlias = str | Callable[[bool], dict[str, Any]] | None
-"""How a module is told to train: a name, a function from `train` to keyword arguments, or None for not at all."""
+"""How to pass `train` to a module: a name, a function from `train` to keyword arguments, or None for not at all."""
 
 _MEANS_TRAIN = {
     "train": True,
@@ -41,26 +41,25 @@ def from_linen(
 ) -> Model:
     """Wrap a Flax Linen module as a model.
 
-    The collection `"params"` is the model's params; all other collections that `module.init` makes (`"batch_stats"`
-    and the like) are its state, by name. Values in boxes (`linen.with_partitioning`) are taken out of them, and what
-    modules sow as intermediates is left out.
+    The collection `"params"` is the model's params; all other collections of `module.init` (such as `"batch_stats"`)
+    are its state, by name. Boxed values (`linen.with_partitioning`) are unboxed, and sown intermediates are omitted.
 
     Args:
         module: the module. Its `__call__` takes the inputs as its first argument.
-        sample_input: inputs like those of `apply`; `jax.ShapeDtypeStruct`s stand for zeros.
-        rngs: names of the random keys that the module asks for; each is derived from `key` by its name.
-        train_argument: how the module is told to train: the name of an argument of its `__call__`, or of a field of
-            the module, out of `train`, `training`, `is_training`, `deterministic` and `use_running_average` (the last
+        sample_input: inputs like those of `apply`; zeros are used for `jax.ShapeDtypeStruct`s.
+        rngs: names of the random keys that the module uses; each is derived from `key` by its name.
+        train_argument: how to pass `train` to the module: the name of an argument of its `__call__` or of a field of
+            the module, one of `train`, `training`, `is_training`, `deterministic` and `use_running_average` (the last
             two mean the opposite); a function of `train` that returns keyword arguments for `__call__`; or None if it
-            does the same in training. By default the name is looked for.
+            does the same in training. By default the name is detected.
 
     Returns:
-        The model. `init(key)` gives the arrays of `module.init(key, sample_input)` in evaluation, those that are
-        float32 cast to the dtype asked for. `apply` updates state in training, and returns it as it is otherwise.
+        The model. `init(key)` returns the arrays of `module.init(key, sample_input)` in evaluation, with float32 arrays
+        cast to the requested dtype. `apply` updates state in training, and returns it unchanged otherwise.
 
     Raises:
-        ValueError: if it is not clear how the module is told to train; by `apply`, without a key where one is needed,
-            or if the module gives state another structure.
+        ValueError: if it is not clear how to pass `train` to the module; by `apply`, without a key where one is needed,
+            or if the module changes the structure of the state.
         TypeError: if `module` is not a Linen module.
 
     Example:
@@ -84,20 +83,20 @@ def from_linen(
 
     if not isinstance(module, linen.Module):
         raise TypeError(f"from_linen: module must be a flax.linen.Module, got {type(module).__name__}")
-    tell = _how_to_tell(module, train_argument)
+    configure = _pass_train(module, train_argument)
 
     def init(key: Key, *, dtype: DTypeLike = jnp.float32) -> tuple[Params, State]:
-        told, arguments = tell(False)
-        variables = dict(meta.unbox(told.init(key, _zeros_for_shapes(sample_input), **arguments)))
+        configured, arguments = configure(False)
+        variables = dict(meta.unbox(configured.init(key, _zeros_for_shapes(sample_input), **arguments)))
         params = variables.pop("params", {})
         return cast_params(params, dtype), cast_state(variables, dtype)
 
     def apply(params: Params, state: State, inputs: Any, *, key: Key | None = None, train: bool) -> tuple[Any, State]:
-        told, arguments = tell(train)
+        configured, arguments = configure(train)
         keys = {} if key is None else {name: subkey(key, name) for name in rngs}
         mutable = sorted(state) if train else []
         with _missing_keys_explained(key, rngs):
-            run = functools.partial(told.apply, {"params": params, **state}, inputs, rngs=keys, **arguments)
+            run = functools.partial(configured.apply, {"params": params, **state}, inputs, rngs=keys, **arguments)
             if not mutable:
                 return run(), state
             outputs, updated = run(mutable=mutable)
@@ -108,10 +107,10 @@ def from_linen(
     return Model(init, apply)
 
 
-def _how_to_tell(
+def _pass_train(
     module: linen.Module, train_argument: TrainArgument
 ) -> Callable[[bool], tuple[linen.Module, dict[str, Any]]]:
-    """The function that gives, for `train`, the module to call and the arguments to call it with."""
+    """A function from `train` to the module to call and its keyword arguments."""
     if train_argument is None:
         return lambda train: (module, {})
     if not isinstance(train_argument, str):
@@ -127,10 +126,10 @@ def _how_to_tell(
     arguments = [name for name in names if name in parameters or (takes_any and name == train_argument)]
     fields = [field.name for field in dataclasses.fields(module) if field.name in names]
     candidates = arguments or fields
-    unclear = takes_any or train_argument != "auto" or any(map(_may_tell, list(parameters.values())[2:]))
+    unclear = takes_any or train_argument != "auto" or any(map(_may_mean_train, list(parameters.values())[2:]))
     if len(candidates) > 1 or (not candidates and unclear):
         raise ValueError(
-            f"from_linen: cannot tell how {type(module).__name__} is told to train, its __call__ takes "
+            f"from_linen: cannot detect how to pass train to {type(module).__name__}, its __call__ takes "
             f"{[name for name in parameters if name != 'self']}; pass train_argument=<name>, None if it does the same "
             "in training, or a function such as lambda train: {'deterministic': not train}"
         )
@@ -143,8 +142,8 @@ def _how_to_tell(
     return lambda train: (clone(**{name: train == means}), {})
 
 
-def _may_tell(parameter: inspect.Parameter) -> bool:
-    """Whether an argument after the inputs could be one that tells a module to train."""
+def _may_mean_train(parameter: inspect.Parameter) -> bool:
+    """Whether an argument after the inputs could mean `train`."""
     return isinstance(parameter.default, bool) or parameter.annotation in (bool, "bool")
 
 
@@ -163,7 +162,7 @@ def _missing_keys_explained(key: Key | None, rngs: Sequence[str]) -> Iterator[No
         yield
     except InvalidRngError as error:
         advice = "pass key=subkey(key, '<name>')" if key is None else f"add its name to rngs={tuple(rngs)}"
-        raise ValueError(f"from_linen: the module asks for a random key that it has not got; {advice}") from error
+        raise ValueError(f"from_linen: the module needs a random key that it was not given; {advice}") from error
 
 
 def to_linen(
@@ -174,12 +173,12 @@ def to_linen(
     dtype: DTypeLike = jnp.float32,
     name: str | None = None,
 ) -> linen.Module:
-    """Wrap a model as a Flax Linen module, to be used by itself or inside other modules.
+    """Wrap a model as a Flax Linen module, to be used alone or inside other modules.
 
     Its `__call__` is `module(inputs, train)`. Parameters are variables of the collection `"params"`, state of
-    another one, both under the names that they have in the model. In training the collection must be mutable, if the
-    model has state, and a key for `rng` must be there, if it needs one. `init` needs no such key: it runs the model as
-    in evaluation.
+    `collection`, both under their names in the model. In training the collection must be mutable if the model has
+    state, and a key for `rng` must be passed if it needs one. `init` needs no such key: it runs the model in evaluation
+    mode.
 
     Args:
         model: the model.
@@ -213,7 +212,7 @@ def to_linen(
 
 @functools.cache
 def _module_class() -> Any:
-    """The class of `to_linen`'s modules; made when Flax is there."""
+    """The class of `to_linen`'s modules, defined when Flax is needed."""
     from flax import core, linen
 
     class JaxnetsModel(linen.Module):
@@ -227,11 +226,11 @@ def _module_class() -> Any:
         @linen.compact
         def __call__(self, inputs: Any, train: bool) -> Any:
             """Run the model, and update its state in training."""
-            start = functools.partial(self.functions.init, dtype=self.dtype)
+            initialize = functools.partial(self.functions.init, dtype=self.dtype)
             if self.is_initializing():
-                params, state = start(self.make_rng("params"))
-            else:  # only shapes are needed, for Flax to check the variables that it was given
-                params, state = jax.eval_shape(start, jax.random.key(0))
+                params, state = initialize(self.make_rng("params"))
+            else:  # only shapes are needed, for Flax to check its variables
+                params, state = jax.eval_shape(initialize, jax.random.key(0))
             params = _declare(params, "model", lambda name, make: core.unfreeze(self.param(name, lambda _: make())))
             variables: dict[str, Any] = {}
 
@@ -256,7 +255,7 @@ def _has_names(tree: PyTree) -> bool:
 
 
 def _declare(tree: PyTree, name: str, declare: Callable[[str, Callable[[], PyTree]], PyTree]) -> PyTree:
-    """Declare each part of a dict under its name, any other tree whole under `name`; parts without arrays stay."""
+    """Declare each entry of a dict under its name, any other tree under `name`; entries without arrays are kept."""
 
     def one(name: str, part: PyTree) -> PyTree:
         return declare(name, lambda: _zeros_for_shapes(part)) if jax.tree.leaves(part) else part

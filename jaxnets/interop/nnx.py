@@ -1,4 +1,4 @@
-"""Flax NNX: its modules as models, and models as its modules."""
+"""Flax NNX modules as models, and models as NNX modules."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module], *, trainable: Any = None) -> Model:
     """Wrap a Flax NNX module as a model.
 
-    Its `nnx.Param`s are the model's params, all other variables but random keys (`nnx.BatchStat` and the like) its
-    state; both are nested dicts by attribute, with the numbers of list items as keys. Every call works on a module
-    made of what it is given: the one passed here is never changed. `module.train()` and `module.eval()` say whether it
-    trains, and each of its random streams gets a key derived from `key` by the stream's path.
+    Its `nnx.Param`s are the model's params, all other variables except random keys (such as `nnx.BatchStat`) its state;
+    both are nested dicts by attribute, with the indices of list items as keys. Every call works on a new module made
+    from its arguments: the one passed here is never changed. `module.train()` and `module.eval()` set the mode, and
+    each of its random streams gets a key derived from `key` by the stream's path.
 
     Args:
-        module: `lambda rngs: Net(..., rngs=rngs)`, or a module whose arrays `init` is to give, whatever its key.
+        module: `lambda rngs: Net(..., rngs=rngs)`, or a module whose arrays `init` returns for every key.
         trainable: the NNX filter of the variables that are params; by default `nnx.Param`.
 
     Returns:
-        The model. `init(key)` gives the arrays of the module made with `nnx.Rngs(key)`, those that are float32 cast to
-        the dtype asked for. `apply` updates state in training, and returns it as it is otherwise.
+        The model. `init(key)` returns the arrays of the module made with `nnx.Rngs(key)`, with float32 arrays cast to
+        the requested dtype. `apply` updates state in training, and returns it unchanged otherwise.
 
     Raises:
-        TypeError: if `module` is neither a module nor a function that makes one.
+        TypeError: if `module` is neither a module nor a function that returns one.
         ValueError: by `apply`, without a key where one is needed, or if params or state have another structure.
 
     Example:
@@ -52,11 +52,11 @@ def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module], *, trainable
     from flax import nnx
 
     if not isinstance(module, nnx.Module) and not callable(module):
-        raise TypeError(f"from_nnx: need a module or a function that makes one of rngs, got {type(module).__name__}")
+        raise TypeError(f"from_nnx: expected a module or a function that makes one, got {type(module).__name__}")
     make: Any = (lambda rngs: module) if isinstance(module, nnx.Module) else module
     template = module if isinstance(module, nnx.Module) else nnx.eval_shape(lambda: make(nnx.Rngs(0)))
     if not isinstance(template, nnx.Module):
-        raise TypeError(f"from_nnx: the function must make an nnx.Module, got {type(template).__name__}")
+        raise TypeError(f"from_nnx: the function must return an nnx.Module, got {type(template).__name__}")
 
     def split(module: nnx.Module) -> Any:
         return nnx.split(module, nnx.Param if trainable is None else trainable, nnx.RngState, ...)
@@ -89,7 +89,7 @@ def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module], *, trainable
 
 
 def _filled(part: Any, values: PyTree) -> Any:
-    """A copy of one part of a split module with other values in its variables."""
+    """A copy of one part of a split module with new values in its variables."""
     from flax import nnx
 
     copy = jax.tree.map(lambda leaf: leaf, part)
@@ -98,7 +98,7 @@ def _filled(part: Any, values: PyTree) -> Any:
 
 
 def _seeded(part: Any, key: Key) -> Any:
-    """A copy of the random streams of a split module, each with a key of its own and a count of zero."""
+    """A copy of the random streams of a split module, each with its own key and a count of zero."""
     from flax import nnx
 
     values = {}
@@ -113,15 +113,15 @@ def _seeded(part: Any, key: Key) -> Any:
 
 
 def _counts(module: nnx.Module) -> list[Array]:
-    """The arrays that count what each random stream gave; other objects when it gave something."""
+    """The counts of each random stream; a stream replaces its count object when it is used."""
     from flax import nnx
 
     return [variable.get_value() for _, variable in nnx.to_flat_state(nnx.state(module, nnx.RngCount))]
 
 
 def _differ(train: bool, before: Array, after: Array) -> bool:
-    """Whether a count has changed; where that cannot be known yet, because NNX's own transforms pass on all variables
-    as new ones, only training is suspected.
+    """Whether a count has changed. If it is traced this is unknown, because NNX's transforms replace all variables;
+    then a change is assumed in training only.
     """
     if after is before:
         return False
@@ -129,14 +129,14 @@ def _differ(train: bool, before: Array, after: Array) -> bool:
 
 
 def to_nnx(model: Model, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32) -> nnx.Module:
-    """Wrap a model as a Flax NNX module, to be used by itself or inside other modules.
+    """Wrap a model as a Flax NNX module, to be used alone or inside other modules.
 
     Its `__call__` is `module(inputs)`. `module.params` holds the model's params as `nnx.Param`s, `module.state` its
-    state as `nnx.BatchStat`s. After `module.train()`, and at the start, it trains; after `module.eval()` not.
+    state as `nnx.BatchStat`s. It is in training mode by default; `module.eval()` and `module.train()` switch.
 
     Args:
         model: the model.
-        rngs: the parameters come of its stream `params`, what is random in training of a fork of `dropout`.
+        rngs: parameters use its stream `params`, random operations in training a fork of `dropout`.
         dtype: of the parameters.
 
     Returns:
@@ -168,7 +168,7 @@ def to_nnx(model: Model, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32) -> n
 
 @functools.cache
 def _module_class() -> Any:
-    """The class of `to_nnx`'s modules; made when Flax is there."""
+    """The class of `to_nnx`'s modules, defined when Flax is needed."""
     from flax import nnx
 
     def values(variables: PyTree) -> PyTree:

@@ -1,4 +1,4 @@
-"""The confusion matrix and what is computed from it: precision, recall, F1."""
+"""The confusion matrix, precision, recall and F1."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.labels import class_indices, class_logits, floating, like, mark_invalid
-from jaxnets.metrics.metric import Sum, example_weights, start_sum
+from jaxnets.metrics.metric import Sum, example_weights, to_sum
 from jaxnets.types import Array, ArrayLike
 
 Average: TypeAlias = Literal["binary", "macro", "micro", "weighted"] | None
@@ -18,10 +18,11 @@ Average: TypeAlias = Literal["binary", "macro", "micro", "weighted"] | None
 
 
 class ConfusionMatrix(NamedTuple):
-    """How often which class was taken for which.
+    """A confusion matrix: how often each class was predicted as each class.
 
     Attributes:
-        counts: `[classes, classes]`: entry (i, j) is the weight of the examples of class i predicted to be of class j.
+        counts: `[classes, classes]`: entry (i, j) is the weight of the examples of class i that were predicted as class
+            j.
     """
 
     counts: Sum
@@ -31,11 +32,11 @@ class ConfusionMatrix(NamedTuple):
         return ConfusionMatrix(self.counts.merge(other.counts))
 
     def reduce(self) -> ConfusionMatrix:
-        """Return the matrix of all examples, where the arrays have a first axis."""
+        """Return the matrix of all examples, for arrays stacked along a first axis."""
         return ConfusionMatrix(self.counts.reduce())
 
     def compute(self) -> Array:
-        """Return the matrix `[classes, classes]`, labels down and predictions across."""
+        """Return the matrix `[classes, classes]`, labels in rows and predictions in columns."""
         return self.counts.value()
 
     def precision(self, average: Average = "macro") -> Array:
@@ -45,22 +46,22 @@ class ConfusionMatrix(NamedTuple):
 
     def recall(self, average: Average = "macro") -> Array:
         """Return the recall; see `jaxnets.metrics.recall`."""
-        right, _, labelled = self._sums()
-        return self._averaged(right, labelled, average)
+        right, _, labeled = self._sums()
+        return self._averaged(right, labeled, average)
 
     def f1(self, average: Average = "macro") -> Array:
         """Return the F1 score; see `jaxnets.metrics.f1`."""
-        right, predicted, labelled = self._sums()
-        return self._averaged(2 * right, predicted + labelled, average)
+        right, predicted, labeled = self._sums()
+        return self._averaged(2 * right, predicted + labeled, average)
 
     def _sums(self) -> tuple[Array, Array, Array]:
-        """Of each class the weights of right predictions, all predictions and all labels: `[..., classes]` each."""
+        """For each class, the weights of correct predictions, all predictions and all labels: `[..., classes]` each."""
         matrix = self.compute()
         return jnp.diagonal(matrix, axis1=-2, axis2=-1), jnp.sum(matrix, axis=-2), jnp.sum(matrix, axis=-1)
 
     def _averaged(self, numerator: Array, denominator: Array, average: Average) -> Array:
         scores = _ratio(numerator, denominator)
-        _, predicted, labelled = self._sums()
+        _, predicted, labeled = self._sums()
         if average is None:
             return scores
         if average == "binary":
@@ -68,12 +69,12 @@ class ConfusionMatrix(NamedTuple):
                 raise ValueError(f"average='binary' needs two classes, got {scores.shape[-1]}; choose 'macro'")
             return scores[..., 1]
         if average == "macro":
-            occurs = (predicted + labelled != 0).astype(scores.dtype)
+            occurs = (predicted + labeled != 0).astype(scores.dtype)
             return jnp.sum(scores * occurs, axis=-1) / jnp.sum(occurs, axis=-1)
         if average == "micro":
             return _ratio(jnp.sum(numerator, axis=-1), jnp.sum(denominator, axis=-1))
         if average == "weighted":
-            return jnp.sum(scores * labelled, axis=-1) / jnp.sum(labelled, axis=-1)
+            return jnp.sum(scores * labeled, axis=-1) / jnp.sum(labeled, axis=-1)
         raise ValueError(f"average must be 'binary', 'macro', 'micro', 'weighted' or None, got {average!r}")
 
 
@@ -90,7 +91,7 @@ class ClassScore:
     Attributes:
         matrix: the confusion matrix.
         score: which score.
-        average: how the classes' scores become one number.
+        average: how the classes' scores are averaged.
     """
 
     matrix: ConfusionMatrix
@@ -102,7 +103,7 @@ class ClassScore:
         return dataclasses.replace(self, matrix=self.matrix.merge(other.matrix))
 
     def reduce(self) -> ClassScore:
-        """Return the score of all examples, where the arrays have a first axis."""
+        """Return the score of all examples, for arrays stacked along a first axis."""
         return dataclasses.replace(self, matrix=self.matrix.reduce())
 
     def compute(self) -> Array:
@@ -114,12 +115,12 @@ class ClassScore:
 def confusion_matrix(
     predictions: ArrayLike, labels: ArrayLike, *, classes: int, weights: ArrayLike | None = None
 ) -> ConfusionMatrix:
-    """Count which class was taken for which.
+    """Count how often each class was predicted as each class.
 
     Args:
         predictions: integers `[...]` from 0 to classes - 1, such as `jnp.argmax(logits, axis=-1)`.
         labels: integers `[...]` from 0 to classes - 1.
-        classes: how many classes there are.
+        classes: the number of classes.
         weights: `[...]`, by default all 1.
 
     Returns:
@@ -138,26 +139,26 @@ def confusion_matrix(
         >>> matrix.recall(average=None)
         Array([0.5, 1. ], dtype=float32)
     """
-    predicted, labelled = jnp.asarray(predictions), jnp.asarray(labels)
-    for argument, array in (("predictions", predicted), ("labels", labelled)):
+    predicted, labeled = jnp.asarray(predictions), jnp.asarray(labels)
+    for argument, array in (("predictions", predicted), ("labels", labeled)):
         if not jnp.issubdtype(array.dtype, jnp.integer):
             raise TypeError(
                 f"confusion_matrix: {argument} must be integers, numbers of classes, got {array.dtype}; "
                 "write jnp.argmax(logits, axis=-1) for logits, .astype(jnp.int32) for classes"
             )
-    if predicted.shape != labelled.shape:
+    if predicted.shape != labeled.shape:
         raise ValueError(
             "confusion_matrix: predictions and labels must have the same shape, "
-            f"got {list(predicted.shape)} and {list(labelled.shape)}"
+            f"got {list(predicted.shape)} and {list(labeled.shape)}"
         )
     dtype = jnp.result_type(float)
-    weight = example_weights("confusion_matrix", weights, labelled.shape, dtype)
-    predicted, labelled = predicted.astype(jnp.int32), labelled.astype(jnp.int32)
-    in_range = (predicted >= 0) & (predicted < classes) & (labelled >= 0) & (labelled < classes)
+    weight = example_weights("confusion_matrix", weights, labeled.shape, dtype)
+    predicted, labeled = predicted.astype(jnp.int32), labeled.astype(jnp.int32)
+    in_range = (predicted >= 0) & (predicted < classes) & (labeled >= 0) & (labeled < classes)
     meaningless = jnp.any(~in_range & (weight != 0))
-    cell = jnp.clip(labelled, 0, classes - 1) * classes + jnp.clip(predicted, 0, classes - 1)
+    cell = jnp.clip(labeled, 0, classes - 1) * classes + jnp.clip(predicted, 0, classes - 1)
     counts = jnp.zeros(classes * classes, dtype).at[cell.reshape(-1)].add(weight.reshape(-1))
-    return ConfusionMatrix(start_sum(mark_invalid(counts.reshape(classes, classes), ~meaningless)))
+    return ConfusionMatrix(to_sum(mark_invalid(counts.reshape(classes, classes), ~meaningless)))
 
 
 def precision(
@@ -168,17 +169,17 @@ def precision(
     threshold: float = 0.0,
     weights: ArrayLike | None = None,
 ) -> ClassScore:
-    """Precision: of the examples predicted to be of a class, the share that is.
+    """Precision: the share of the examples predicted as a class that belong to it.
 
     0 for a class that is never predicted. The averages are scikit-learn's: `"macro"` is the mean over the classes that
-    occur among predictions or labels, `"weighted"` weighs them by their number of labels, `"micro"` counts all
+    occur among predictions or labels, `"weighted"` weights them by their number of labels, `"micro"` counts all
     examples together (then precision, recall and F1 are the accuracy), None returns the score of each class,
-    `[classes]`. `"binary"` is the score of class 1 with one logit an example.
+    `[classes]`. `"binary"` is the score of class 1 with one logit per example.
 
     Args:
         logits: `[..., classes]`, floating point; for `"binary"` `[...]`, with class 1 where logit > threshold.
         labels: integers `[...]`, or probabilities `[..., classes]`; for `"binary"` 0 and 1, or booleans.
-        average: how the classes' scores become one number.
+        average: how the classes' scores are averaged.
         threshold: for `"binary"`; 0 for logits, which is the probability 1/2; write 0.5 for probabilities.
         weights: `[...]`, by default all 1.
 
@@ -186,7 +187,7 @@ def precision(
         A streamable `ClassScore`.
 
     Raises:
-        ValueError: if the shapes do not fit, `average` is none of those above, or there is a threshold without use.
+        ValueError: if the shapes do not fit, `average` is unknown, or a threshold is given without `"binary"`.
         TypeError: if the logits are not floating point, or the labels not as described.
 
     Example:
@@ -205,7 +206,7 @@ def recall(
     threshold: float = 0.0,
     weights: ArrayLike | None = None,
 ) -> ClassScore:
-    """Recall: of the examples of a class, the share that is predicted to be; 0 for a class without examples.
+    """Recall: the share of the examples of a class that are predicted as it; 0 for a class without examples.
 
     Arguments, result and errors are those of `precision`.
 
@@ -225,7 +226,7 @@ def f1(
     threshold: float = 0.0,
     weights: ArrayLike | None = None,
 ) -> ClassScore:
-    """F1 score: the harmonic mean of precision and recall, 2 right / (predicted + labelled), or 0.
+    """F1 score: the harmonic mean of precision and recall, 2 right / (predicted + labeled), or 0.
 
     Arguments, result and errors are those of `precision`.
 
@@ -253,7 +254,7 @@ def _matrix(
         classes = jnp.where((answers == 0) | (answers == 1), answers, -1).astype(jnp.int32)
         return confusion_matrix((scores > threshold).astype(jnp.int32), classes, classes=2, weights=weights)
     if threshold != 0:
-        raise ValueError(f"{function}: a threshold has a meaning for average='binary' only, got {average!r}")
+        raise ValueError(f"{function}: a threshold is only for average='binary', got {average!r}")
     scores = class_logits(function, logits)
-    labelled = class_indices(function, labels, scores)
-    return confusion_matrix(jnp.argmax(scores, axis=-1), labelled, classes=scores.shape[-1], weights=weights)
+    labeled = class_indices(function, labels, scores)
+    return confusion_matrix(jnp.argmax(scores, axis=-1), labeled, classes=scores.shape[-1], weights=weights)

@@ -8,24 +8,24 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.labels import class_indices, class_logits, floating, like, mark_invalid, real
-from jaxnets.metrics.metric import Sum, detached, example_weights, start_sum
+from jaxnets.metrics.metric import Sum, detached, example_weights, to_sum
 from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike
 
 
 class Mean(NamedTuple):
-    """A weighted mean, NaN of no examples.
+    """A weighted mean, NaN without examples.
 
     Attributes:
-        parts: `[2, 2]`, the `Sum` of weight times value and that of the weights; one array, because each array costs
-            a compiled step about a microsecond.
+        parts: `[2, 2]`, the `Sum` of weight times value and that of the weights; one array, because each array adds
+            about a microsecond to a compiled step.
     """
 
     parts: Array
 
     @classmethod
     def of(cls, total: Sum, weight: Sum) -> Mean:
-        """Make a mean of its two sums."""
+        """Make a mean from its two sums."""
         return cls(jnp.stack([total.parts, weight.parts], axis=-2))
 
     @property
@@ -43,8 +43,19 @@ class Mean(NamedTuple):
         return Mean.of(self.total.merge(other.total), self.weight.merge(other.weight))
 
     def reduce(self) -> Mean:
-        """Return the mean of all values, where the arrays have a first axis."""
+        """Return the mean of all values, for arrays stacked along a first axis."""
         return Mean.of(self.total.reduce(), self.weight.reduce())
+
+    def plus(self, number: ArrayLike) -> Mean:
+        """Return the mean of the values plus a number, such as a penalty on the parameters of a loss.
+
+        Example:
+            >>> mean(jnp.array([1.0, 3.0])).plus(0.5).compute()
+            Array(2.5, dtype=float32)
+        """
+        weight = self.weight
+        added = weight.value() * jnp.asarray(number, self.parts.dtype)
+        return Mean.of(self.total.merge(to_sum(added)), weight)
 
     def compute(self) -> Array:
         """Return the mean."""
@@ -65,7 +76,7 @@ class Perplexity(NamedTuple):
         return Perplexity(self.losses.merge(other.losses))
 
     def reduce(self) -> Perplexity:
-        """Return the perplexity of all examples, where the arrays have a first axis."""
+        """Return the perplexity of all examples, for arrays stacked along a first axis."""
         return Perplexity(self.losses.reduce())
 
     def compute(self) -> Array:
@@ -76,12 +87,14 @@ class Perplexity(NamedTuple):
 def mean(values: ArrayLike, *, weights: ArrayLike | None = None) -> Mean:
     """Mean of values: sum_i w_i v_i / sum_i w_i.
 
+    Gradients flow through it to the values, so that a loss may return it (see `jaxnets.training.Loss`).
+
     Args:
-        values: `[batch, ...]`, real numbers or booleans, such as losses. All entries of an example count equally.
-        weights: of the shape of the values or of their first axes, `[batch]`; by default all 1.
+        values: `[batch, ...]`, real numbers or booleans, such as losses. All entries of an example have its weight.
+        weights: of the shape of the values or their first axes, `[batch]`; by default all 1.
 
     Returns:
-        A streamable `Mean`. A batch is summed in at least float32; batches are added with twice the digits.
+        A streamable `Mean`. A batch is summed in at least float32; batches are added with twice that precision.
 
     Raises:
         ValueError: if the shape of the weights does not fit.
@@ -95,21 +108,21 @@ def mean(values: ArrayLike, *, weights: ArrayLike | None = None) -> Mean:
     """
     array = jnp.asarray(values)
     dtype = compute_dtype(array) if jnp.issubdtype(array.dtype, jnp.floating) else jnp.float32
-    array = detached(real("mean", "values", array, dtype))
+    array = real("mean", "values", array, dtype)
     if weights is None:
-        return Mean.of(start_sum(jnp.sum(array)), start_sum(jnp.asarray(array.size, array.dtype)))
+        return Mean.of(to_sum(jnp.sum(array)), to_sum(jnp.asarray(array.size, array.dtype)))
     shape = array.shape[: jnp.ndim(weights)]
     given = example_weights("mean", weights, shape, array.dtype)
     spread = jnp.broadcast_to(given.reshape((*shape, *(1,) * (array.ndim - len(shape)))), array.shape)
     total = jnp.sum(jnp.where(spread == 0, 0, spread * array))
-    return Mean.of(start_sum(total), start_sum(jnp.sum(spread)))
+    return Mean.of(to_sum(total), to_sum(jnp.sum(spread)))
 
 
 def accuracy(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None = None) -> Mean:
-    """Share of examples whose largest logit is that of their class; of equal logits the first counts.
+    """Share of examples whose largest logit is that of their class; the first of equal logits counts.
 
     Args:
-        logits: `[..., classes]`, floating point; probabilities do as well.
+        logits: `[..., classes]`, floating point; or probabilities.
         labels: integers `[...]`, or probabilities `[..., classes]`, of which the largest counts.
         weights: `[...]`.
 
@@ -117,7 +130,7 @@ def accuracy(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None 
         A streamable `Mean`.
 
     Raises:
-        ValueError: if the shapes do not fit, or there is one class only (see `binary_accuracy`).
+        ValueError: if the shapes do not fit, or there is only one class (see `binary_accuracy`).
         TypeError: if the logits are not floating point, or the labels not as described.
 
     Example:
@@ -136,7 +149,7 @@ def binary_accuracy(
     """Share of entries on the right side of the threshold: class 1 is predicted where logit > threshold.
 
     Args:
-        logits: `[...]`, floating point, one an example.
+        logits: `[...]`, floating point, one per example.
         labels: `[...]`, 0 or 1, or booleans.
         threshold: 0 for logits, which is the probability 1/2; write 0.5 for probabilities.
         weights: `[...]`.
@@ -159,7 +172,7 @@ def binary_accuracy(
 
 
 def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, *, k: int, weights: ArrayLike | None = None) -> Mean:
-    """Share of examples whose class is among the k largest logits; of equal logits the first count.
+    """Share of examples whose class is among the k largest logits; the first of equal logits count.
 
     Args:
         logits: `[..., classes]`, floating point.
@@ -179,7 +192,7 @@ def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, *, k: int, weights: Arr
         Array(0.5, dtype=float32)
 
     Warning:
-        Of equal logits, scikit-learn's `top_k_accuracy_score` counts the last; here k = 1 is `accuracy`.
+        scikit-learn's `top_k_accuracy_score` counts the last of equal logits; here k = 1 is `accuracy`.
     """
     scores = class_logits("top_k_accuracy", logits)
     classes = class_indices("top_k_accuracy", labels, scores)
@@ -215,10 +228,10 @@ def mean_squared_error(predictions: ArrayLike, targets: ArrayLike, *, weights: A
 
 
 def perplexity(losses: ArrayLike, *, weights: ArrayLike | None = None) -> Perplexity:
-    """Perplexity: exp of the mean cross-entropy, the number of equally likely classes that would be as uncertain.
+    """Perplexity: exp of the mean cross-entropy, the number of equally likely classes with the same uncertainty.
 
     Args:
-        losses: `[...]`, cross-entropies in nats, as `jaxnets.losses.cross_entropy` gives.
+        losses: `[...]`, cross-entropies in nats, such as `jaxnets.losses.cross_entropy`.
         weights: `[...]`; 0 for padding.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What all metrics have in common: how trees of them are added up and turned into numbers."""
+"""What all metrics share: trees of them are added and converted to numbers."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ Tree = TypeVar("Tree")
 
 @runtime_checkable
 class Metric(Protocol):
-    """What a metric is: a pytree with three methods, such as a NamedTuple of arrays. Own metrics need no more."""
+    """A metric: a pytree with three methods, such as a NamedTuple of arrays. A custom metric needs only these."""
 
     def merge(self, other: Any) -> Any:
         """Return the metric of the examples of both."""
 
     def reduce(self) -> Any:
-        """Return the metric of all examples, where every array has a first axis as `lax.scan` stacks it."""
+        """Return the metric of all examples, for arrays stacked along a first axis, as by `lax.scan`."""
 
     def compute(self) -> Any:
-        """Return the number, traceably."""
+        """Return the number; may be traced."""
 
 
 class Sum(NamedTuple):
-    """A sum as an unevaluated pair high + low, which keeps about twice the digits of its dtype.
+    """A sum as an unevaluated pair high + low, with about twice the precision of its dtype.
 
-    In float32 integers add up exactly to 2^48, not 2^24, and adding a million batches loses nothing.
+    In float32, sums of integers are exact up to 2^48, not 2^24, and adding a million batches loses no precision.
 
     Attributes:
-        parts: `[..., 2]`, the sum, rounded, and what the rounding left over; one array, because each array costs a
-            compiled step about a microsecond.
+        parts: `[..., 2]`, the rounded sum and the rounding error; one array, because each array adds about a
+            microsecond to a compiled step.
 
     Example:
-        >>> many, one = start_sum(jnp.float32(2**24)), start_sum(jnp.float32(1))
+        >>> many, one = to_sum(jnp.float32(2**24)), to_sum(jnp.float32(1))
         >>> many.high + one.high - many.high, many.merge(one).merge(one).value() - many.high
         (Array(0., dtype=float32), Array(2., dtype=float32))
 
@@ -50,17 +50,17 @@ class Sum(NamedTuple):
 
     @classmethod
     def of(cls, high: Array, low: Array) -> Sum:
-        """Make a sum of its two parts."""
+        """Make a sum from its two parts."""
         return cls(jnp.stack([high, low], axis=-1))
 
     @property
     def high(self) -> Array:
-        """The sum, rounded."""
+        """The rounded sum."""
         return self.parts[..., 0]
 
     @property
     def low(self) -> Array:
-        """What the rounding left over."""
+        """The rounding error."""
         return self.parts[..., 1]
 
     def merge(self, other: Sum) -> Sum:
@@ -71,14 +71,14 @@ class Sum(NamedTuple):
         """Add over the first axis."""
         if self.parts.ndim == 1:
             raise ValueError(
-                "metrics.reduce: arrays need a first axis, as lax.scan stacks it, got scalars; "
+                "metrics.reduce: arrays need a first axis, as from lax.scan, got scalars; "
                 "use metrics.merge for the metrics of two batches"
             )
         zero = jnp.zeros((), self.parts.dtype)
         return Sum.of(*jax.lax.reduce((self.high, self.low), (zero, zero), _add, (0,)))
 
     def value(self) -> Array:
-        """Return the sum in one number."""
+        """Return the sum as one number."""
         return self.high + self.low
 
 
@@ -86,43 +86,43 @@ def _add(a: tuple[Any, Any], b: tuple[Any, Any]) -> tuple[Array, Array]:
     rounded = a[0] + b[0]
     of_b = rounded - a[0]
     error = (a[0] - (rounded - of_b)) + (b[0] - of_b) + (a[1] + b[1])
-    error = jnp.where(jnp.isfinite(rounded), error, 0)  # that of an infinite sum would be NaN
+    error = jnp.where(jnp.isfinite(rounded), error, 0)  # for an infinite sum it would be NaN
     high = rounded + error
     return high, jnp.where(jnp.isfinite(high), error - (high - rounded), 0)
 
 
 def detached(x: Array) -> Array:
-    """Return `x` without its gradient: a metric measures, nothing is learned from it."""
+    """Return `x` without its gradient: metrics are not differentiated."""
     return jax.lax.stop_gradient(x)
 
 
-def start_sum(x: Array) -> Sum:
+def to_sum(x: Array) -> Sum:
     """Return the `Sum` of one batch from its plain sum."""
     return Sum.of(x, jnp.zeros_like(x))
 
 
 def example_weights(function: str, weights: ArrayLike | None, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
-    """Return the weights of examples of a shape, 1 by default, or raise ValueError if theirs differs."""
+    """Return the weights of examples, 1 by default, or raise ValueError if their shape is not `shape`."""
     if weights is None:
         return jnp.ones(shape, dtype)
     array = jnp.asarray(weights)
     if array.shape != shape:
         raise ValueError(
-            f"{function}: weights must be {list(shape)}, one an example, got {list(array.shape)}; "
+            f"{function}: weights must be {list(shape)}, one per example, got {list(array.shape)}; "
             "write jnp.broadcast_to to spread them"
         )
     return detached(array.astype(dtype))
 
 
 def merge(first: Tree, second: Tree) -> Tree:
-    """Add two trees of metrics: the result is that of the examples of both.
+    """Add two trees of metrics; the result is for the examples of both.
 
     Args:
         first: a metric, or dicts, lists and tuples of metrics.
-        second: the same of other examples.
+        second: the same structure for other examples.
 
     Returns:
-        The same of all examples.
+        The same structure for all examples.
 
     Raises:
         TypeError: if a leaf is not a metric, with its path.
@@ -139,7 +139,7 @@ def merge(first: Tree, second: Tree) -> Tree:
 
 
 def reduce(stacked: Tree) -> Tree:
-    """Add up trees of metrics that `lax.scan`, `vmap` or `pmap` stacked along the first axis.
+    """Add metrics that `lax.scan`, `vmap` or `pmap` stacked along the first axis.
 
     Args:
         stacked: metrics whose arrays are `[batches, ...]`.
@@ -161,14 +161,14 @@ def reduce(stacked: Tree) -> Tree:
 
 
 def compute(tree: PyTree) -> Any:
-    """Turn metrics into numbers.
+    """Convert metrics to numbers.
 
     Args:
-        tree: a metric, or dicts, lists and tuples of metrics. For metrics stacked by seeds and the like, write
+        tree: a metric, or dicts, lists and tuples of metrics. For metrics stacked over seeds or the like, use
             `jax.vmap(compute)`.
 
     Returns:
-        The same tree with an array for each metric, most of them scalars. `float` makes a Python number of a scalar.
+        The same tree with an array for each metric, usually a scalar. `float` converts a scalar to a Python number.
 
     Raises:
         TypeError: if a leaf is not a metric, with its path.
@@ -182,15 +182,15 @@ def compute(tree: PyTree) -> Any:
 
 
 def all_reduce(tree: Tree, axis_name: str) -> Tree:
-    """Add up metrics over the devices of a `pmap`, or over a `vmap`, with a named axis.
+    """Add metrics over the devices of a `pmap`, or over a `vmap`, with a named axis.
 
     Args:
         tree: the metrics of this device's examples.
         axis_name: the name of the axis.
 
     Returns:
-        The metrics of all devices' examples, on each device. In `jax.shard_map` rather return the metrics with a new
-        first axis, sharded over the devices, and `reduce` them outside.
+        The metrics of all devices' examples, on each device. In `jax.shard_map`, return the metrics with a new
+        first axis, sharded over the devices, and `reduce` them outside instead.
 
     Example:
         >>> from jaxnets import metrics
@@ -213,7 +213,7 @@ def _for_each(function: Callable[..., Any], tree: PyTree, *others: PyTree) -> An
     return jax.tree_util.tree_map_with_path(call, tree, *others, is_leaf=lambda node: isinstance(node, Metric))
 
 
-# Compiled, because loops call these outside of any compiled program, where each operation is a dispatch of its own.
+# Compiled, because loops call these outside compiled programs, where each operation is a separate dispatch.
 _merge = jax.jit(lambda first, second: _for_each(lambda a, b: a.merge(b), first, second))
 _reduce = jax.jit(lambda stacked: _for_each(lambda metric: metric.reduce(), stacked))
 _compute = jax.jit(lambda tree: _for_each(lambda metric: metric.compute(), tree))

@@ -1,4 +1,4 @@
-"""The area under the ROC curve, exact, from all scores."""
+"""The exact area under the ROC curve, from all scores."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class RocAuc(NamedTuple):
     weights: Array
 
     def merge(self, other: RocAuc) -> RocAuc:
-        """Return the scores of both. The shape grows, so it cannot be the carry of a `lax.scan`; see `reduce`."""
+        """Return the scores of both. The shape grows, so it cannot be carried in a `lax.scan`; use `reduce`."""
         return RocAuc(*(jnp.concatenate(pair) for pair in zip(self, other, strict=True)))
 
     def reduce(self) -> RocAuc:
-        """Return the scores of all examples, where the arrays have a first axis, as those that `lax.scan` returns."""
+        """Return the scores of all examples, for arrays stacked along a first axis."""
         return RocAuc(*(x.reshape((x.shape[0] * x.shape[1], *x.shape[2:])) for x in self))
 
     def compute(self) -> Array:
-        """Return the area; for several classes the mean over them."""
+        """Return the area; for several classes the mean over classes."""
         if self.labels.ndim != 1:
             raise ValueError(
                 f"RocAuc: labels must be [examples], got {list(self.labels.shape)}; call metrics.reduce on stacked "
@@ -49,8 +49,8 @@ class RocAuc(NamedTuple):
 def _area(scores: Array, positive: Array, weights: Array) -> Array:
     """The share of pairs of a positive and a negative example in which the positive one has the higher score.
 
-    Equal scores count half. In sorted order, `below` is the weight of the negatives of strictly lower score and
-    `through` that of the negatives of lower or equal score.
+    Equal scores count half. In sorted order, `below` is the weight of the negatives with strictly lower scores and
+    `through` that of the negatives with lower or equal scores.
     """
     order = jnp.argsort(scores)
     ranked, is_positive, weight = scores[order], positive[order], weights[order]
@@ -60,7 +60,7 @@ def _area(scores: Array, positive: Array, weights: Array) -> Array:
     total = jnp.cumsum(negatives)
     below = jax.lax.cummax(jnp.where(jnp.concatenate([edge, new]), total - negatives, 0))
     through = jax.lax.cummin(jnp.where(jnp.concatenate([new, edge]), total, jnp.inf), reverse=True)
-    # Shares, not products of counts, are added up: the counts' product would exceed the digits of float32.
+    # Shares are added, not products of counts, which would exceed the precision of float32.
     share = (below + through) / 2 / jnp.sum(negatives)
     area = jnp.sum(positives * share) / jnp.sum(positives)
     return jnp.where(jnp.any(jnp.isnan(scores)), jnp.nan, area)
@@ -70,7 +70,7 @@ def roc_auc(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None =
     """Area under the ROC curve of a binary classifier.
 
     The probability that an example of class 1 has a higher score than one of class 0, equal scores counting half.
-    It is exact, and for that keeps all scores: 12 bytes an example.
+    It is exact, and therefore keeps all scores: 12 bytes per example.
 
     Args:
         logits: `[...]`, floating point; any score that orders the examples.
@@ -101,7 +101,7 @@ def roc_auc(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None =
 def roc_auc_one_vs_rest(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None = None) -> RocAuc:
     """Mean over the classes of the area under the ROC curve of each class against the rest.
 
-    Scores are the probabilities softmax(logits), whose order is kept by their logarithms.
+    Scores are the logarithms of the probabilities softmax(logits), which have the same order.
 
     Args:
         logits: `[..., classes]`, floating point.
@@ -109,7 +109,7 @@ def roc_auc_one_vs_rest(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayL
         weights: `[...]`, not negative, by default all 1.
 
     Returns:
-        A streamable `RocAuc`, with 4 bytes an example and class. NaN unless every class has examples.
+        A streamable `RocAuc`, with 4 bytes per example and class. NaN unless every class has examples.
 
     Raises:
         ValueError: if the shapes do not fit.
@@ -132,7 +132,7 @@ def roc_auc_one_vs_rest(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayL
 
 
 def _kept(scores: Array, labels: Array, weights: Array, valid: Array) -> RocAuc:
-    """What an example of weight 0 holds is replaced; an example whose label means nothing gets the weight NaN."""
+    """Replace the values of examples of weight 0, and the weights of examples with invalid labels by NaN."""
     spread = jnp.broadcast_to((weights == 0).reshape((-1, *(1,) * (scores.ndim - 1))), scores.shape)
     weights = jnp.where(valid | (weights == 0), weights, jnp.nan)
     return RocAuc(detached(jnp.where(spread, 0, scores)), labels, weights)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.labels import floating, like
-from jaxnets.metrics.metric import Sum, detached, example_weights, start_sum
+from jaxnets.metrics.metric import Sum, detached, example_weights, to_sum
 from jaxnets.types import Array, ArrayLike
 
 
@@ -16,7 +16,7 @@ class R2(NamedTuple):
     """The coefficient of determination of each output; every array is `[outputs]`.
 
     Attributes:
-        examples: how many examples have a weight.
+        examples: the number of examples with nonzero weight.
         weight: the sum of the weights.
         mean: the mean of the targets.
         spread: the sum of the squared distances of the targets to that mean.
@@ -35,9 +35,9 @@ class R2(NamedTuple):
         return stacked.reduce()
 
     def reduce(self) -> R2:
-        """Return the metric of all examples, where the arrays have a first axis.
+        """Return the metric of all examples, for arrays stacked along a first axis.
 
-        Squared distances to the means of the parts are moved to the common mean, so nothing large cancels.
+        Squared distances to the batches' means are moved to the common mean, without cancellation of large numbers.
         """
         weights = self.weight.value()
         mean = _mean(self.mean, weights)
@@ -46,7 +46,7 @@ class R2(NamedTuple):
             self.examples.reduce(),
             self.weight.reduce(),
             mean,
-            self.spread.merge(start_sum(moved)).reduce(),
+            self.spread.merge(to_sum(moved)).reduce(),
             self.residual.reduce(),
         )
 
@@ -62,7 +62,7 @@ class R2(NamedTuple):
 def _mean(values: Array, weights: Array) -> Array:
     """The weighted mean over the first axis, 0 without weights, exact for equal values.
 
-    Its own error is measured and taken out, so it is accurate also where the mean is large beside the spread.
+    Its error is computed and subtracted, so it is accurate even if the mean is large compared with the spread.
     """
     total = jnp.sum(weights, axis=0)
     total = jnp.where(total == 0, 1, total)
@@ -73,9 +73,9 @@ def _mean(values: Array, weights: Array) -> Array:
 def r2(predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None) -> R2:
     """Coefficient of determination: R^2 = 1 - sum (target - prediction)^2 / sum (target - mean target)^2.
 
-    1 is perfect, 0 as good as predicting the mean, and it may be negative. As in scikit-learn, several outputs give
-    the mean of their scores; targets that are all equal give 1 if they are met exactly, else 0; fewer than two
-    examples give NaN.
+    1 is perfect, 0 as good as predicting the mean; it may be negative. As in scikit-learn, several outputs give the
+    mean of their scores; targets that are all equal give 1 if predicted exactly, else 0; fewer than two examples give
+    NaN.
 
     Args:
         predictions: `[batch]` or `[batch, ...]`, floating point.
@@ -103,14 +103,14 @@ def r2(predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None 
     weight = example_weights("r2", weights, outputs.shape[:1], outputs.dtype)
     outputs, wanted = (x.reshape((len(x), -1)) if x.size else x.reshape((len(x), 1)) for x in (outputs, wanted))
     spread_weight = jnp.broadcast_to(weight[:, None], outputs.shape)
-    # Examples of weight 0 may hold anything, NaN too.
+    # Examples of weight 0 may have any values, even NaN.
     outputs, wanted = (jnp.where(spread_weight == 0, 0, x) for x in (outputs, wanted))
     mean = _mean(wanted, spread_weight)
     distance = wanted - jnp.broadcast_to(mean[None], wanted.shape)
     return R2(
-        start_sum(jnp.sum((spread_weight != 0).astype(outputs.dtype), axis=0)),
-        start_sum(jnp.sum(spread_weight, axis=0)),
+        to_sum(jnp.sum((spread_weight != 0).astype(outputs.dtype), axis=0)),
+        to_sum(jnp.sum(spread_weight, axis=0)),
         mean,
-        start_sum(jnp.sum(spread_weight * jnp.square(distance), axis=0)),
-        start_sum(jnp.sum(spread_weight * jnp.square(wanted - outputs), axis=0)),
+        to_sum(jnp.sum(spread_weight * jnp.square(distance), axis=0)),
+        to_sum(jnp.sum(spread_weight * jnp.square(wanted - outputs), axis=0)),
     )

@@ -1,113 +1,76 @@
-"""Networks, one architecture a file."""
+"""Networks, one architecture a file: `model = gpt(GPTConfig(vocabulary=65, context=64))`, and so for all."""
 
-from jaxnets.models.adaline import adaline, adaline_apply, adaline_rule, adaline_spec
-from jaxnets.models.char_rnn import char_rnn, char_rnn_sequence, char_rnn_spec, generate_characters
-from jaxnets.models.cifar_resnet import cifar_resnet, cifar_resnet_apply, cifar_resnet_spec
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxnets.config import ModelConfig
+from jaxnets.model import Model
+from jaxnets.models.adaline import AdalineConfig as AdalineConfig, adaline as adaline, adaline_rule as adaline_rule
+from jaxnets.models.char_rnn import (
+    CharRNNConfig as CharRNNConfig,
+    char_rnn as char_rnn,
+    char_rnn_sequence as char_rnn_sequence,
+    generate_characters as generate_characters,
+)
+from jaxnets.models.cifar_resnet import CifarResNetConfig as CifarResNetConfig, cifar_resnet as cifar_resnet
 from jaxnets.models.efficientnet import (
-    EFFICIENTNET_SCALES,
-    efficientnet,
-    efficientnet_apply,
-    efficientnet_spec,
-    inverted_residual,
+    EfficientNetConfig as EfficientNetConfig,
+    efficientnet as efficientnet,
+    efficientnet_config as efficientnet_config,
+    inverted_residual as inverted_residual,
 )
 from jaxnets.models.googlenet import (
-    GoogLeNetOutputs,
-    googlenet,
-    googlenet_apply,
-    googlenet_loss,
-    googlenet_spec,
-    inception,
+    GoogLeNetConfig as GoogLeNetConfig,
+    GoogLeNetOutputs as GoogLeNetOutputs,
+    googlenet as googlenet,
+    googlenet_loss as googlenet_loss,
+    inception as inception,
 )
-from jaxnets.models.gpt import generate_tokens, gpt, gpt_apply, gpt_spec
-from jaxnets.models.lenet5 import lenet5, lenet5_apply, lenet5_spec
-from jaxnets.models.mlp import mlp, mlp_apply, mlp_spec
-from jaxnets.models.mnist_cnn import mnist_cnn, mnist_cnn_apply, mnist_cnn_spec
+from jaxnets.models.gpt import GPTConfig as GPTConfig, generate_tokens as generate_tokens, gpt as gpt
+from jaxnets.models.lenet5 import LeNet5Config as LeNet5Config, lenet5 as lenet5
+from jaxnets.models.mlp import MLPConfig as MLPConfig, mlp as mlp
+from jaxnets.models.mnist_cnn import MnistCNNConfig as MnistCNNConfig, mnist_cnn as mnist_cnn
 from jaxnets.models.perceptron import (
-    LearnedPerceptron,
-    perceptron,
-    perceptron_apply,
-    perceptron_fit,
-    perceptron_path,
-    perceptron_rule,
-    perceptron_spec,
+    LearnedPerceptron as LearnedPerceptron,
+    PerceptronConfig as PerceptronConfig,
+    perceptron as perceptron,
+    perceptron_fit as perceptron_fit,
+    perceptron_path as perceptron_path,
+    perceptron_rule as perceptron_rule,
 )
-from jaxnets.models.resnet import resnet, resnet_apply, resnet_spec
-from jaxnets.models.small_cnn import small_cnn, small_cnn_apply, small_cnn_spec
+from jaxnets.models.resnet import ResNetConfig as ResNetConfig, resnet as resnet
+from jaxnets.models.small_cnn import SmallCNNConfig as SmallCNNConfig, small_cnn as small_cnn
 from jaxnets.models.threshold_neuron import (
-    threshold_network,
-    threshold_network_apply,
-    threshold_network_spec,
-    threshold_neuron,
-    threshold_neuron_apply,
-    threshold_neuron_spec,
+    ThresholdNetworkConfig as ThresholdNetworkConfig,
+    ThresholdNeuronConfig as ThresholdNeuronConfig,
+    threshold_network as threshold_network,
+    threshold_neuron as threshold_neuron,
 )
-from jaxnets.models.vgg import vgg, vgg_apply, vgg_spec
-from jaxnets.models.vit import vit, vit_apply, vit_spec
-from jaxnets.models.whitened_cnn import whitened_cnn, whitened_cnn_apply, whitened_cnn_spec, whitening_kernel
+from jaxnets.models.vgg import VGGConfig as VGGConfig, vgg as vgg
+from jaxnets.models.vit import ViTConfig as ViTConfig, vit as vit
+from jaxnets.models.whitened_cnn import (
+    WhitenedCNNConfig as WhitenedCNNConfig,
+    whitened_cnn as whitened_cnn,
+    whitening_kernel as whitening_kernel,
+)
 
-__all__ = [
-    "EFFICIENTNET_SCALES",
-    "GoogLeNetOutputs",
-    "LearnedPerceptron",
-    "adaline",
-    "adaline_apply",
-    "adaline_rule",
-    "adaline_spec",
-    "char_rnn",
-    "char_rnn_sequence",
-    "char_rnn_spec",
-    "cifar_resnet",
-    "cifar_resnet_apply",
-    "cifar_resnet_spec",
-    "efficientnet",
-    "efficientnet_apply",
-    "efficientnet_spec",
-    "generate_characters",
-    "generate_tokens",
-    "googlenet",
-    "googlenet_apply",
-    "googlenet_loss",
-    "googlenet_spec",
-    "gpt",
-    "gpt_apply",
-    "gpt_spec",
-    "inception",
-    "inverted_residual",
-    "lenet5",
-    "lenet5_apply",
-    "lenet5_spec",
-    "mlp",
-    "mlp_apply",
-    "mlp_spec",
-    "mnist_cnn",
-    "mnist_cnn_apply",
-    "mnist_cnn_spec",
-    "perceptron",
-    "perceptron_apply",
-    "perceptron_fit",
-    "perceptron_path",
-    "perceptron_rule",
-    "perceptron_spec",
-    "resnet",
-    "resnet_apply",
-    "resnet_spec",
-    "small_cnn",
-    "small_cnn_apply",
-    "small_cnn_spec",
-    "threshold_network",
-    "threshold_network_apply",
-    "threshold_network_spec",
-    "threshold_neuron",
-    "threshold_neuron_apply",
-    "threshold_neuron_spec",
-    "vgg",
-    "vgg_apply",
-    "vgg_spec",
-    "vit",
-    "vit_apply",
-    "vit_spec",
-    "whitened_cnn",
-    "whitened_cnn_apply",
-    "whitened_cnn_spec",
-    "whitening_kernel",
-]
+ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
+    AdalineConfig: adaline,
+    CharRNNConfig: char_rnn,
+    CifarResNetConfig: cifar_resnet,
+    EfficientNetConfig: efficientnet,
+    GPTConfig: gpt,
+    GoogLeNetConfig: googlenet,
+    LeNet5Config: lenet5,
+    MLPConfig: mlp,
+    MnistCNNConfig: mnist_cnn,
+    PerceptronConfig: perceptron,
+    ResNetConfig: resnet,
+    SmallCNNConfig: small_cnn,
+    ThresholdNetworkConfig: threshold_network,
+    ThresholdNeuronConfig: threshold_neuron,
+    VGGConfig: vgg,
+    ViTConfig: vit,
+    WhitenedCNNConfig: whitened_cnn,
+}
+"""The function that makes the network of a config, by the config's class."""

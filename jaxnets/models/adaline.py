@@ -2,85 +2,72 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 
 from jaxnets import nn
-from jaxnets.model import Model, make_model
+from jaxnets.config import ModelConfig, PositiveInt, build_model
+from jaxnets.layer import names_errors
+from jaxnets.model import Model
 from jaxnets.nn.check import check_floating
 from jaxnets.spec import Spec
 from jaxnets.types import Array, ArrayLike, Initializer, Key, Params, State
 
 
-def adaline_spec(
-    features: int, *, bias: bool = True, kernel_init: Initializer = jax.nn.initializers.normal(0.01)
-) -> Spec:
-    """Describe the parameters of `adaline`.
+@dataclasses.dataclass(frozen=True)
+class AdalineConfig(ModelConfig):
+    """The settings of `adaline`.
 
-    Args:
+    Attributes:
         features: how many inputs it has.
         bias: whether there is a bias; centred inputs and targets need none.
-        kernel_init: starts the weights, by default near 0.
-
-    Returns:
-        A spec with `kernel` `[features, 1]` and, if `bias`, `bias` `[1]`.
-
-    Example:
-        >>> sorted(adaline_spec(4))
-        ['bias', 'kernel']
     """
-    return nn.linear_spec(features, 1, bias=bias, kernel_init=kernel_init)
+
+    features: PositiveInt
+    bias: bool = True
 
 
-def adaline_apply(
-    params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
+def _spec(config: AdalineConfig, kernel_init: Initializer) -> Spec:
+    """`kernel` `[features, 1]` and, with a bias, `bias` `[1]`."""
+    return nn.linear_spec(config.features, 1, bias=config.bias, kernel_init=kernel_init)
+
+
+def _apply(
+    config: AdalineConfig, params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
-    """Return the linear output, by which it learns and whose sign is its decision: y = <w, x> + b.
-
-    Args:
-        params: as `adaline_spec` describes them.
-        state: `{}`.
-        x: `[..., features]`, floating point.
-        key: not used.
-        train: not used.
-
-    Returns:
-        `[...]`, and the state.
-
-    Raises:
-        ValueError: if the last axis of `x` does not fit the kernel.
-        TypeError: if `x` is not floating point.
-
-    Example:
-        >>> params = {"kernel": jnp.array([[2.0], [-1.0]]), "bias": jnp.array([0.5])}
-        >>> adaline_apply(params, {}, jnp.array([[1.0, 1.0], [0.0, 1.0]]), train=False)[0]
-        Array([ 1.5, -0.5], dtype=float32)
-    """
     return nn.linear(params, x)[..., 0], state
 
 
-def adaline(features: int, *, bias: bool = True, kernel_init: Initializer = jax.nn.initializers.normal(0.01)) -> Model:
-    """Make an adaptive linear neuron: y = <w, x> + b, of which the sign decides.
+def adaline(config: AdalineConfig, *, kernel_init: Initializer = jax.nn.initializers.normal(0.01)) -> Model:
+    """Make an adaptive linear neuron: y = <w, x> + b, by which it learns and whose sign is its decision.
 
     Args:
-        features: how many inputs it has.
-        bias: whether there is a bias.
-        kernel_init: starts the weights.
+        config: the settings.
+        kernel_init: initializes the weights, by default near 0.
 
     Returns:
-        The model; see `adaline_apply`. It learns by `adaline_rule`, or by any optimizer on the squared error.
+        A model from `[..., features]`, floating point, to `[...]`. It learns by `adaline_rule`, or by any optimizer on
+        the squared error.
+
+    Raises:
+        TypeError: if the config is of another class.
 
     Example:
-        >>> model = adaline(3)
-        >>> model.apply(*model.init(jax.random.key(0)), jnp.ones((2, 3)), train=False)[0].shape
-        (2,)
+        >>> model = adaline(AdalineConfig(features=2))
+        >>> params = {"kernel": jnp.array([[2.0], [-1.0]]), "bias": jnp.array([0.5])}
+        >>> model.apply(params, {}, jnp.array([[1.0, 1.0], [0.0, 1.0]]), train=False)[0]
+        Array([ 1.5, -0.5], dtype=float32)
 
     Reference:
         Widrow and Hoff, Adaptive switching circuits, 1960.
     """
-    return make_model(adaline_spec(features, bias=bias, kernel_init=kernel_init), adaline_apply)
+    return build_model(config, AdalineConfig, functools.partial(_spec, kernel_init=kernel_init), _apply)
 
 
+@names_errors
 def adaline_rule(params: Params, x: Array, targets: ArrayLike, *, learning_rate: float | Array) -> tuple[Params, Array]:
     """Correct the weights in proportion to the error of the linear output: w + rate * (target - y) x.
 
@@ -89,7 +76,7 @@ def adaline_rule(params: Params, x: Array, targets: ArrayLike, *, learning_rate:
     of x x^T).
 
     Args:
-        params: as `adaline_spec` describes them.
+        params: of an `adaline`.
         x: `[batch, features]`, floating point.
         targets: `[batch]`, what y should be: -1 or 1 for two classes.
         learning_rate: the rate.
@@ -115,13 +102,12 @@ def adaline_rule(params: Params, x: Array, targets: ArrayLike, *, learning_rate:
         one where the squared error is least, which may leave wrong decisions on separable data. Others take the sum
         of the corrections, or twice this one, the gradient of (target - y)^2.
     """
-    check_floating("adaline_rule", x)
+    check_floating(x)
     if x.ndim != 2 or jnp.shape(targets) != x.shape[:1]:
         raise ValueError(
-            f"adaline_rule: x must be [batch, features] and targets [batch], got {list(x.shape)} and "
+            f"x must be [batch, features] and targets [batch], got {list(x.shape)} and "
             f"{list(jnp.shape(targets))}; write x[None] and targets[None] for one example"
         )
-    outputs, _ = adaline_apply(params, {}, x, train=True)
-    errors = jnp.asarray(targets, x.dtype) - outputs
+    errors = jnp.asarray(targets, x.dtype) - nn.linear(params, x)[..., 0]
     corrections = {"kernel": x.T @ errors[:, None] / len(x), "bias": jnp.mean(errors, keepdims=True)}
     return {name: value + learning_rate * corrections[name] for name, value in params.items()}, errors

@@ -2,81 +2,125 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 
 from jaxnets import nn
-from jaxnets.model import Model, make_model
+from jaxnets.config import ModelConfig, PositiveFloat, PositiveInt, Rate, build_model
+from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
 from jaxnets.types import Array, Key, Params, State
 
 
-class Stage(NamedTuple):
+class _Stage(NamedTuple):
     """A stage of B0, the paper's table 1.
 
     Attributes:
         expansion: the middle of a block has this many times the channels of its input.
-        window: of the depthwise convolution.
+        kernel_size: of the depthwise convolution.
         stride: of the first block.
         channels: of the result.
         blocks: how many of them.
     """
 
     expansion: int
-    window: int
+    kernel_size: int
     stride: int
     channels: int
     blocks: int
 
 
-STAGES = (
-    Stage(1, 3, 1, 16, 1),
-    Stage(6, 3, 2, 24, 2),
-    Stage(6, 5, 2, 40, 2),
-    Stage(6, 3, 2, 80, 3),
-    Stage(6, 5, 1, 112, 3),
-    Stage(6, 5, 2, 192, 4),
-    Stage(6, 3, 1, 320, 1),
+_STAGES = (
+    _Stage(1, 3, 1, 16, 1),
+    _Stage(6, 3, 2, 24, 2),
+    _Stage(6, 5, 2, 40, 2),
+    _Stage(6, 3, 2, 80, 3),
+    _Stage(6, 5, 1, 112, 3),
+    _Stage(6, 5, 2, 192, 4),
+    _Stage(6, 3, 1, 320, 1),
 )
-STEM_CHANNELS = 32
+_STEM_CHANNELS = 32
 
 
-class Scale(NamedTuple):
-    """How a variant differs from B0.
+@dataclasses.dataclass(frozen=True)
+class EfficientNetConfig(ModelConfig):
+    """The settings of `efficientnet`; by default B0, and `efficientnet_config` has those of B1 to B7.
 
     Attributes:
-        width: factor of the channels.
+        classes: how many logits the network returns.
+        channels: of the images.
+        width: factor of the channels of all convolutions.
         depth: factor of the blocks a stage.
-        size: height and width of the images of the published figures, in pixels.
-        rate: of the dropout before the last layer.
-        epsilon: of batch norm, as in torchvision.
-        momentum: of batch norm, as in torchvision.
+        dropout_rate: of the dropout before the last layer.
+        drop_path_rate: of drop path in a block after the last; it grows with the depth from 0.
+        epsilon: of batch norm.
+        momentum: of batch norm.
     """
 
-    width: float
-    depth: float
-    size: int
-    rate: float
-    epsilon: float = 1e-5
+    classes: PositiveInt = 1000
+    channels: PositiveInt = 3
+    width: PositiveFloat = 1.0
+    depth: PositiveFloat = 1.0
+    dropout_rate: Rate = 0.2
+    drop_path_rate: Rate = 0.2
+    epsilon: PositiveFloat = 1e-5
     momentum: float = 0.9
 
 
-EFFICIENTNET_SCALES = (
-    Scale(1.0, 1.0, 224, 0.2),
-    Scale(1.0, 1.1, 240, 0.2),
-    Scale(1.1, 1.2, 260, 0.3),
-    Scale(1.2, 1.4, 300, 0.3),
-    Scale(1.4, 1.8, 380, 0.4),
-    Scale(1.6, 2.2, 456, 0.4, 1e-3, 0.99),
-    Scale(1.8, 2.6, 528, 0.5, 1e-3, 0.99),
-    Scale(2.0, 3.1, 600, 0.5, 1e-3, 0.99),
+_LARGE: Mapping[str, Any] = {"epsilon": 1e-3, "momentum": 0.99}  # as in torchvision
+_VARIANTS = (
+    EfficientNetConfig(),
+    EfficientNetConfig(depth=1.1),
+    EfficientNetConfig(width=1.1, depth=1.2, dropout_rate=0.3),
+    EfficientNetConfig(width=1.2, depth=1.4, dropout_rate=0.3),
+    EfficientNetConfig(width=1.4, depth=1.8, dropout_rate=0.4),
+    EfficientNetConfig(width=1.6, depth=2.2, dropout_rate=0.4, **_LARGE),
+    EfficientNetConfig(width=1.8, depth=2.6, dropout_rate=0.5, **_LARGE),
+    EfficientNetConfig(width=2.0, depth=3.1, dropout_rate=0.5, **_LARGE),
 )
-"""B0 to B7."""
+
+
+def efficientnet_config(variant: int, **settings: Any) -> EfficientNetConfig:
+    """Return the config of EfficientNet-B0 to B7, with other settings where they are given.
+
+    ======= ===== ===== ============ ====== ==========
+    variant width depth dropout_rate images parameters
+    ======= ===== ===== ============ ====== ==========
+    0       1.0   1.0   0.2          224    5,288,548
+    1       1.0   1.1   0.2          240    7,794,184
+    2       1.1   1.2   0.3          260    9,109,994
+    3       1.2   1.4   0.3          300    12,233,232
+    4       1.4   1.8   0.4          380    19,341,616
+    5       1.6   2.2   0.4          456    30,389,784
+    6       1.8   2.6   0.5          528    43,040,704
+    7       2.0   3.1   0.5          600    66,347,960
+    ======= ===== ===== ============ ====== ==========
+
+    Images are the height and width, in pixels, of the published figures; the network takes any.
+
+    Args:
+        variant: 0 to 7.
+        **settings: fields of `EfficientNetConfig`.
+
+    Raises:
+        ValueError: if there is no such variant, or a setting is not allowed.
+
+    Example:
+        >>> config = efficientnet_config(3, classes=10)
+        >>> config.depth, config.classes
+        (1.4, 10)
+    """
+    if variant not in range(len(_VARIANTS)):
+        raise ValueError(
+            f"efficientnet_config: variant must be 0 to {len(_VARIANTS) - 1}, for B0 to B7; got {variant!r}"
+        )
+    return dataclasses.replace(_VARIANTS[variant], **settings)
 
 
 def _scaled(channels: int, width: float) -> int:
@@ -86,110 +130,52 @@ def _scaled(channels: int, width: float) -> int:
     return rounded + 8 if rounded < 0.9 * wanted else rounded
 
 
-def efficientnet_spec(variant: int = 0, classes: int = 1000, *, channels: int = 3) -> Spec:
-    """Describe the parameters and the state of `efficientnet`.
-
-    Args:
-        variant: 0 to 7, for B0 to B7.
-        classes: how many logits the network returns.
-        channels: of the images.
-
-    Returns:
-        A spec with `stem`, `stages` (seven lists of blocks), `head` and `fc`.
-
-    Raises:
-        ValueError: if there is no such variant.
-
-    Example:
-        >>> from jaxnets import count_parameters
-        >>> [count_parameters(efficientnet_spec(variant)) for variant in (0, 1, 7)]
-        [5288548, 7794184, 66347960]
-    """
-    scale = _scale(variant)
-    before = _scaled(STEM_CHANNELS, scale.width)
-    spec: dict[str, Any] = {"stem": nn.conv_norm_spec((3, 3), channels, before)}
+def _spec(config: EfficientNetConfig) -> Spec:
+    """`stem`, `stages` (seven lists of blocks), `head` and `fc`."""
+    before = _scaled(_STEM_CHANNELS, config.width)
+    spec: dict[str, Any] = {"stem": nn.conv_norm_spec(config.channels, before, (3, 3))}
     stages = []
-    for stage in STAGES:
-        after = _scaled(stage.channels, scale.width)
-        ins = [before] + [after] * (math.ceil(stage.blocks * scale.depth) - 1)
+    for stage in _STAGES:
+        after = _scaled(stage.channels, config.width)
+        ins = [before] + [after] * (math.ceil(stage.blocks * config.depth) - 1)
         stages.append([_block_spec(stage, size, after) for size in ins])
         before = after
     head = 4 * before
     return spec | {
         "stages": stages,
-        "head": nn.conv_norm_spec((1, 1), before, head),
+        "head": nn.conv_norm_spec(before, head, (1, 1)),
         "fc": nn.linear_spec(
-            head, classes, kernel_init=jax.nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")
+            head, config.classes, kernel_init=jax.nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")
         ),
     }
 
 
-def _scale(variant: int) -> Scale:
-    if variant not in range(len(EFFICIENTNET_SCALES)):
-        raise ValueError(
-            f"efficientnet: variant must be 0 to {len(EFFICIENTNET_SCALES) - 1}, for B0 to B7; got {variant!r}"
-        )
-    return EFFICIENTNET_SCALES[variant]
-
-
-def _block_spec(stage: Stage, before: int, after: int) -> Spec:
+def _block_spec(stage: _Stage, before: int, after: int) -> Spec:
     middle = stage.expansion * before
-    window = (stage.window, stage.window)
+    kernel_size = (stage.kernel_size, stage.kernel_size)
     return {
-        **({"expand": nn.conv_norm_spec((1, 1), before, middle)} if stage.expansion > 1 else {}),
-        "depthwise": nn.conv_norm_spec(window, middle, middle, convolution_spec=_depthwise_spec),
+        **({"expand": nn.conv_norm_spec(before, middle, (1, 1))} if stage.expansion > 1 else {}),
+        "depthwise": nn.conv_norm_spec(middle, middle, kernel_size, convolution_spec=_depthwise_spec),
         "excitation": nn.squeeze_excitation_spec(middle, max(1, before // 4)),
-        "project": nn.conv_norm_spec((1, 1), middle, after),
+        "project": nn.conv_norm_spec(middle, after, (1, 1)),
     }
 
 
-def _depthwise_spec(window: Any, in_channels: int, out_channels: int, **settings: Any) -> Spec:
+def _depthwise_spec(in_channels: int, out_channels: int, kernel_size: Any, **settings: Any) -> Spec:
     settings["kernel_init"] = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal", in_axis=(), batch_axis=-2)
-    return nn.depthwise_conv_spec(window, in_channels, **settings)
+    return nn.depthwise_conv_spec(in_channels, kernel_size, **settings)
 
 
-def efficientnet_apply(
-    params: Params,
-    state: State,
-    x: Array,
-    *,
-    key: Key | None = None,
-    train: bool,
-    rate: float = 0.2,
-    drop_path_rate: float = 0.2,
-    epsilon: float = 1e-5,
-    momentum: float = 0.9,
+def _apply(
+    config: EfficientNetConfig, params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
-    """A 3 x 3 convolution of stride 2, seven stages of inverted residual blocks, 1 x 1, the mean, and a linear layer.
-
-    Args:
-        params: as `efficientnet_spec` describes them.
-        state: the running statistics of all norms.
-        x: `[batch, height, width, channels]`, of any size; `EFFICIENTNET_SCALES` has the paper's.
-        key: for dropout and drop path in training.
-        train: whether dropout and drop path drop and batch norm uses the batch.
-        rate: of the dropout before the last layer.
-        drop_path_rate: of drop path in a block after the last; it grows with the depth from 0.
-        epsilon: of batch norm.
-        momentum: of batch norm.
-
-    Returns:
-        Logits `[batch, classes]`, and the new state.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> model = efficientnet(0, 10)
-        >>> def logits(key, x):
-        ...     return model.apply(*model.init(key), x, train=False)[0]
-        >>> jax.eval_shape(logits, jax.random.key(0), jnp.ones((1, 224, 224, 3))).shape
-        (1, 10)
-    """
-    norm: dict[str, Any] = {"epsilon": epsilon, "momentum": momentum, "train": train}
+    """A 3 x 3 convolution of stride 2, seven stages of inverted residual blocks, 1 x 1, the mean, a linear layer."""
+    norm: dict[str, Any] = {"epsilon": config.epsilon, "momentum": config.momentum, "train": train}
     unit: Callable[..., tuple[Array, State]] = functools.partial(nn.conv_norm, activation=jax.nn.silu, **norm)
     x, stem = unit(params["stem"], state["stem"], x, stride=2, padding=1)
     total = sum(len(stage) for stage in params["stages"])
     number, stages = 0, []
-    for stage, blocks, states in zip(STAGES, params["stages"], state["stages"], strict=True):
+    for stage, blocks, states in zip(_STAGES, params["stages"], state["stages"], strict=True):
         new_states = []
         for position, (block, block_state) in enumerate(zip(blocks, states, strict=True)):
             x, new_state = inverted_residual(
@@ -197,7 +183,7 @@ def efficientnet_apply(
                 block_state,
                 x,
                 stride=1 if position else stage.stride,
-                rate=drop_path_rate * number / total,
+                drop_path_rate=config.drop_path_rate * number / total,
                 key=subkey(key, f"block{number}"),
                 **norm,
             )
@@ -205,7 +191,7 @@ def efficientnet_apply(
             number += 1
         stages.append(new_states)
     x, head = unit(params["head"], state["head"], x)
-    x = nn.dropout(nn.global_avg_pool(x), rate, key=subkey(key, "dropout"), train=train)
+    x = nn.dropout(nn.global_avg_pool(x), config.dropout_rate, key=subkey(key, "dropout"), train=train)
     return nn.linear(params["fc"], x), {"stem": stem, "stages": stages, "head": head}
 
 
@@ -215,7 +201,7 @@ def inverted_residual(
     x: Array,
     *,
     stride: int,
-    rate: float,
+    drop_path_rate: float | Array,
     key: Key | None = None,
     train: bool,
     **norm: Any,
@@ -227,7 +213,7 @@ def inverted_residual(
         state: the running statistics of the three norms.
         x: `[batch, height, width, channels]`.
         stride: of the depthwise convolution.
-        rate: of drop path, where x is added.
+        drop_path_rate: the probability to leave out what is added to x, where it is added.
         key: for drop path in training.
         train: whether drop path drops and batch norm uses the batch.
         **norm: settings of `batch_norm`: `epsilon`, `momentum`.
@@ -238,8 +224,9 @@ def inverted_residual(
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxnets import init
-        >>> params, state = init(efficientnet_spec(0)["stages"][0][0], jax.random.key(0))
-        >>> inverted_residual(params, state, jnp.ones((1, 8, 8, 32)), stride=1, rate=0.0, train=False)[0].shape
+        >>> params, state = init(efficientnet().spec["stages"][0][0], jax.random.key(0))
+        >>> x = jnp.ones((1, 8, 8, 32))
+        >>> inverted_residual(params, state, x, stride=1, drop_path_rate=0.0, train=False)[0].shape
         (1, 8, 8, 16)
 
     Reference:
@@ -262,29 +249,30 @@ def inverted_residual(
     y = nn.squeeze_excitation(params["excitation"], y, activation=jax.nn.silu)
     y, new_state["project"] = unit(params["project"], state["project"], y)
     if stride == 1 and y.shape == x.shape:
-        y = x + nn.drop_path(y, rate, key=key, train=train)
+        y = x + nn.drop_path(y, drop_path_rate, key=key, train=train)
     return y, new_state
 
 
-def efficientnet(variant: int = 0, classes: int = 1000, *, channels: int = 3, drop_path_rate: float = 0.2) -> Model:
-    """Make EfficientNet-B0 to B7.
+def efficientnet(config: EfficientNetConfig = EfficientNetConfig()) -> Model:
+    """Make an EfficientNet; `efficientnet_config(variant)` has the settings of B0 to B7.
 
     Args:
-        variant: 0 to 7.
-        classes: how many logits it returns.
-        channels: of the images.
-        drop_path_rate: of drop path in a block after the last; it grows with the depth from 0.
+        config: the settings.
 
     Returns:
-        The model; see `efficientnet_apply`.
+        A model from images `[batch, height, width, channels]` of any size to logits `[batch, classes]`. It needs a key
+        in training, and its state holds the running statistics of all norms.
 
     Raises:
-        ValueError: if there is no such variant.
+        TypeError: if the config is of another class.
 
     Example:
-        >>> from jaxnets import count_parameters
-        >>> count_parameters(efficientnet_spec(0))
-        5288548
+        >>> import jax.numpy as jnp
+        >>> model = efficientnet(efficientnet_config(0, classes=10))
+        >>> def logits(key, x):
+        ...     return model.apply(*model.init(key), x, train=False)[0]
+        >>> jax.eval_shape(logits, jax.random.key(0), jnp.ones((1, 224, 224, 3))).shape
+        (1, 10)
 
     Reference:
         Tan, Le: EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks, 2019.
@@ -293,19 +281,4 @@ def efficientnet(variant: int = 0, classes: int = 1000, *, channels: int = 3, dr
         Sizes, padding, dropout and batch norm's epsilon are torchvision's. The authors' program pads strided
         convolutions at the end only (`"SAME"`) and has epsilon 0.001 in all variants; their weights do not fit.
     """
-    scale = _scale(variant)
-
-    def apply(params: Params, state: State, x: Array, *, key: Key | None = None, train: bool) -> tuple[Array, State]:
-        return efficientnet_apply(
-            params,
-            state,
-            x,
-            key=key,
-            train=train,
-            rate=scale.rate,
-            drop_path_rate=drop_path_rate,
-            epsilon=scale.epsilon,
-            momentum=scale.momentum,
-        )
-
-    return make_model(efficientnet_spec(variant, classes, channels=channels), apply)
+    return build_model(config, EfficientNetConfig, _spec, _apply)

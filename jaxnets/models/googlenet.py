@@ -1,16 +1,18 @@
-"""GoogLeNet (Inception v1): branches of different windows side by side."""
+"""GoogLeNet (Inception v1): branches of kernels of different sizes side by side."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxnets import losses, nn
-from jaxnets.model import Model, make_model
+from jaxnets.config import ModelConfig, PositiveFloat, PositiveInt, Rate, build_model
+from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
 from jaxnets.types import Array, Key, Params, State
@@ -60,103 +62,75 @@ class GoogLeNetOutputs(NamedTuple):
     auxiliary2: Array
 
 
-def googlenet_spec(
-    classes: int = 1000,
-    *,
-    channels: int = 3,
-    auxiliary: bool = True,
-    small_images: bool = False,
-    width: float = 1.0,
-    large_window: int = 3,
-) -> Spec:
-    """Describe the parameters and the state of `googlenet`.
+@dataclasses.dataclass(frozen=True)
+class GoogLeNetConfig(ModelConfig):
+    """The settings of `googlenet`. With 1,000 classes it has 6,624,904 parameters, its two heads 6,379,984 more.
 
-    Args:
+    Attributes:
         classes: how many logits the network returns.
         channels: of the images.
         auxiliary: whether there are two more heads, for training.
         small_images: whether the first layers are one 3 x 3 convolution, for 32 x 32 images.
         width: a factor for the channels of all convolutions.
-        large_window: 3, as in torchvision and its weights, or 5, as in the paper.
-
-    Returns:
-        A spec with `conv1` and, unless `small_images`, `conv2` and `conv3`; the blocks `inception3a` to
-        `inception5b`; `fc`; and, if `auxiliary`, `auxiliary1` and `auxiliary2`.
-
-    Example:
-        >>> from jaxnets import count_parameters
-        >>> count_parameters(googlenet_spec(auxiliary=False)), count_parameters(googlenet_spec())
-        (6624904, 13004888)
+        large_kernel_size: 3, as in torchvision and its weights, or 5, as in the paper.
+        dropout_rate: of the dropout before the last layer.
+        auxiliary_dropout_rate: of the dropout before the last layer of each auxiliary head.
     """
-    unit = functools.partial(nn.conv_norm_spec, kernel_init=_HE if small_images else _TRUNCATED)
+
+    classes: PositiveInt = 1000
+    channels: PositiveInt = 3
+    auxiliary: bool = True
+    small_images: bool = False
+    width: PositiveFloat = 1.0
+    large_kernel_size: PositiveInt = 3
+    dropout_rate: Rate = 0.2
+    auxiliary_dropout_rate: Rate = 0.7
+
+
+def _spec(config: GoogLeNetConfig) -> Spec:
+    """`conv1` (`conv2`, `conv3`), the blocks `inception3a` to `inception5b`, `fc`, and the auxiliary heads."""
+    unit = functools.partial(nn.conv_norm_spec, kernel_init=_HE if config.small_images else _TRUNCATED)
 
     def scaled(size: int) -> int:
-        return max(1, round(width * size))
+        return max(1, round(config.width * size))
 
     before = scaled(192)
-    if small_images:
-        spec: dict[str, Spec] = {"conv1": unit((3, 3), channels, before)}
+    if config.small_images:
+        spec: dict[str, Spec] = {"conv1": unit(config.channels, before, (3, 3))}
     else:
         spec = {
-            "conv1": unit((7, 7), channels, scaled(64)),
-            "conv2": unit((1, 1), scaled(64), scaled(64)),
-            "conv3": unit((3, 3), scaled(64), before),
+            "conv1": unit(config.channels, scaled(64), (7, 7)),
+            "conv2": unit(scaled(64), scaled(64), (1, 1)),
+            "conv3": unit(scaled(64), before, (3, 3)),
         }
     for name, widths in BLOCKS.items():
         widths = Widths(*map(scaled, widths))
         spec[name] = {
-            "one": unit((1, 1), before, widths.one),
-            "three_reduce": unit((1, 1), before, widths.three_reduce),
-            "three": unit((3, 3), widths.three_reduce, widths.three),
-            "five_reduce": unit((1, 1), before, widths.five_reduce),
-            "five": unit((large_window, large_window), widths.five_reduce, widths.five),
-            "pool": unit((1, 1), before, widths.pool),
+            "one": unit(before, widths.one, (1, 1)),
+            "three_reduce": unit(before, widths.three_reduce, (1, 1)),
+            "three": unit(widths.three_reduce, widths.three, (3, 3)),
+            "five_reduce": unit(before, widths.five_reduce, (1, 1)),
+            "five": unit(widths.five_reduce, widths.five, (config.large_kernel_size, config.large_kernel_size)),
+            "pool": unit(before, widths.pool, (1, 1)),
         }
         before = widths.one + widths.three + widths.five + widths.pool
-        if auxiliary and name in _AUXILIARY_AFTER:
+        if config.auxiliary and name in _AUXILIARY_AFTER:
             spec[_AUXILIARY_AFTER[name]] = _head_spec(
-                unit((1, 1), before, scaled(128)), scaled(128), scaled(1024), classes
+                unit(before, scaled(128), (1, 1)), scaled(128), scaled(1024), config.classes
             )
-    return spec | {"fc": nn.linear_spec(before, classes)}
+    return spec | {"fc": nn.linear_spec(before, config.classes)}
 
 
 def _head_spec(unit: Spec, channels: int, hidden: int, classes: int) -> Spec:
     return {"conv": unit, "fc1": nn.linear_spec(4 * 4 * channels, hidden), "fc2": nn.linear_spec(hidden, classes)}
 
 
-def googlenet_apply(
-    params: Params,
-    state: State,
-    x: Array,
-    *,
-    key: Key | None = None,
-    train: bool,
-    rate: float = 0.2,
-    auxiliary_rate: float = 0.7,
+def _apply(
+    config: GoogLeNetConfig, params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
 ) -> tuple[Array | GoogLeNetOutputs, State]:
-    """Run the first convolutions, nine inception blocks with pooling between them, the mean, and a linear layer.
-
-    Args:
-        params: as `googlenet_spec` describes them.
-        state: the running statistics of all norms.
-        x: `[batch, height, width, channels]`; the published figures are for 224 x 224.
-        key: for dropout in training.
-        train: whether dropout drops, batch norm uses the batch, and auxiliary heads run.
-        rate: of the dropout before the last layer.
-        auxiliary_rate: of the dropout before the last layer of each auxiliary head.
-
-    Returns:
-        Logits `[batch, classes]`, in training `GoogLeNetOutputs` if there are auxiliary heads; and the new state.
-
-    Example:
-        >>> model = googlenet(10, small_images=True, width=0.125)
-        >>> def logits(key, x):
-        ...     return model.apply(*model.init(key), x, train=False)[0]
-        >>> jax.eval_shape(logits, jax.random.key(0), jnp.ones((1, 32, 32, 3))).shape
-        (1, 10)
-    """
+    """Run the first convolutions, nine inception blocks with pooling between them, the mean, and a linear layer."""
     new_state = dict(state)
-    if "conv2" in params:
+    if not config.small_images:
         x, new_state["conv1"] = _unit(params["conv1"], state["conv1"], x, stride=2, padding=3, train=train)
         x = _shrink(x)
         x, new_state["conv2"] = _unit(params["conv2"], state["conv2"], x, train=train)
@@ -169,17 +143,18 @@ def googlenet_apply(
         x, new_state[name] = inception(params[name], state[name], x, train=train)
         head = _AUXILIARY_AFTER.get(name, "")
         if train and head in params:
-            dropout = functools.partial(nn.dropout, rate=auxiliary_rate, key=subkey(key, head), train=train)
+            rate = config.auxiliary_dropout_rate
+            dropout = functools.partial(nn.dropout, rate=rate, key=subkey(key, head), train=train)
             heads[head], new_state[head] = _head(params[head], state[head], x, dropout=dropout, train=train)
         if name in _POOLED_AFTER:
             x = _shrink(x, 3 if name == _POOLED_AFTER[0] else 2)
-    x = nn.dropout(nn.global_avg_pool(x), rate, key=subkey(key, "dropout"), train=train)
+    x = nn.dropout(nn.global_avg_pool(x), config.dropout_rate, key=subkey(key, "dropout"), train=train)
     logits = nn.linear(params["fc"], x)
     return GoogLeNetOutputs(logits, **heads) if heads else logits, new_state
 
 
 def inception(params: Params, state: State, x: Array, *, train: bool) -> tuple[Array, State]:
-    """Join four branches: 1 x 1; 1 x 1 and 3 x 3; 1 x 1 and the large window; 3 x 3 maximum and 1 x 1.
+    """Join four branches: 1 x 1; 1 x 1 and 3 x 3; 1 x 1 and the large kernel; 3 x 3 maximum and 1 x 1.
 
     Args:
         params: `one`, `three_reduce`, `three`, `five_reduce`, `five` and `pool`.
@@ -192,8 +167,8 @@ def inception(params: Params, state: State, x: Array, *, train: bool) -> tuple[A
 
     Example:
         >>> from jaxnets import init
-        >>> spec = googlenet_spec(10, small_images=True, width=0.125)
-        >>> params, state = init(spec["inception3a"], jax.random.key(0))
+        >>> model = googlenet(GoogLeNetConfig(classes=10, small_images=True, width=0.125))
+        >>> params, state = init(model.spec["inception3a"], jax.random.key(0))
         >>> y, _ = inception(params, state, jnp.ones((1, 8, 8, 24)), train=False)
         >>> y.shape
         (1, 8, 8, 32)
@@ -250,29 +225,32 @@ def googlenet_loss(outputs: Array | GoogLeNetOutputs, labels: Array, *, weight: 
     return main + weight * sum(auxiliary)
 
 
-def googlenet(classes: int = 1000, *, rate: float = 0.2, auxiliary_rate: float = 0.7, **sizes: Any) -> Model:
+def googlenet(config: GoogLeNetConfig = GoogLeNetConfig()) -> Model:
     """Make GoogLeNet: three convolutions, nine inception blocks, and two auxiliary heads that run in training.
 
     Args:
-        classes: how many logits it returns.
-        rate: of the dropout before the last layer.
-        auxiliary_rate: of the dropout before the last layer of each auxiliary head.
-        **sizes: as in `googlenet_spec`; `auxiliary=False` leaves the heads out, `small_images=True` is for 32 x 32.
+        config: the settings; `auxiliary=False` leaves the heads out, `small_images=True` is for 32 x 32.
 
     Returns:
-        The model; see `googlenet_apply`. `googlenet_loss` is the loss of the paper.
+        A model from images `[batch, height, width, channels]` (the published figures are for 224 x 224) to logits
+        `[batch, classes]`, in training to `GoogLeNetOutputs` if there are auxiliary heads. It needs a key in training,
+        and its state holds the running statistics of all norms. `googlenet_loss` is the loss of the paper.
+
+    Raises:
+        TypeError: if the config is of another class.
 
     Example:
-        >>> from jaxnets import count_parameters
-        >>> count_parameters(googlenet_spec(auxiliary=False))
-        6624904
+        >>> model = googlenet(GoogLeNetConfig(classes=10, small_images=True, width=0.125))
+        >>> def logits(key, x):
+        ...     return model.apply(*model.init(key), x, train=False)[0]
+        >>> jax.eval_shape(logits, jax.random.key(0), jnp.ones((1, 32, 32, 3))).shape
+        (1, 10)
 
     Reference:
         Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich: Going Deeper with Convolutions, 2014.
 
     Warning:
-        Each convolution is followed by batch norm, and the branch of the large window has 3 x 3, both as in
-        torchvision. The paper has no batch norm and 5 x 5 there (`large_window=5`).
+        Each convolution is followed by batch norm, and the branch of the large kernel has 3 x 3, both as in
+        torchvision. The paper has no batch norm and 5 x 5 there (`large_kernel_size=5`).
     """
-    apply = functools.partial(googlenet_apply, rate=rate, auxiliary_rate=auxiliary_rate)
-    return make_model(googlenet_spec(classes, **sizes), functools.wraps(googlenet_apply)(apply))
+    return build_model(config, GoogLeNetConfig, _spec, _apply)

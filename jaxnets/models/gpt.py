@@ -2,187 +2,168 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxnets import nn
-from jaxnets.model import Model, make_model
+from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, Rate, build_model, check_config
+from jaxnets.layer import names_errors
+from jaxnets.model import Model
+from jaxnets.models.sampling import check_generation, draw
 from jaxnets.random import subkey
 from jaxnets.repeat import repeat
 from jaxnets.spec import Spec, repeat_spec
-from jaxnets.types import Array, Key, Params, State
+from jaxnets.types import Array, ArrayLike, Key, Params, State
 
 _DEVIATION = 0.02
 
 
-def gpt_spec(
-    vocabulary: int = 50_257,
-    context: int = 1024,
-    *,
-    layers: int = 12,
-    heads: int = 12,
-    features: int = 768,
-    bias: bool = True,
-) -> Spec:
-    """Describe the parameters of `gpt`.
+@dataclasses.dataclass(frozen=True)
+class GPTConfig(ModelConfig):
+    """The settings of `gpt`; by default the smallest GPT-2.
 
-    Args:
+    ======== ====== ===== ======== =============
+    GPT-2    layers heads features parameters
+    ======== ====== ===== ======== =============
+    small    12     12    768      124,439,808
+    medium   24     16    1024     354,823,168
+    large    36     20    1280     774,030,080
+    XL       48     25    1600     1,557,611,200
+    ======== ====== ===== ======== =============
+
+    Attributes:
         vocabulary: how many different tokens there are.
         context: how many positions the network knows.
         layers: how many blocks.
         heads: of attention, a divisor of `features`.
         features: of a token within the network.
         bias: whether norms, attention and linear layers have biases.
-
-    Returns:
-        A spec with `tokens`, `positions`, `blocks` (stacked) and `norm`. The table of tokens is also the last layer's.
-
-    Raises:
-        ValueError: if heads do not divide `features`.
+        activation: of the hidden layers; GPT-2 computes GELU by tanh.
+        dropout_rate: the probability to drop an entry of the embeddings and of what blocks add; the paper has 0.1.
+        attention_dropout_rate: the probability to drop an attention weight; the paper has 0.1.
+        remat: whether the backward pass computes the blocks again instead of storing their values.
 
     Example:
-        >>> from jaxnets import count_parameters
-        >>> count_parameters(gpt_spec())
-        124439808
+        >>> GPTConfig(vocabulary=65, context=64, layers=4, heads=3, features=128)
+        Traceback (most recent call last):
+        ...
+        ValueError: GPTConfig: heads must divide features, got 3 heads and 128 features
     """
+
+    vocabulary: PositiveInt = 50_257
+    context: PositiveInt = 1024
+    layers: PositiveInt = 12
+    heads: PositiveInt = 12
+    features: PositiveInt = 768
+    bias: bool = True
+    activation: Activation = "gelu_tanh"
+    dropout_rate: Rate = 0.0
+    attention_dropout_rate: Rate = 0.0
+    remat: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.features % self.heads:
+            raise ValueError(
+                f"GPTConfig: heads must divide features, got {self.heads} heads and {self.features} features"
+            )
+
+
+def _spec(config: GPTConfig) -> Spec:
+    """`tokens`, which is also the last layer, `positions`, `blocks` (stacked) and `norm`."""
     normal = jax.nn.initializers.normal(_DEVIATION)
     block = nn.transformer_block_spec(
-        features,
-        heads=heads,
-        bias=bias,
+        config.features,
+        heads=config.heads,
+        bias=config.bias,
         kernel_init=normal,
-        out_init=jax.nn.initializers.normal(_DEVIATION / math.sqrt(2 * layers)),
+        out_init=jax.nn.initializers.normal(_DEVIATION / math.sqrt(2 * config.layers)),
     )
     return {
-        "tokens": nn.embedding_spec(vocabulary, features, embedding_init=normal),
-        "positions": nn.embedding_spec(context, features, embedding_init=normal),
-        "blocks": repeat_spec(block, layers),
-        "norm": nn.layer_norm_spec(features, bias=bias),
+        "tokens": nn.embedding_spec(config.vocabulary, config.features, embedding_init=normal),
+        "positions": nn.embedding_spec(config.context, config.features, embedding_init=normal),
+        "blocks": repeat_spec(block, config.layers),
+        "norm": nn.layer_norm_spec(config.features, bias=config.bias),
     }
 
 
-def gpt_apply(
-    params: Params,
-    state: State,
-    ids: Array,
-    *,
-    key: Key | None = None,
-    train: bool,
-    activation: Callable[[Array], Array] = jax.nn.gelu,
-    rate: float | Array = 0.0,
-    checkpoint: bool = False,
+def _apply(
+    config: GPTConfig, params: Params, state: State, ids: Array, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
-    """Add embeddings of tokens and positions, run the causal blocks, and score every token by the table of embeddings.
+    """Score every token by the table of embeddings: logits `[batch, time, vocabulary]`."""
+    x = _features(config, params, ids, key=key, train=train)
+    return nn.tied_logits(params["tokens"], nn.layer_norm(params["norm"], x)), state
 
-    Args:
-        params: as `gpt_spec` describes them.
-        state: `{}`.
-        ids: integers `[batch, time]`, `time` at most the context.
-        key: for dropout.
-        train: whether dropout drops.
-        activation: of the hidden layers.
-        rate: the probability to drop an entry of the embeddings, of what blocks add, and of attention weights.
-        checkpoint: whether the backward pass computes the blocks again instead of storing their values.
 
-    Returns:
-        Logits `[batch, time, vocabulary]` of each next token, and the state.
-
-    Raises:
-        ValueError: if the sequence is longer than the context, or a key is missing.
-        TypeError: if ids are not integers.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> model = gpt(65, 8, layers=2, heads=2, features=16)
-        >>> params, state = model.init(jax.random.key(0))
-        >>> model.apply(params, state, jnp.zeros((3, 5), jnp.int32), train=False)[0].shape
-        (3, 5, 65)
-    """
+def _features(config: GPTConfig, params: Params, ids: Array, *, key: Key | None = None, train: bool) -> Array:
+    """Add embeddings of tokens and positions and run the causal blocks: `[batch, time, features]`."""
     if ids.ndim != 2:
         raise ValueError(f"gpt: ids must be [batch, time], got {list(ids.shape)}")
     context, time = params["positions"]["embedding"].shape[0], ids.shape[1]
     if time > context:
         raise ValueError(f"gpt: {time} tokens are more than the context of {context}; pass ids[:, -{context}:]")
     x = nn.embedding(params["tokens"], ids) + params["positions"]["embedding"][None, :time]
-    x = nn.dropout(x, rate, key=subkey(key, "embeddings"), train=train)
+    x = nn.dropout(x, config.dropout_rate, key=subkey(key, "embeddings"), train=train)
 
-    def block(params: Params, state: State, x: Array, *, key: Key | None) -> tuple[Array, State]:
-        settings: dict[str, Any] = {"rate": rate, "attention_rate": rate, "key": key, "train": train}
-        return nn.transformer_block(params, x, causal=True, activation=activation, **settings), state
+    block = functools.partial(
+        nn.transformer_block,
+        causal=True,
+        activation=ACTIVATIONS[config.activation],
+        dropout_rate=config.dropout_rate,
+        attention_dropout_rate=config.attention_dropout_rate,
+        train=train,
+    )
+    features: Array = repeat(block, params["blocks"], x, key=subkey(key, "blocks"), remat=config.remat, unroll=4)
+    return features
 
-    blocks_key = subkey(key, "blocks")
-    x, _ = repeat(block, params["blocks"], {}, x, key=blocks_key, checkpoint=checkpoint, write_out=4)
-    return nn.tied_logits(params["tokens"], nn.layer_norm(params["norm"], x)), state
 
-
-def gpt(
-    vocabulary: int = 50_257,
-    context: int = 1024,
-    *,
-    activation: Callable[[Array], Array] = jax.nn.gelu,
-    rate: float | Array = 0.0,
-    checkpoint: bool = False,
-    **sizes: Any,
-) -> Model:
-    """Make the network; by default the smallest GPT-2, of 124,439,808 parameters.
-
-    The larger ones have `layers=24, heads=16, features=1024`, `layers=36, heads=20, features=1280` and `layers=48,
-    heads=25, features=1600`.
+def gpt(config: GPTConfig = GPTConfig()) -> Model:
+    """Make the network: embeddings of tokens and positions, causal blocks, a norm, and logits by the embeddings.
 
     Args:
-        vocabulary: how many different tokens there are.
-        context: how many positions the network knows.
-        activation: of the hidden layers; the default computes GELU by tanh as GPT-2 does.
-        rate: of dropout; the paper's networks were trained with 0.1.
-        checkpoint: whether the backward pass computes the blocks again instead of storing their values.
-        **sizes: as in `gpt_spec`.
+        config: the settings.
 
     Returns:
-        A model from ids `[batch, time]` to logits `[batch, time, vocabulary]`; see `gpt_apply`.
+        A model from ids `[batch, time]`, `time` at most the context, to logits `[batch, time, vocabulary]` of each next
+        token. Apply raises a ValueError if the sequence is longer, and a TypeError if ids are not integers.
 
     Raises:
-        ValueError: if heads do not divide `features`.
+        TypeError: if the config is of another class.
 
     Example:
-        >>> from jaxnets import count_parameters
-        >>> count_parameters(gpt_spec(65, 64, layers=4, heads=4, features=128, bias=False))
-        804096
+        >>> model = gpt(GPTConfig(vocabulary=65, context=8, layers=2, heads=2, features=16))
+        >>> params, state = model.init(jax.random.key(0))
+        >>> model.apply(params, state, jnp.zeros((3, 5), jnp.int32), train=False)[0].shape
+        (3, 5, 65)
 
     Reference:
         Radford et al., Language Models are Unsupervised Multitask Learners, 2019.
 
     Warning:
-        Positions start with the deviation 0.02 of all other tables, as in Hugging Face's code and nanoGPT; the paper's
-        own code has 0.01 for them.
+        Positions are initialized with the deviation 0.02 of all other tables, as in Hugging Face's code and nanoGPT;
+        the paper's own code has 0.01 for them.
     """
-
-    def apply(params: Params, state: State, ids: Array, *, key: Key | None = None, train: bool) -> tuple[Array, State]:
-        settings: dict[str, Any] = {"activation": activation, "rate": rate, "checkpoint": checkpoint}
-        return gpt_apply(params, state, ids, key=key, train=train, **settings)
-
-    return make_model(gpt_spec(vocabulary, context, **sizes), apply)
+    return build_model(config, GPTConfig, _spec, _apply)
 
 
+@names_errors
 def generate_tokens(
-    params: Params,
-    prompt: Array,
-    length: int,
-    *,
-    activation: Callable[[Array], Array] = jax.nn.gelu,
-    temperature: float = 1.0,
-    key: Key,
+    config: GPTConfig, params: Params, prompt: ArrayLike, length: int, *, temperature: float | Array = 1.0, key: Key
 ) -> Array:
     """Draw tokens one after the other, each from softmax(logits / temperature) after as many as the context holds.
 
+    Compiled once for each config, length and shape of the prompt, inside of `jit` and outside of it.
+
     Args:
+        config: of the network, `model.config`.
         params: of a trained `gpt`.
         prompt: ids `[batch, time]` to begin with, at least one.
         length: how many tokens to draw.
-        activation: as in training.
         temperature: below 1 for the likelier tokens, above 1 for more variety, 0 for always the likeliest.
         key: random key.
 
@@ -190,32 +171,38 @@ def generate_tokens(
         ids int32 `[batch, length]`.
 
     Raises:
+        TypeError: if the config is of another class, or the prompt does not hold integers.
         ValueError: if the prompt is empty or the temperature negative.
 
     Example:
-        >>> params, _ = gpt(65, 8, layers=1, heads=2, features=16).init(jax.random.key(0))
-        >>> generate_tokens(params, jnp.array([[1, 2]]), 12, key=jax.random.key(1)).shape
+        >>> model = gpt(GPTConfig(vocabulary=65, context=8, layers=1, heads=2, features=16))
+        >>> params, _ = model.init(jax.random.key(0))
+        >>> generate_tokens(model.config, params, jnp.array([[1, 2]]), 12, key=jax.random.key(1)).shape
         (1, 12)
 
     Warning:
         Every token costs a pass over the whole context: positions are learned, so that past keys and values are of no
         use once the context moves on.
     """
-    if prompt.ndim != 2 or prompt.shape[1] < 1:
-        raise ValueError(f"generate_tokens: prompt must be [batch, time] with time >= 1, got {list(prompt.shape)}")
-    if temperature < 0:
-        raise ValueError(f"generate_tokens: temperature must not be negative, got {temperature}")
-    context, begun = params["positions"]["embedding"].shape[0], prompt.shape[1]
-    missing = max(length, context - begun)
-    ids = jnp.pad(prompt.astype(jnp.int32), ((0, 0), (0, missing)))
+    check_config(config, GPTConfig)
+    ids, length, temperature = check_generation(prompt, length, temperature)
+    config = dataclasses.replace(config, dropout_rate=0.0, attention_dropout_rate=0.0, remat=False)  # for training only
+    drawn: Array = _generate(config, params, ids, length, temperature, key)
+    return drawn
+
+
+@functools.partial(jax.jit, static_argnames=("config", "length"))
+def _generate(config: GPTConfig, params: Params, prompt: Array, length: int, temperature: Any, key: Key) -> Array:
+    context, begun = config.context, prompt.shape[1]
+    ids = jnp.pad(prompt, ((0, 0), (0, max(length, context - begun))))
 
     def step(ids: Array, position: Array) -> tuple[Array, Array]:
         start = jnp.maximum(position - context, 0)
         window = jax.lax.dynamic_slice_in_dim(ids, start, context, axis=1)
-        logits, _ = gpt_apply(params, {}, window, train=False, activation=activation)
-        last = jax.lax.dynamic_index_in_dim(logits, position - 1 - start, axis=1, keepdims=False)
-        drawn = jax.random.categorical(subkey(key, position), last / temperature) if temperature else last.argmax(-1)
-        drawn = drawn.astype(jnp.int32)
+        x = _features(config, params, window, train=False)
+        last = jax.lax.dynamic_index_in_dim(x, position - 1 - start, axis=1, keepdims=False)
+        logits = nn.tied_logits(params["tokens"], nn.layer_norm(params["norm"], last))
+        drawn = draw(logits, temperature, subkey(key, position))
         return jax.lax.dynamic_update_slice_in_dim(ids, drawn[:, None], position, axis=1), drawn
 
     _, drawn = jax.lax.scan(step, ids, jnp.arange(begun, begun + length))

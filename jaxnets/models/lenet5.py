@@ -2,64 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import jax
+import dataclasses
+from typing import Annotated
 
 from jaxnets import nn
-from jaxnets.model import Model, make_model
+from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, build_model, one_of
+from jaxnets.model import Model
 from jaxnets.spec import Spec
 from jaxnets.types import Array, Key, Params, State
 
+_POOLS = {"avg": nn.avg_pool, "max": nn.max_pool}
 
-def lenet5_spec(height: int = 28, width: int = 28, channels: int = 1, classes: int = 10) -> Spec:
-    """Describe the parameters of `lenet5` for images of a given size.
 
-    Example:
-        >>> lenet5_spec()["fc1"]["kernel"].shape
-        (400, 120)
+@dataclasses.dataclass(frozen=True)
+class LeNet5Config(ModelConfig):
+    """The settings of `lenet5`; by default the paper's. For 28 x 28 x 1 images and 10 classes it has 61,706 parameters.
+
+    Attributes:
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        channels: of the images.
+        classes: how many logits the network returns.
+        activation: after each layer but the last; `"relu"` is the usual one today.
+        pool: `"avg"` or `"max"`.
     """
-    features = (height // 2 - 4) // 2 * ((width // 2 - 4) // 2) * 16
+
+    height: PositiveInt = 28
+    width: PositiveInt = 28
+    channels: PositiveInt = 1
+    classes: PositiveInt = 10
+    activation: Activation = "tanh"
+    pool: Annotated[str, one_of(_POOLS)] = "avg"
+
+    @property
+    def pooled(self) -> tuple[int, int, int]:
+        """Height, width and channels of what the convolutions return."""
+        return (self.height // 2 - 4) // 2, (self.width // 2 - 4) // 2, 16
+
+
+def _spec(config: LeNet5Config) -> Spec:
+    height, width, channels = config.pooled
     return {
-        "conv1": nn.conv_spec((5, 5), channels, 6),
-        "conv2": nn.conv_spec((5, 5), 6, 16),
-        "fc1": nn.linear_spec(features, 120),
+        "conv1": nn.conv_spec(config.channels, 6, (5, 5)),
+        "conv2": nn.conv_spec(6, channels, (5, 5)),
+        "fc1": nn.linear_spec(height * width * channels, 120),
         "fc2": nn.linear_spec(120, 84),
-        "fc3": nn.linear_spec(84, classes),
+        "fc3": nn.linear_spec(84, config.classes),
     }
 
 
-def lenet5_apply(
-    params: Params,
-    state: State,
-    x: Array,
-    *,
-    key: Key | None = None,
-    train: bool,
-    activation: Callable[[Array], Array] = jax.nn.tanh,
-    pool: Callable[..., Array] = nn.avg_pool,
+def _apply(
+    config: LeNet5Config, params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
-    """Two convolutions, each with an activation and pooling, and three linear layers.
-
-    Args:
-        params: as `lenet5_spec` describes them.
-        state: `{}`.
-        x: `[batch, height, width, channels]`.
-        key: not used.
-        train: not used; the network does the same in training.
-        activation: after each layer but the last.
-        pool: `nn.avg_pool` or `nn.max_pool`.
-
-    Returns:
-        Logits `[batch, classes]`, and the state.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> model = lenet5()
-        >>> logits, _ = model.apply(*model.init(jax.random.key(0)), jnp.ones((2, 28, 28, 1)), train=False)
-        >>> logits.shape
-        (2, 10)
-    """
+    """Two convolutions, each with an activation and pooling, and three linear layers."""
+    activation, pool = ACTIVATIONS[config.activation], _POOLS[config.pool]
     x = pool(activation(nn.conv(params["conv1"], x, padding=2)), (2, 2))
     x = pool(activation(nn.conv(params["conv2"], x, padding="VALID")), (2, 2))
     x = activation(nn.linear(params["fc1"], x.reshape((x.shape[0], -1))))
@@ -67,34 +63,24 @@ def lenet5_apply(
     return nn.linear(params["fc3"], x), state
 
 
-def lenet5(
-    height: int = 28,
-    width: int = 28,
-    channels: int = 1,
-    classes: int = 10,
-    *,
-    activation: Callable[[Array], Array] = jax.nn.tanh,
-    pool: Callable[..., Array] = nn.avg_pool,
-) -> Model:
+def lenet5(config: LeNet5Config = LeNet5Config()) -> Model:
     """Make the network: conv 6 and conv 16 of 5 x 5, each followed by 2 x 2 pooling; linear 120, 84 and `classes`.
 
-    For 28 x 28 x 1 images and 10 classes it has 61,706 parameters.
-
     Args:
-        height: of the images, in pixels.
-        width: of the images, in pixels.
-        channels: of the images.
-        classes: how many logits it returns.
-        activation: after each layer but the last; `jax.nn.relu` is the usual one today.
-        pool: `nn.avg_pool` or `nn.max_pool`.
+        config: the settings.
 
     Returns:
-        The model; see `lenet5_apply`.
+        A model from images `[batch, height, width, channels]` to logits `[batch, classes]`.
+
+    Raises:
+        TypeError: if the config is of another class.
 
     Example:
-        >>> from jaxnets import count_parameters
-        >>> count_parameters(lenet5_spec())
-        61706
+        >>> import jax, jax.numpy as jnp
+        >>> model = lenet5(LeNet5Config(activation="relu", pool="max"))
+        >>> params, state = model.init(jax.random.key(0))
+        >>> model.apply(params, state, jnp.ones((2, 28, 28, 1)), train=False)[0].shape
+        (2, 10)
 
     Reference:
         LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document Recognition, 1998.
@@ -104,8 +90,4 @@ def lenet5(
         pooling has no parameters, and the last layer is linear instead of distances to drawn letters. The paper pads
         28 x 28 images to 32 x 32; the padding of the first convolution does the same.
     """
-
-    def apply(params: Params, state: State, x: Array, *, key: Key | None = None, train: bool) -> tuple[Array, State]:
-        return lenet5_apply(params, state, x, key=key, train=train, activation=activation, pool=pool)
-
-    return make_model(lenet5_spec(height, width, channels, classes), apply)
+    return build_model(config, LeNet5Config, _spec, _apply)

@@ -2,126 +2,103 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 
 from jaxnets import nn
-from jaxnets.model import Model, make_model
+from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, Rate, build_model
+from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
 from jaxnets.types import Array, Initializer, Key, Params, State
 
 
-def mlp_spec(
-    sizes: Sequence[int], *, norm: bool = False, kernel_init: Initializer = jax.nn.initializers.lecun_normal()
-) -> Spec:
-    """Describe the parameters and the state of `mlp`.
+@dataclasses.dataclass(frozen=True)
+class MLPConfig(ModelConfig):
+    """The settings of `mlp`.
 
-    Args:
+    Attributes:
         sizes: of the input, of each hidden layer, and of the result.
+        activation: f, of the hidden layers.
         norm: whether each hidden layer has batch norm before its activation.
-        kernel_init: starts all kernels.
-
-    Returns:
-        A spec with `layers`, a list of `{"linear", "norm"}`, the last without `norm`.
-
-    Raises:
-        ValueError: if there are fewer than two sizes.
+        dropout_rate: of the dropout after each hidden layer.
+        residual: whether a hidden layer of as many units as the one before adds that one's result to its own.
 
     Example:
-        >>> [layer["linear"]["kernel"].shape for layer in mlp_spec([8, 12, 1])["layers"]]
-        [(8, 12), (12, 1)]
+        >>> MLPConfig((8,))
+        Traceback (most recent call last):
+        ...
+        ValueError: MLPConfig: sizes must hold those of the input and of the result at least, got (8,)
     """
-    if len(sizes) < 2:
-        raise ValueError(f"mlp: sizes must hold those of the input and of the result at least, got {list(sizes)}")
-    layers = []
-    for number, (before, after) in enumerate(itertools.pairwise(sizes), start=1):
-        layer = {"linear": nn.linear_spec(before, after, kernel_init=kernel_init)}
-        hidden = number < len(sizes) - 1
-        layers.append({**layer, "norm": nn.batch_norm_spec(after)} if norm and hidden else layer)
+
+    sizes: tuple[PositiveInt, ...]
+    activation: Activation = "relu"
+    norm: bool = False
+    dropout_rate: Rate = 0.0
+    residual: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.sizes) < 2:
+            raise ValueError(
+                f"MLPConfig: sizes must hold those of the input and of the result at least, got {self.sizes}"
+            )
+
+
+def _spec(config: MLPConfig, kernel_init: Initializer) -> Spec:
+    """`layers`, a list of `{"linear", "norm"}`, the last without `norm`."""
+    layers = [{"linear": nn.linear_spec(*pair, kernel_init=kernel_init)} for pair in itertools.pairwise(config.sizes)]
+    if config.norm:
+        for layer, units in zip(layers[:-1], config.sizes[1:-1], strict=True):
+            layer["norm"] = nn.batch_norm_spec(units)
     return {"layers": layers}
 
 
-def mlp_apply(
-    params: Params,
-    state: State,
-    x: Array,
-    *,
-    key: Key | None = None,
-    train: bool,
-    activation: Callable[[Array], Array] = jax.nn.relu,
-    rate: float | Array = 0.0,
-    residual: bool = False,
+def _apply(
+    config: MLPConfig, params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
-    """Run the layers: a = dropout(f(norm(a W + b))), and the last without f, norm and dropout.
-
-    Args:
-        params: as `mlp_spec` describes them.
-        state: the running statistics of the norms, or `{}` without them.
-        x: `[batch, features]`.
-        key: for dropout in training.
-        train: whether dropout drops and batch norm uses the batch.
-        activation: f.
-        rate: of dropout.
-        residual: whether a hidden layer of as many units as the one before adds that one's result to its own.
-
-    Returns:
-        `[batch, size of the last layer]`, and the new state.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> model = mlp([2, 8, 8, 1], activation=jax.nn.tanh, residual=True)
-        >>> model.apply(*model.init(jax.random.key(0)), jnp.ones((5, 2)), train=False)[0].shape
-        (5, 1)
-    """
+    """Run the layers: a = dropout(f(norm(a W + b))), and the last without f, norm and dropout."""
+    activation = ACTIVATIONS[config.activation]
     *hidden, last = params["layers"]
     new_states = []
     for number, layer in enumerate(hidden):
         y = nn.linear(layer["linear"], x)
-        if "norm" in layer:
+        if config.norm:
             y, norm = nn.batch_norm(layer["norm"], state["layers"][number]["norm"], y, train=train)
             new_states.append({"norm": norm})
-        y = nn.dropout(activation(y), rate, key=subkey(key, f"dropout{number}"), train=train)
-        x = x + y if residual and x.shape == y.shape else y
+        y = nn.dropout(activation(y), config.dropout_rate, key=subkey(key, f"dropout{number}"), train=train)
+        x = x + y if config.residual and x.shape == y.shape else y
     return nn.linear(last["linear"], x), {"layers": [*new_states, {}]} if new_states else state
 
 
-def mlp(
-    sizes: Sequence[int],
-    *,
-    activation: Callable[[Array], Array] = jax.nn.relu,
-    rate: float | Array = 0.0,
-    residual: bool = False,
-    **spec: Any,
-) -> Model:
+def mlp(config: MLPConfig, *, kernel_init: Initializer = jax.nn.initializers.lecun_normal()) -> Model:
     """Make a multi-layer perceptron: A_l = f(A_(l-1) W_l + b_l), the last layer linear.
 
     Args:
-        sizes: of the input, of each hidden layer, and of the result.
-        activation: f.
-        rate: of the dropout after each hidden layer.
-        residual: whether a hidden layer of as many units as the one before adds that one's result to its own.
-        **spec: as in `mlp_spec`.
+        config: the settings.
+        kernel_init: initializes all kernels; a trained network does not depend on it, so it is not in the config.
 
     Returns:
-        The model; see `mlp_apply`.
+        A model from `[batch, size of the input]` to `[batch, size of the result]`. With batch norm, its state holds the
+        running statistics.
 
     Raises:
-        ValueError: if there are fewer than two sizes.
+        TypeError: if the config is of another class.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> from jaxnets import count_parameters
-        >>> count_parameters(mlp_spec([784, 100, 10]))
+        >>> model = mlp(MLPConfig((784, 100, 10), dropout_rate=0.5))
+        >>> count_parameters(model.spec)
         79510
+        >>> params, state = model.init(jax.random.key(0))
+        >>> model.apply(params, state, jnp.ones((5, 784)), train=False)[0].shape
+        (5, 10)
 
     Reference:
         Rumelhart, Hinton, Williams: Learning representations by back-propagating errors, 1986.
     """
-
-    def apply(params: Params, state: State, x: Array, *, key: Key | None = None, train: bool) -> tuple[Array, State]:
-        return mlp_apply(params, state, x, key=key, train=train, activation=activation, rate=rate, residual=residual)
-
-    return make_model(mlp_spec(sizes, **spec), apply)
+    return build_model(config, MLPConfig, functools.partial(_spec, kernel_init=kernel_init), _apply)

@@ -2,97 +2,89 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxnets import nn
-from jaxnets.model import Model, make_model
+from jaxnets.config import ModelConfig, PositiveInt, build_model
+from jaxnets.layer import names_errors
+from jaxnets.model import Model
 from jaxnets.nn.check import check_floating
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
 from jaxnets.types import Array, Initializer, Key, Params, State
 
 
-def perceptron_spec(features: int, *, kernel_init: Initializer = jax.nn.initializers.normal(1.0)) -> Spec:
-    """Describe the parameters of `perceptron`: weights and no bias.
+@dataclasses.dataclass(frozen=True)
+class PerceptronConfig(ModelConfig):
+    """The settings of `perceptron`.
 
-    A threshold is the weight of one more input that is always 1, so that the rule needs no case for it.
-
-    Args:
-        features: how many inputs it has, that constant one included.
-        kernel_init: starts the weights, by default at random; `jax.nn.initializers.zeros` is what proofs start from.
-
-    Returns:
-        A spec with `kernel` `[features, 1]`.
-
-    Example:
-        >>> perceptron_spec(3)["kernel"].shape
-        (3, 1)
+    Attributes:
+        features: how many inputs it has. There is no bias: a threshold is the weight of one more input that is always
+            1, so that the rule needs no case for it.
     """
-    return nn.linear_spec(features, 1, bias=False, kernel_init=kernel_init)
+
+    features: PositiveInt
 
 
-def perceptron_apply(
-    params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
+def _spec(config: PerceptronConfig, kernel_init: Initializer) -> Spec:
+    """`kernel` `[features, 1]`."""
+    return nn.linear_spec(config.features, 1, bias=False, kernel_init=kernel_init)
+
+
+def _apply(
+    config: PerceptronConfig, params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
-    """Decide by the sign of the weighted sum: y = [<w, x> >= 0].
-
-    Args:
-        params: as `perceptron_spec` describes them.
-        state: `{}`.
-        x: `[..., features]`, floating point.
-        key: not used.
-        train: not used.
-
-    Returns:
-        `[...]`, zeros and ones of the dtype of `x`, and the state.
-
-    Raises:
-        ValueError: if the last axis of `x` does not fit the kernel.
-        TypeError: if `x` is not floating point.
-
-    Example:
-        >>> params = {"kernel": jnp.array([[2.0], [-1.0]])}
-        >>> perceptron_apply(params, {}, jnp.array([[1.0, 1.0], [0.0, 1.0], [1.0, 2.0]]), train=False)[0]
-        Array([1., 0., 1.], dtype=float32)
-
-    Warning:
-        A sum of exactly 0 counts as 1, because the rule leaves it alone for examples of label 1 and corrects it for
-        those of label 0. `threshold_neuron_apply` gives 0 there.
-    """
-    return (nn.linear(params, x)[..., 0] >= 0).astype(x.dtype), state
+    return _decide(params, x), state
 
 
-def perceptron(features: int, *, kernel_init: Initializer = jax.nn.initializers.normal(1.0)) -> Model:
+def _decide(params: Params, x: Array) -> Array:
+    """[<w, x> >= 0], which is 1 or 0."""
+    return (nn.linear(params, x)[..., 0] >= 0).astype(x.dtype)
+
+
+def perceptron(config: PerceptronConfig, *, kernel_init: Initializer = jax.nn.initializers.normal(1.0)) -> Model:
     """Make a perceptron: y = [<w, x> >= 0].
 
     Args:
-        features: how many inputs it has; one of them should always be 1, its weight being the threshold.
-        kernel_init: starts the weights.
+        config: the settings.
+        kernel_init: initializes the weights, by default at random; proofs begin with `jax.nn.initializers.zeros`.
 
     Returns:
-        The model; see `perceptron_apply`. Its gradient is 0: it learns by `perceptron_rule`.
+        A model from `[..., features]`, floating point, to zeros and ones `[...]` of that dtype. Its gradient is 0: it
+        learns by `perceptron_rule`.
+
+    Raises:
+        TypeError: if the config is of another class.
 
     Example:
-        >>> model = perceptron(3, kernel_init=jax.nn.initializers.zeros)
-        >>> model.apply(*model.init(jax.random.key(0)), jnp.ones((2, 3)), train=False)[0]
-        Array([1., 1.], dtype=float32)
+        >>> model = perceptron(PerceptronConfig(features=2))
+        >>> params = {"kernel": jnp.array([[2.0], [-1.0]])}
+        >>> model.apply(params, {}, jnp.array([[1.0, 1.0], [0.0, 1.0], [1.0, 2.0]]), train=False)[0]
+        Array([1., 0., 1.], dtype=float32)
 
     Reference:
         Rosenblatt, The perceptron: a probabilistic model for information storage and organization in the brain, 1958.
+
+    Warning:
+        A sum of exactly 0 counts as 1, because the rule leaves it alone for examples of label 1 and corrects it for
+        those of label 0. `threshold_neuron` gives 0 there.
     """
-    return make_model(perceptron_spec(features, kernel_init=kernel_init), perceptron_apply)
+    return build_model(config, PerceptronConfig, functools.partial(_spec, kernel_init=kernel_init), _apply)
 
 
+@names_errors
 def perceptron_rule(params: Params, x: Array, label: Array) -> tuple[Params, Array]:
     """Correct the weights by one example: w + (label - y) x with y = [<w, x> >= 0].
 
     That is, add x if the label is 1 and <w, x> < 0, subtract x if the label is 0 and <w, x> >= 0, and else nothing.
 
     Args:
-        params: as `perceptron_spec` describes them.
+        params: of a `perceptron`.
         x: `[features]`, floating point.
         label: a number, 0 or 1.
 
@@ -115,16 +107,15 @@ def perceptron_rule(params: Params, x: Array, label: Array) -> tuple[Params, Arr
         scikit-learn's `Perceptron` corrects both classes at a sum of exactly 0, and has a learning rate, which from
         weights of 0 changes nothing but their scale.
     """
-    _check_example("perceptron_rule", x)
-    output, _ = perceptron_apply(params, {}, x, train=True)
-    direction = jnp.asarray(label, x.dtype) - output
+    _check_example(x)
+    direction = jnp.asarray(label, x.dtype) - _decide(params, x)
     return {"kernel": params["kernel"] + direction * x[:, None]}, direction != 0
 
 
-def _check_example(function: str, x: Array) -> None:
-    check_floating(function, x)
+def _check_example(x: Array) -> None:
+    check_floating(x)
     if x.ndim != 1:
-        raise ValueError(f"{function}: x must be one example [features], got {list(x.shape)}; take a row of it")
+        raise ValueError(f"x must be one example [features], got {list(x.shape)}; take a row of it")
 
 
 class LearnedPerceptron(NamedTuple):
@@ -143,6 +134,7 @@ class LearnedPerceptron(NamedTuple):
     converged: Array
 
 
+@names_errors
 def perceptron_fit(params: Params, x: Array, labels: Array, *, key: Key, max_picks: int) -> LearnedPerceptron:
     """Pick examples at random and correct the weights by each, until all are right.
 
@@ -151,7 +143,7 @@ def perceptron_fit(params: Params, x: Array, labels: Array, *, key: Key, max_pic
     bounded. All orders at once: `jax.vmap(functools.partial(perceptron_fit, ...))` over keys.
 
     Args:
-        params: as `perceptron_spec` describes them.
+        params: of a `perceptron`.
         x: `[examples, features]`, floating point.
         labels: `[examples]`, 0 or 1.
         key: of the picks; pick n depends on the key and n alone.
@@ -169,18 +161,17 @@ def perceptron_fit(params: Params, x: Array, labels: Array, *, key: Key, max_pic
         >>> logical_or = jnp.array([0, 1, 1, 1])
         >>> start = {"kernel": jnp.zeros((3, 1))}
         >>> learned = perceptron_fit(start, x, logical_or, key=jax.random.key(0), max_picks=1000)
-        >>> perceptron_apply(learned.params, {}, x, train=False)[0], bool(learned.converged)
+        >>> perceptron(PerceptronConfig(3)).apply(learned.params, {}, x, train=False)[0], bool(learned.converged)
         (Array([0., 1., 1., 1.], dtype=float32), True)
 
     Reference:
         Novikoff, On convergence proofs on perceptrons, 1962 (the bound); Block and Levin, On the boundedness of an
         iterative procedure for solving a system of linear inequalities, 1970 (the weights stay bounded).
     """
-    x, labels = _examples("perceptron_fit", x, labels)
+    x, labels = _examples(x, labels)
 
     def all_right(params: Params) -> Array:
-        outputs, _ = perceptron_apply(params, {}, x, train=True)
-        return jnp.all(outputs == labels)
+        return jnp.all(_decide(params, x) == labels)
 
     def goes_on(learned: LearnedPerceptron) -> Array:
         return ~learned.converged & (learned.picks < max_picks)
@@ -195,11 +186,12 @@ def perceptron_fit(params: Params, x: Array, labels: Array, *, key: Key, max_pic
     return jax.lax.while_loop(goes_on, pick, LearnedPerceptron(params, none, none, all_right(params)))
 
 
+@names_errors
 def perceptron_path(params: Params, x: Array, labels: Array, *, key: Key, picks: int) -> tuple[Params, Array]:
     """Pick examples at random a fixed number of times, and keep the weights after each pick.
 
     Args:
-        params: as `perceptron_spec` describes them.
+        params: of a `perceptron`.
         x: `[examples, features]`, floating point.
         labels: `[examples]`, 0 or 1.
         key: of the picks, the same as those of `perceptron_fit`.
@@ -222,7 +214,7 @@ def perceptron_path(params: Params, x: Array, labels: Array, *, key: Key, picks:
     Reference:
         Rosenblatt, Principles of neurodynamics, 1962.
     """
-    x, labels = _examples("perceptron_path", x, labels)
+    x, labels = _examples(x, labels)
 
     def pick(params: Params, number: Array) -> tuple[Params, tuple[Params, Array]]:
         row = _pick(key, number, len(x))
@@ -237,12 +229,11 @@ def _pick(key: Key, number: Array, examples: int) -> Array:
     return jax.random.randint(subkey(key, number), (), 0, examples)
 
 
-def _examples(function: str, x: Array, labels: Array) -> tuple[Array, Array]:
-    check_floating(function, x)
+def _examples(x: Array, labels: Array) -> tuple[Array, Array]:
+    check_floating(x)
     if x.ndim != 2 or jnp.shape(labels) != x.shape[:1]:
         raise ValueError(
-            f"{function}: x must be [examples, features] and labels [examples], "
-            f"got {list(x.shape)} and {list(jnp.shape(labels))}"
+            f"x must be [examples, features] and labels [examples], got {list(x.shape)} and {list(jnp.shape(labels))}"
         )
     x = jnp.asarray(x)
     return x, jnp.asarray(labels, x.dtype)

@@ -2,83 +2,85 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 
 from jaxnets import nn
-from jaxnets.model import Model, make_model
+from jaxnets.config import ModelConfig, PositiveInt, Rate, build_model
+from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
 from jaxnets.types import Array, Key, Params, State
 
 
-def small_cnn_spec(height: int, width: int, channels: int, classes: int) -> Spec:
-    """Describe the parameters and the state of `small_cnn` for images of a given size.
+@dataclasses.dataclass(frozen=True)
+class SmallCNNConfig(ModelConfig):
+    """The settings of `small_cnn`. For 8 x 8 x 1 images and 10 classes it has 151,498 parameters.
 
-    Example:
-        >>> small_cnn_spec(8, 8, 1, 10)["fc1"]["kernel"].shape
-        (1024, 128)
+    Attributes:
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        channels: of the images.
+        classes: how many logits the network returns.
+        channel_dropout_rate: the probability to drop a channel after pooling.
+        dropout_rate: the probability to drop a hidden unit.
     """
+
+    height: PositiveInt = 8
+    width: PositiveInt = 8
+    channels: PositiveInt = 1
+    classes: PositiveInt = 10
+    channel_dropout_rate: Rate = 0.25
+    dropout_rate: Rate = 0.5
+
+
+def _spec(config: SmallCNNConfig) -> Spec:
     return {
-        "conv1": nn.conv_spec((3, 3), channels, 32),
+        "conv1": nn.conv_spec(config.channels, 32, (3, 3)),
         "bn1": nn.batch_norm_spec(32),
-        "conv2": nn.conv_spec((3, 3), 32, 64),
+        "conv2": nn.conv_spec(32, 64, (3, 3)),
         "bn2": nn.batch_norm_spec(64),
-        "fc1": nn.linear_spec((height // 2) * (width // 2) * 64, 128),
-        "fc2": nn.linear_spec(128, classes),
+        "fc1": nn.linear_spec((config.height // 2) * (config.width // 2) * 64, 128),
+        "fc2": nn.linear_spec(128, config.classes),
     }
 
 
-def small_cnn_apply(
-    params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
+def _apply(
+    config: SmallCNNConfig, params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
-    """Two convolutions with batch norm, max pooling, channel dropout, two linear layers.
-
-    Args:
-        params: as `small_cnn_spec` describes them.
-        state: the running statistics of `bn1` and `bn2`.
-        x: `[batch, height, width, channels]`.
-        key: for the two dropouts in training.
-        train: whether dropout drops and batch norm uses the batch.
-
-    Returns:
-        Logits `[batch, classes]`, and the new state.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> model = small_cnn(8, 8, 1, 10)
-        >>> logits, _ = model.apply(*model.init(jax.random.key(0)), jnp.ones((2, 8, 8, 1)), train=False)
-        >>> logits.shape
-        (2, 10)
-    """
+    """Two convolutions with batch norm, max pooling, channel dropout, two linear layers."""
     x = nn.conv(params["conv1"], x)
     x, bn1 = nn.batch_norm(params["bn1"], state["bn1"], x, train=train)
     x = nn.conv(params["conv2"], jax.nn.relu(x))
     x, bn2 = nn.batch_norm(params["bn2"], state["bn2"], x, train=train)
     x = nn.max_pool(jax.nn.relu(x), (2, 2))
-    x = nn.spatial_dropout(x, 0.25, key=subkey(key, "dropout1"), train=train)
+    x = nn.spatial_dropout(x, config.channel_dropout_rate, key=subkey(key, "dropout1"), train=train)
     x = jax.nn.relu(nn.linear(params["fc1"], x.reshape((x.shape[0], -1))))
-    x = nn.dropout(x, 0.5, key=subkey(key, "dropout2"), train=train)
+    x = nn.dropout(x, config.dropout_rate, key=subkey(key, "dropout2"), train=train)
     return nn.linear(params["fc2"], x), {"bn1": bn1, "bn2": bn2}
 
 
-def small_cnn(height: int, width: int, channels: int, classes: int) -> Model:
+def small_cnn(config: SmallCNNConfig = SmallCNNConfig()) -> Model:
     """Make the network: conv 32, conv 64, each with batch norm and ReLU; max pool 2; linear 128; linear.
 
-    The convolutions have 3 x 3 windows and keep the image's size; a quarter of the channels and half of the hidden
-    units are dropped in training.
+    The convolutions have 3 x 3 kernels and keep the image's size.
 
     Args:
-        height: of the images, in pixels.
-        width: of the images, in pixels.
-        channels: of the images.
-        classes: how many logits it returns.
+        config: the settings.
 
     Returns:
-        The model; see `small_cnn_apply`.
+        A model from images `[batch, height, width, channels]` to logits `[batch, classes]`; it needs a key in training,
+        and its state holds the running statistics.
+
+    Raises:
+        TypeError: if the config is of another class.
 
     Example:
-        >>> from jaxnets import count_parameters
-        >>> count_parameters(small_cnn_spec(8, 8, 1, 10))
-        151498
+        >>> import jax.numpy as jnp
+        >>> model = small_cnn(SmallCNNConfig(height=8, width=8, channels=1, classes=10))
+        >>> params, state = model.init(jax.random.key(0))
+        >>> model.apply(params, state, jnp.ones((2, 8, 8, 1)), train=False)[0].shape
+        (2, 10)
     """
-    return make_model(small_cnn_spec(height, width, channels, classes), small_cnn_apply)
+    return build_model(config, SmallCNNConfig, _spec, _apply)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxnets import nn
-from jaxnets.model import Model, make_model
+from jaxnets.config import ACTIVATIONS, ModelConfig, PositiveInt, Rate, build_model
+from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.repeat import repeat
 from jaxnets.spec import ArraySpec, Spec, repeat_spec
@@ -18,20 +19,20 @@ from jaxnets.types import Array, Key, Params, State
 _EPSILON = 1e-6
 
 
-def vit_spec(
-    image_size: int = 224,
-    patch_size: int = 16,
-    classes: int = 1000,
-    *,
-    channels: int = 3,
-    layers: int = 12,
-    heads: int = 12,
-    features: int = 768,
-    hidden: int | None = None,
-) -> Spec:
-    """Describe the parameters of `vit`.
+@dataclasses.dataclass(frozen=True)
+class ViTConfig(ModelConfig):
+    """The settings of `vit`; by default ViT-B/16.
 
-    Args:
+    ===== ====== ===== ======== =====================================
+    ViT   layers heads features parameters with patch_size 16
+    ===== ====== ===== ======== =====================================
+    Tiny  12     3     192      5,717,416
+    Small 12     6     384      22,050,664
+    Base  12     12    768      86,567,656
+    Large 24     16    1024     304,326,632
+    ===== ====== ===== ======== =====================================
+
+    Attributes:
         image_size: height and width of the images in pixels.
         patch_size: height and width of a patch, a divisor of `image_size`.
         classes: how many logits the network returns.
@@ -40,69 +41,59 @@ def vit_spec(
         heads: of attention, a divisor of `features`.
         features: of a patch within the network.
         hidden: of the blocks' hidden layers; None for four times `features`.
-
-    Returns:
-        A spec with `patches`, `class_token`, `positions`, `blocks` (stacked), `norm` and `fc`.
-
-    Raises:
-        ValueError: if patches do not tile the image, or heads do not divide `features`.
+        dropout_rate: the probability to drop an entry of the embeddings and of what blocks add.
+        attention_dropout_rate: the probability to drop an attention weight.
+        remat: whether the backward pass computes the blocks again instead of storing their values.
 
     Example:
-        >>> from jaxnets import count_parameters
-        >>> count_parameters(vit_spec())
-        86567656
+        >>> ViTConfig(image_size=224, patch_size=15)
+        Traceback (most recent call last):
+        ...
+        ValueError: ViTConfig: patch_size must divide image_size, got 15 and 224
     """
-    if image_size % patch_size:
-        raise ValueError(f"vit: patch_size must divide image_size, got {patch_size} and {image_size}")
-    count = (image_size // patch_size) ** 2
+
+    image_size: PositiveInt = 224
+    patch_size: PositiveInt = 16
+    classes: PositiveInt = 1000
+    channels: PositiveInt = 3
+    layers: PositiveInt = 12
+    heads: PositiveInt = 12
+    features: PositiveInt = 768
+    hidden: PositiveInt | None = None
+    dropout_rate: Rate = 0.0
+    attention_dropout_rate: Rate = 0.0
+    remat: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for part, whole in (("patch_size", "image_size"), ("heads", "features")):
+            sizes = getattr(self, part), getattr(self, whole)
+            if sizes[1] % sizes[0]:
+                raise ValueError(f"ViTConfig: {part} must divide {whole}, got {sizes[0]} and {sizes[1]}")
+
+
+def _spec(config: ViTConfig) -> Spec:
+    """`patches`, `class_token`, `positions`, `blocks` (stacked), `norm` and `fc`."""
+    count = (config.image_size // config.patch_size) ** 2
     xavier, zeros = jax.nn.initializers.xavier_uniform(), jax.nn.initializers.zeros
     normal = jax.nn.initializers.normal(0.02)
-    block = nn.transformer_block_spec(features, heads=heads, hidden=hidden, kernel_init=xavier)
+    features = config.features
+    block = nn.transformer_block_spec(features, heads=config.heads, hidden=config.hidden, kernel_init=xavier)
     return {
-        "patches": nn.conv_spec((patch_size, patch_size), channels, features),
+        "patches": nn.conv_spec(config.channels, features, (config.patch_size, config.patch_size)),
         "class_token": ArraySpec((1, 1, features), zeros, axes=(None, None, "features")),
         "positions": ArraySpec((1, count + 1, features), normal, axes=(None, "positions", "features")),
-        "blocks": repeat_spec(block, layers),
+        "blocks": repeat_spec(block, config.layers),
         "norm": nn.layer_norm_spec(features),
-        "fc": nn.linear_spec(features, classes, kernel_init=zeros),
+        "fc": nn.linear_spec(features, config.classes, kernel_init=zeros),
     }
 
 
-def vit_apply(
-    params: Params,
-    state: State,
-    x: Array,
-    *,
-    key: Key | None = None,
-    train: bool,
-    rate: float | Array = 0.0,
-    checkpoint: bool = False,
+def _apply(
+    config: ViTConfig, params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
-    """Make a vector of each patch, put the class token before them, add positions, run the blocks, and read the token.
-
-    Args:
-        params: as `vit_spec` describes them.
-        state: `{}`.
-        x: `[batch, height, width, channels]`, of the size that the positions are for.
-        key: for dropout.
-        train: whether dropout drops.
-        rate: the probability to drop an entry of the embeddings and of what blocks add.
-        checkpoint: whether the backward pass computes the blocks again instead of storing their values.
-
-    Returns:
-        Logits `[batch, classes]`, and the state.
-
-    Raises:
-        ValueError: if the image has another size, or a key is missing.
-        TypeError: if `x` is not floating point.
-
-    Example:
-        >>> model = vit(32, 4, 10, layers=2, heads=2, features=16)
-        >>> params, state = model.init(jax.random.key(0))
-        >>> model.apply(params, state, jnp.ones((3, 32, 32, 3)), train=False)[0].shape
-        (3, 10)
-    """
-    size = params["patches"]["kernel"].shape[0]
+    """Make a vector of each patch, put the class token before them, add positions, run the blocks, read the token."""
+    size = config.patch_size
     x = nn.conv(params["patches"], x, stride=size, padding="VALID")
     x = x.reshape((x.shape[0], -1, x.shape[-1]))
     positions = params["positions"].astype(x.dtype)
@@ -113,59 +104,44 @@ def vit_apply(
         )
     token = jnp.broadcast_to(params["class_token"].astype(x.dtype), (x.shape[0], 1, x.shape[-1]))
     x = jnp.concatenate([token, x], axis=1) + positions
-    x = nn.dropout(x, rate, key=subkey(key, "embeddings"), train=train)
+    x = nn.dropout(x, config.dropout_rate, key=subkey(key, "embeddings"), train=train)
 
-    def block(params: Params, state: State, x: Array, *, key: Key | None) -> tuple[Array, State]:
-        gelu = functools.partial(jax.nn.gelu, approximate=False)
-        y = nn.transformer_block(params, x, activation=gelu, epsilon=_EPSILON, rate=rate, key=key, train=train)
-        return y, state
-
-    blocks_key = subkey(key, "blocks")
-    x, _ = repeat(block, params["blocks"], {}, x, key=blocks_key, checkpoint=checkpoint, write_out=4)
+    block = functools.partial(
+        nn.transformer_block,
+        activation=ACTIVATIONS["gelu_exact"],
+        epsilon=_EPSILON,
+        dropout_rate=config.dropout_rate,
+        attention_dropout_rate=config.attention_dropout_rate,
+        train=train,
+    )
+    x = repeat(block, params["blocks"], x, key=subkey(key, "blocks"), remat=config.remat, unroll=4)
     return nn.linear(params["fc"], nn.layer_norm(params["norm"], x[:, 0], epsilon=_EPSILON)), state
 
 
-def vit(
-    image_size: int = 224,
-    patch_size: int = 16,
-    classes: int = 1000,
-    *,
-    rate: float | Array = 0.0,
-    checkpoint: bool = False,
-    **sizes: Any,
-) -> Model:
-    """Make the network; by default ViT-B/16, of 86,567,656 parameters.
-
-    Tiny has `heads=3, features=192`, Small `heads=6, features=384`, Large `layers=24, heads=16, features=1024`.
+def vit(config: ViTConfig = ViTConfig()) -> Model:
+    """Make the network: patches, a class token and positions, blocks, and a linear layer of the token's vector.
 
     Args:
-        image_size: height and width of the images in pixels.
-        patch_size: height and width of a patch, a divisor of `image_size`.
-        classes: how many logits it returns.
-        rate: of dropout.
-        checkpoint: whether the backward pass computes the blocks again instead of storing their values.
-        **sizes: as in `vit_spec`.
+        config: the settings.
 
     Returns:
-        The model; see `vit_apply`.
+        A model from images `[batch, height, width, channels]`, of the size that the config names, to logits
+        `[batch, classes]`. Apply raises a ValueError for images of another size.
 
     Raises:
-        ValueError: if patches do not tile the image, or heads do not divide `features`.
+        TypeError: if the config is of another class.
 
     Example:
-        >>> from jaxnets import count_parameters
-        >>> count_parameters(vit_spec(32, 4, 10, heads=3, features=192))
-        5362762
+        >>> model = vit(ViTConfig(image_size=32, patch_size=4, classes=10, layers=2, heads=2, features=16))
+        >>> params, state = model.init(jax.random.key(0))
+        >>> model.apply(params, state, jnp.ones((3, 32, 32, 3)), train=False)[0].shape
+        (3, 10)
 
     Reference:
         Dosovitskiy et al., An Image is Worth 16x16 Words, 2020.
 
     Warning:
-        As in torchvision, the last layer starts as zeros and dropout also acts on the hidden layers' results only, not
+        As in torchvision, the last layer is initialized as zeros. Dropout acts on the hidden layers' results only, not
         between their two linear layers, where torchvision has it too.
     """
-
-    def apply(params: Params, state: State, x: Array, *, key: Key | None = None, train: bool) -> tuple[Array, State]:
-        return vit_apply(params, state, x, key=key, train=train, rate=rate, checkpoint=checkpoint)
-
-    return make_model(vit_spec(image_size, patch_size, classes, **sizes), apply)
+    return build_model(config, ViTConfig, _spec, _apply)

@@ -2,63 +2,64 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
 from jaxnets import nn
-from jaxnets.model import Model, make_model
+from jaxnets.config import ACTIVATIONS, ModelConfig, PositiveInt, Rule, build_model
+from jaxnets.model import Model
 from jaxnets.spec import Spec
 from jaxnets.types import Array, DTypeLike, Initializer, Key, Params, State
 
-_WIDTHS = (64, 256, 256)
 _MOMENTUM, _EPSILON = 0.6, 1e-12
 _LOGIT_SCALE = 1 / 9
 
 
-def whitened_cnn_spec(classes: int = 10, *, channels: int = 3, widths: Sequence[int] = _WIDTHS) -> Spec:
-    """Describe the parameters and the state of `whitened_cnn`.
+@dataclasses.dataclass(frozen=True)
+class WhitenedCNNConfig(ModelConfig):
+    """The settings of `whitened_cnn`; by default it has 1,971,640 parameters.
 
-    Args:
+    Attributes:
         classes: how many logits the network returns.
         channels: of the images.
         widths: channels of the stages.
-
-    Returns:
-        A spec with `whitening`, `stages` and `fc`. The whitening starts as zeros: put `whitening_kernel` there.
-
-    Example:
-        >>> from jaxnets import count_parameters
-        >>> count_parameters(whitened_cnn_spec())
-        1971640
     """
-    filters = 2 * channels * 4
+
+    classes: PositiveInt = 10
+    channels: PositiveInt = 3
+    widths: Annotated[tuple[PositiveInt, ...], Rule("not empty", bool)] = (64, 256, 256)
+
+
+def _spec(config: WhitenedCNNConfig) -> Spec:
+    """`whitening`, `stages` and `fc`."""
+    filters = 2 * config.channels * 4
     zeros = jax.nn.initializers.zeros
     uniform = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
     stages = []
-    for before, width in itertools.pairwise((filters, *widths)):
-        conv = functools.partial(nn.conv_spec, (3, 3), bias=False, kernel_init=keep_channels(uniform))
+    for before, width in itertools.pairwise((filters, *config.widths)):
+        conv = functools.partial(nn.conv_spec, kernel_size=(3, 3), bias=False, kernel_init=keep_channels(uniform))
         norm = nn.batch_norm_spec(width, scale=False)
         stages.append({"conv1": conv(before, width), "norm1": norm, "conv2": conv(width, width), "norm2": norm})
     return {
-        "whitening": nn.conv_spec((2, 2), channels, filters, kernel_init=zeros, bias_init=zeros),
+        "whitening": nn.conv_spec(config.channels, filters, (2, 2), kernel_init=zeros, bias_init=zeros),
         "stages": stages,
-        "fc": nn.linear_spec(widths[-1], classes, bias=False, kernel_init=uniform),
+        "fc": nn.linear_spec(config.widths[-1], config.classes, bias=False, kernel_init=uniform),
     }
 
 
 def keep_channels(initializer: Initializer) -> Initializer:
-    """Start a convolution so that its first channels are its input: a one at the centre of the window.
+    """Initialize a convolution so that its first channels are its input: a one at the center of the kernel.
 
     Args:
-        initializer: starts the kernels of the channels beyond those of the input.
+        initializer: initializes the kernels of the channels beyond those of the input.
 
     Returns:
-        An initializer of kernels `[height, width, in, out]` with odd windows.
+        An initializer of kernels `[height, width, in, out]` of odd sizes.
 
     Example:
         >>> kernel = keep_channels(jax.nn.initializers.ones)(jax.random.key(0), (3, 3, 2, 3), jnp.float32)
@@ -111,29 +112,11 @@ def whitening_kernel(images: Array, *, epsilon: float = 5e-4) -> Array:
     return jnp.concatenate([kernel, -kernel], axis=-1)
 
 
-def whitened_cnn_apply(
-    params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
+def _apply(
+    config: WhitenedCNNConfig, params: Params, state: State, x: Array, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
-    """Whiten patches, run three stages of two convolutions with pooling between, and read the maximum of each channel.
-
-    Args:
-        params: as `whitened_cnn_spec` describes them.
-        state: the running statistics of the norms.
-        x: `[batch, height, width, channels]`; 32 x 32 pixels leave 3 x 3 positions at the end.
-        key: not used.
-        train: whether batch norm uses the batch.
-
-    Returns:
-        Logits `[batch, classes]`, and the new state.
-
-    Example:
-        >>> model = whitened_cnn(widths=(8, 8, 8))
-        >>> def logits(key, x):
-        ...     return model.apply(*model.init(key), x, train=False)[0]
-        >>> jax.eval_shape(logits, jax.random.key(0), jnp.ones((2, 32, 32, 3))).shape
-        (2, 10)
-    """
-    gelu = functools.partial(jax.nn.gelu, approximate=False)
+    """Whiten patches, run three stages of two convolutions with pooling between, read the maximum of each channel."""
+    gelu = ACTIVATIONS["gelu_exact"]
     norm = functools.partial(nn.batch_norm, train=train, momentum=_MOMENTUM, epsilon=_EPSILON, warm_up=False)
     x = gelu(nn.conv(params["whitening"], x, padding="VALID"))
     stages = []
@@ -146,22 +129,27 @@ def whitened_cnn_apply(
     return nn.linear(params["fc"], nn.global_max_pool(x)) * _LOGIT_SCALE, {"stages": stages}
 
 
-def whitened_cnn(classes: int = 10, **sizes: Any) -> Model:
-    """Make the network of the CIFAR-10 speedruns.
+def whitened_cnn(config: WhitenedCNNConfig = WhitenedCNNConfig()) -> Model:
+    """Make the network of the CIFAR-10 speedruns. Its whitening is initialized as zeros: put `whitening_kernel` there.
 
     Args:
-        classes: how many logits it returns.
-        **sizes: as in `whitened_cnn_spec`.
+        config: the settings.
 
     Returns:
-        The model; see `whitened_cnn_apply`.
+        A model from images `[batch, height, width, channels]`, of which 32 x 32 pixels leave 3 x 3 positions at the
+        end, to logits `[batch, classes]`. Its state holds the running statistics of the norms.
+
+    Raises:
+        TypeError: if the config is of another class.
 
     Example:
-        >>> params, state = whitened_cnn(widths=(8, 8, 8)).init(jax.random.key(0))
-        >>> params["stages"][0]["conv1"]["kernel"].shape
-        (3, 3, 24, 8)
+        >>> model = whitened_cnn(WhitenedCNNConfig(widths=(8, 8, 8)))
+        >>> def logits(key, x):
+        ...     return model.apply(*model.init(key), x, train=False)[0]
+        >>> jax.eval_shape(logits, jax.random.key(0), jnp.ones((2, 32, 32, 3))).shape
+        (2, 10)
 
     Reference:
         Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, 2024.
     """
-    return make_model(whitened_cnn_spec(classes, **sizes), whitened_cnn_apply)
+    return build_model(config, WhitenedCNNConfig, _spec, _apply)

@@ -1,4 +1,4 @@
-"""Activation functions: those of `jax.nn`, as they are, and those that it lacks.
+"""Activation functions: those of `jax.nn`, and others that it lacks.
 
 ======================== ==================================================================== =================
 name                     formula                                                              derivative at kinks
@@ -15,7 +15,7 @@ name                     formula                                                
 `softplus`               log(1 + e^(beta x)) / beta, beta = 1
 `leaky_relu`             x for x >= 0, slope x for x < 0, slope `negative_slope` = 0.01       1
 `prelu`                  x for x > 0, slope x for x <= 0, slope learned                       slope
-`rrelu`                  as `prelu`, slope drawn from U(1/8, 1/3), 11/48 at application       slope
+`rrelu`                  as `prelu`, slope drawn from U(1/8, 1/3), 11/48 in evaluation        slope
 `elu`                    x for x > 0, alpha (e^x - 1) for x <= 0, alpha = 1                   alpha
 `celu`                   max(0, x) + min(0, alpha (e^(x / alpha) - 1)), alpha = 1             1
 `selu`                   1.0507 (max(0, x) + min(0, 1.6733 (e^x - 1)))                        1.0507 * 1.6733
@@ -35,12 +35,12 @@ name                     formula                                                
 `log_softmax`            log(softmax(x))
 ======================== ==================================================================== =================
 
-All take and return `[...]`, work entry by entry (`maxout` and the softmaxes excepted) and keep floating-point dtypes.
+All map `[...]` to `[...]`, entry by entry (except `maxout` and the softmaxes), and keep floating-point dtypes.
 
 Warning:
-    Defaults that differ elsewhere: PyTorch's `gelu` is the exact one, `gelu(x, approximate=False)` here. Introductions
-    often give `leaky_relu` the slope 0.1. PyTorch's `softplus` is exactly linear where beta x > 20, its `softmax`
-    wants the axis named, and its `hardswish` and `hardsigmoid` are those here.
+    Defaults that differ elsewhere: PyTorch's `gelu` is exact, `gelu(x, approximate=False)` here. Introductions often
+    give `leaky_relu` the slope 0.1. PyTorch's `softplus` is exactly linear where beta x > 20, and its `softmax`
+    requires the axis; its `hardswish` and `hardsigmoid` are the same as here.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ from jax.nn import (
 )
 from jax.numpy import sign
 
-from jaxnets.layer import layer
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype, require_key
 from jaxnets.nn.initializers import torch_uniform
 from jaxnets.spec import ArraySpec, Spec
@@ -112,6 +112,7 @@ __all__ = [
 ]
 
 
+@names_errors
 def heaviside(x: Array) -> Array:
     """Compute the unit step: 0 for x < 0, 1/2 at 0, 1 for x > 0. Its derivative is 0 everywhere.
 
@@ -120,10 +121,11 @@ def heaviside(x: Array) -> Array:
         >>> heaviside(jnp.array([-2.0, 0.0, 2.0]))
         Array([0. , 0.5, 1. ], dtype=float32)
     """
-    check_floating("heaviside", x)
+    check_floating(x)
     return jnp.heaviside(x, 0.5)
 
 
+@names_errors
 def piecewise_linear(x: Array) -> Array:
     """Compute 0 for x <= -1/2, x + 1/2 between and 1 for x >= 1/2.
 
@@ -132,23 +134,25 @@ def piecewise_linear(x: Array) -> Array:
         >>> piecewise_linear(jnp.array([-2.0, 0.25, 2.0]))
         Array([0.  , 0.75, 1.  ], dtype=float32)
     """
-    check_floating("piecewise_linear", x)
+    check_floating(x)
     return jnp.where(x <= -0.5, 0, jnp.where(x >= 0.5, 1, x + 0.5))
 
 
+@names_errors
 def softplus(x: Array, beta: ArrayLike = 1.0) -> Array:
-    """Compute log(1 + e^(beta x)) / beta, a smooth ReLU: the nearer to it, the larger `beta`.
+    """Compute log(1 + e^(beta x)) / beta, a smooth ReLU, closer to it for larger `beta`.
 
     Example:
         >>> import jax.numpy as jnp
         >>> softplus(jnp.array([-100.0, 0.0, 100.0]), beta=2.0)
         Array([  0.       ,   0.3465736, 100.       ], dtype=float32)
     """
-    check_floating("softplus", x)
+    check_floating(x)
     beta = jnp.asarray(beta, x.dtype)
     return jax.nn.softplus(beta * x) / beta
 
 
+@names_errors
 def hard_tanh(x: Array, minimum: float = -1.0, maximum: float = 1.0) -> Array:
     """Clip x to [minimum, maximum]; unlike `jnp.clip`, with derivative 0 at both ends, as in PyTorch.
 
@@ -160,12 +164,13 @@ def hard_tanh(x: Array, minimum: float = -1.0, maximum: float = 1.0) -> Array:
         >>> hard_tanh(jnp.array([-2.0, 0.25, 2.0]))
         Array([-1.  ,  0.25,  1.  ], dtype=float32)
     """
-    check_floating("hard_tanh", x)
+    check_floating(x)
     if not minimum < maximum:
-        raise ValueError(f"hard_tanh: minimum must be less than maximum, got {minimum} and {maximum}")
+        raise ValueError(f"minimum must be less than maximum, got {minimum} and {maximum}")
     return jnp.where(x <= minimum, minimum, jnp.where(x >= maximum, maximum, x))
 
 
+@names_errors
 def tanh_shrink(x: Array) -> Array:
     """Compute x - tanh(x).
 
@@ -174,10 +179,11 @@ def tanh_shrink(x: Array) -> Array:
         >>> tanh_shrink(jnp.array([0.0, 100.0]))
         Array([ 0., 99.], dtype=float32)
     """
-    check_floating("tanh_shrink", x)
+    check_floating(x)
     return x - jnp.tanh(x)
 
 
+@names_errors
 def soft_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
     """Compute x - threshold for x > threshold, x + threshold for x < -threshold, else 0.
 
@@ -186,11 +192,12 @@ def soft_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
         >>> soft_shrink(jnp.array([-2.0, 0.25, 2.0]))
         Array([-1.5,  0. ,  1.5], dtype=float32)
     """
-    check_floating("soft_shrink", x)
+    check_floating(x)
     threshold = jnp.asarray(threshold, x.dtype)
     return jnp.where(x > threshold, x - threshold, jnp.where(x < -threshold, x + threshold, 0))
 
 
+@names_errors
 def hard_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
     """Compute x where abs(x) > threshold, else 0.
 
@@ -199,7 +206,7 @@ def hard_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
         >>> hard_shrink(jnp.array([-2.0, 0.25, 2.0]))
         Array([-2.,  0.,  2.], dtype=float32)
     """
-    check_floating("hard_shrink", x)
+    check_floating(x)
     return jnp.where(jnp.abs(x) > jnp.asarray(threshold, x.dtype), x, 0)
 
 
@@ -207,8 +214,8 @@ def prelu_spec(features: int | None = None, *, slope_init: Initializer = jax.nn.
     """Describe the parameter of `prelu`.
 
     Args:
-        features: size of the input's last axis for one slope a feature; None for a single slope.
-        slope_init: starts the slope, `[]` or `[features]`; by default 0.25.
+        features: size of the input's last axis for one slope per feature; None for a single slope.
+        slope_init: initializes the slope, `[]` or `[features]`; by default 0.25.
 
     Returns:
         A spec with `slope`.
@@ -248,22 +255,23 @@ def prelu(params: Params, x: Array) -> Array:
     Warning:
         PyTorch takes the features from axis 1 and keeps a single slope as `[1]`.
     """
-    check_floating("prelu", x)
+    check_floating(x)
     (slope,) = match_dtype(x, params["slope"])
     if slope.ndim > 0 and slope.shape != x.shape[-1:]:
-        raise ValueError(f"prelu: last axis must fit slope {list(slope.shape)}, got x {list(x.shape)}")
+        raise ValueError(f"last axis must fit slope {list(slope.shape)}, got x {list(x.shape)}")
     return jnp.where(x > 0, x, jnp.broadcast_to(slope, x.shape) * x)
 
 
+@layer
 def rrelu(x: Array, *, lower: float = 1 / 8, upper: float = 1 / 3, key: Key | None = None, train: bool) -> Array:
     """Compute x for x > 0 and slope x for x <= 0, with a random slope.
 
-    In training each entry's slope is drawn from U(lower, upper), at application all are (lower + upper) / 2.
+    In training each entry's slope is drawn from U(lower, upper); in evaluation all are (lower + upper) / 2.
 
     Args:
         x: `[...]`, floating point.
-        lower: the least slope.
-        upper: the greatest slope.
+        lower: the smallest slope.
+        upper: the largest slope.
         key: a typed PRNG key, needed in training.
         train: whether slopes are drawn.
 
@@ -282,12 +290,12 @@ def rrelu(x: Array, *, lower: float = 1 / 8, upper: float = 1 / 3, key: Key | No
     Reference:
         Xu, Wang, Chen, Li: Empirical Evaluation of Rectified Activations in Convolutional Network, 2015.
     """
-    check_floating("rrelu", x)
+    check_floating(x)
     if lower > upper:
-        raise ValueError(f"rrelu: lower must not be greater than upper, got {lower} and {upper}")
+        raise ValueError(f"lower must not be greater than upper, got {lower} and {upper}")
     if not train:
         return leaky_relu(x, (lower + upper) / 2)
-    key = require_key("rrelu", key, "drawing slopes in training")
+    key = require_key(key, "drawing slopes in training")
     slope = jax.random.uniform(key, x.shape, jnp.float32, lower, upper)
     return jnp.where(x > 0, x, slope.astype(x.dtype) * x)
 
@@ -306,11 +314,11 @@ def maxout_spec(
     Args:
         in_features: size of the input's last axis.
         out_features: size of the result's last axis.
-        pieces: how many linear functions each maximum is taken of.
+        pieces: the number of linear functions in each maximum.
         bias: whether there is a bias.
-        kernel_init: starts the kernel `[in_features, pieces, out_features]`; by default normal, of variance
+        kernel_init: initializes the kernel `[in_features, pieces, out_features]`; by default normal with variance
             1/in_features.
-        bias_init: starts the bias `[pieces, out_features]`; by default zeros.
+        bias_init: initializes the bias `[pieces, out_features]`; by default zeros.
 
     Returns:
         A spec with `kernel` and, if `bias`, `bias`.
@@ -354,8 +362,8 @@ def maxout(params: Params, x: Array) -> Array:
     Reference:
         Goodfellow, Warde-Farley, Mirza, Courville, Bengio: Maxout Networks, 2013.
     """
-    check_floating("maxout", x)
-    check_features("maxout", x, params["kernel"].shape[0], params["kernel"])
+    check_floating(x)
+    check_features(x, params["kernel"].shape[0], params["kernel"])
     kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
     rows, leading = flatten_leading(x)
     in_features, pieces, out_features = kernel.shape

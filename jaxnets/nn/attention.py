@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.dot_product_attention import dot_product_attention
 from jaxnets.nn.initializers import torch_uniform
@@ -16,12 +16,13 @@ from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, DTypeLike, Initializer, Key, Params
 
 
+@names_errors
 def attention_spec(
     features: int,
     *,
     heads: int,
     kv_heads: int | None = None,
-    head_features: int | None = None,
+    head_dim: int | None = None,
     memory_features: int | None = None,
     bias: bool = True,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
@@ -35,11 +36,11 @@ def attention_spec(
         features: size of the last axis of input and result.
         heads: number of query heads.
         kv_heads: number of heads of keys and values, a divisor of `heads`; None for `heads`, 1 for multi-query.
-        head_features: size of a head; None for `features / heads`.
+        head_dim: size of a head; None for `features / heads`.
         memory_features: size of the last axis of what keys and values are made of; None for `features`.
         bias: whether the four products have a bias.
-        kernel_init: starts each kernel, seen as a matrix `[in, out]`; by default normal, of variance 1/in.
-        bias_init: starts the biases; by default zeros.
+        kernel_init: initializes each kernel, seen as a matrix `[in, out]`; by default normal, of variance 1/in.
+        bias_init: initializes the biases; by default zeros.
 
     Returns:
         A spec with `query`, `key`, `value` and `out`, each with `kernel` and, if `bias`, `bias`.
@@ -54,16 +55,14 @@ def attention_spec(
     """
     kv_heads = heads if kv_heads is None else kv_heads
     if heads < 1 or kv_heads < 1 or heads % kv_heads:
-        raise ValueError(f"attention_spec: heads must be a multiple of kv_heads, got {heads} and {kv_heads}")
-    if head_features is None:
+        raise ValueError(f"heads must be a multiple of kv_heads, got {heads} and {kv_heads}")
+    if head_dim is None:
         if features % heads:
-            raise ValueError(
-                f"attention_spec: features {features} must be a multiple of heads {heads}; or pass head_features"
-            )
-        head_features = features // heads
+            raise ValueError(f"features {features} must be a multiple of heads {heads}; or pass head_dim")
+        head_dim = features // heads
     memory = features if memory_features is None else memory_features
     # PyTorch draws all three kernels as one matrix, unless keys and values are made of another size.
-    query_outputs, kv_outputs = heads * head_features, kv_heads * head_features
+    query_outputs, kv_outputs = heads * head_dim, kv_heads * head_dim
     one_matrix = query_outputs + 2 * kv_outputs
     query_bound = features + (one_matrix if memory_features is None else query_outputs)
     kv_bound = memory + (one_matrix if memory_features is None else kv_outputs)
@@ -80,13 +79,13 @@ def attention_spec(
             "bias": ArraySpec(shape[inputs:], bias_init, axes=axes[inputs:], torch_initializer=zeros),
         }
 
-    kv_shape, kv_axes = (memory, kv_heads, head_features), ("in", "kv_heads", "head_features")
-    query_axes, out_axes = ("in", "heads", "head_features"), ("heads", "head_features", "out")
+    kv_shape, kv_axes = (memory, kv_heads, head_dim), ("in", "kv_heads", "head_dim")
+    query_axes, out_axes = ("in", "heads", "head_dim"), ("heads", "head_dim", "out")
     return {
-        "query": product((features, heads, head_features), query_axes, 1, _uniform(math.sqrt(6 / query_bound))),
+        "query": product((features, heads, head_dim), query_axes, 1, _uniform(math.sqrt(6 / query_bound))),
         "key": product(kv_shape, kv_axes, 1, _uniform(math.sqrt(6 / kv_bound))),
         "value": product(kv_shape, kv_axes, 1, _uniform(math.sqrt(6 / kv_bound))),
-        "out": product((heads, head_features, features), out_axes, 2, torch_uniform(query_outputs)),
+        "out": product((heads, head_dim, features), out_axes, 2, torch_uniform(query_outputs)),
     }
 
 
@@ -110,9 +109,9 @@ def attention(
     With fewer heads of keys and values than of queries (in the shapes of the kernels) it is grouped-query attention.
 
     Args:
-        params: `query` with `kernel` `[features, heads, head_features]` and maybe `bias` `[heads, head_features]`,
-            `key` and `value` with `[memory_features, kv_heads, head_features]`, and `out` with
-            `[heads, head_features, features]` and `[features]`.
+        params: `query` with `kernel` `[features, heads, head_dim]` and maybe `bias` `[heads, head_dim]`,
+            `key` and `value` with `[memory_features, kv_heads, head_dim]`, and `out` with
+            `[heads, head_dim, features]` and `[features]`.
         x: `[..., queries, features]`, floating point. Its dtype is the result's; parameters are cast to it.
         memory: `[..., keys, memory_features]`, what is attended to, of the dtype and leading axes of `x` (cross
             attention); None for `x` itself.
@@ -123,7 +122,7 @@ def attention(
         rotary: a function `(queries or keys, positions) -> the same, turned`, such as `nn.rotary`, or
             `functools.partial(nn.rotary, base=500000.0)`; None for no rotary positions.
         positions: `[queries]` or `[..., queries]`, for `rotary`; None for 0, 1, 2, ...
-        scale: what the products of queries and keys are multiplied by; None for 1/sqrt(head_features).
+        scale: what the products of queries and keys are multiplied by; None for 1/sqrt(head_dim).
         rate: the probability to drop an attention weight in training.
         key: random key, needed if weights are dropped.
         train: whether to drop; required if `rate` is not 0.
@@ -151,13 +150,13 @@ def attention(
     Warning:
         See `dot_product_attention`: masks mean the opposite of those of PyTorch's `MultiheadAttention`.
     """
-    check_sequence("attention", x, params["query"]["kernel"])
+    check_sequence(x, params["query"]["kernel"])
     if memory is not None:
-        check_sequence("attention (memory)", memory, params["key"]["kernel"])
+        check_sequence(memory, params["key"]["kernel"], name="memory")
         if rotary is not None:
-            raise ValueError("attention: rotary positions relate positions of one sequence; leave out rotary or memory")
+            raise ValueError("rotary positions relate positions of one sequence; leave out rotary or memory")
     if rotary is None and positions is not None:
-        raise ValueError("attention: positions are for rotary; pass rotary=nn.rotary too, or leave them out")
+        raise ValueError("positions are for rotary; pass rotary=nn.rotary too, or leave them out")
     source = x if memory is None else memory
     queries = project(params["query"], x)
     keys, values = project(params["key"], source), project(params["value"], source)
@@ -170,16 +169,16 @@ def attention(
     return merge_heads(params["out"], y)
 
 
-def check_sequence(layer_name: str, x: Array, kernel: Array) -> None:
+def check_sequence(x: Array, kernel: Array, *, name: str = "x") -> None:
     """Raise unless `x` is a floating-point `[..., time, features]` that fits the kernel."""
-    check_floating(layer_name, x)
-    check_features(layer_name, x, kernel.shape[0], kernel)
+    check_floating(x, name=name)
+    check_features(x, kernel.shape[0], kernel, name=name)
     if x.ndim < 2:
-        raise ValueError(f"{layer_name}: x must be [..., time, features], got {list(x.shape)}")
+        raise ValueError(f"{name} must be [..., time, features], got {list(x.shape)}")
 
 
 def project(params: Params, x: Array) -> Array:
-    """Make heads of features: `[..., in]` to `[..., heads, head_features]`."""
+    """Make heads of features: `[..., in]` to `[..., heads, head_dim]`."""
     kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
     rows, leading = flatten_leading(x)
     y: Array = rows @ kernel.reshape((kernel.shape[0], -1))
@@ -189,7 +188,7 @@ def project(params: Params, x: Array) -> Array:
 
 
 def merge_heads(params: Params, x: Array) -> Array:
-    """Make features of heads: `[..., heads, head_features]` to `[..., out]`."""
+    """Make features of heads: `[..., heads, head_dim]` to `[..., out]`."""
     kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
     leading = x.shape[:-2]
     y: Array = x.reshape((math.prod(leading), -1)) @ kernel.reshape((-1, kernel.shape[2]))
@@ -199,7 +198,7 @@ def merge_heads(params: Params, x: Array) -> Array:
 
 
 def _as_matrix(initializer: Initializer, inputs: int) -> Initializer:
-    """Start an array whose first `inputs` axes are a matrix's rows as that matrix."""
+    """Initialize an array whose first `inputs` axes are a matrix's rows as that matrix."""
 
     def initialize(key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         matrix = initializer(key, (math.prod(shape[:inputs]), math.prod(shape[inputs:])), dtype)

@@ -8,17 +8,18 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.attention import check_sequence, merge_heads, project
 from jaxnets.nn.dot_product_attention import dot_product_attention
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, DTypeLike, Params, State
 
 
+@names_errors
 def attention_cache_spec(
     attention: Spec | Params, *, batch: int | tuple[int, ...], capacity: int, dtype: DTypeLike | None = None
 ) -> Spec:
-    """Describe the state of `cached_attention`, which starts empty.
+    """Describe the state of `cached_attention`, which is empty at first.
 
     Args:
         attention: what `attention_spec` returned, or the parameters made of it: they say how large a head is.
@@ -27,7 +28,7 @@ def attention_cache_spec(
         dtype: dtype of the cached keys and values; None for float32 (or float64 with `init`'s dtype).
 
     Returns:
-        A spec of state with `key` and `value` `[*batch, capacity, kv_heads, head_features]` and `length` `[*batch]`,
+        A spec of state with `key` and `value` `[*batch, capacity, kv_heads, head_dim]` and `length` `[*batch]`,
         int32, how many positions each sequence holds.
 
     Raises:
@@ -40,14 +41,14 @@ def attention_cache_spec(
         {'key': (2, 100, 4, 8), 'value': (2, 100, 4, 8), 'length': (2,)}
     """
     if capacity < 1:
-        raise ValueError(f"attention_cache_spec: capacity must be at least 1, got {capacity}")
+        raise ValueError(f"capacity must be at least 1, got {capacity}")
     batch = (batch,) if isinstance(batch, int) else tuple(batch)
     zeros, leading = jax.nn.initializers.zeros, ("batch",) * bool(batch) + (None,) * (len(batch) - 1)
     entries = ArraySpec(
         (*batch, capacity, *attention["key"]["kernel"].shape[-2:]),
         zeros,
         dtype,
-        axes=(*leading, "capacity", "kv_heads", "head_features"),
+        axes=(*leading, "capacity", "kv_heads", "head_dim"),
         is_state=True,
     )
     return {
@@ -74,7 +75,7 @@ def cached_attention(
 
     Args:
         params: those of `attention`.
-        cache: `key` and `value` `[..., capacity, kv_heads, head_features]` and `length` `[...]`, as
+        cache: `key` and `value` `[..., capacity, kv_heads, head_dim]` and `length` `[...]`, as
             `attention_cache_spec` describes them.
         x: `[..., new, features]`, floating point: what follows the sequences in the cache.
         lengths: `[...]`, integers: how many of the `new` positions of each sequence are real, for prompts of different
@@ -103,18 +104,16 @@ def cached_attention(
         >>> bool(jnp.allclose(y, nn.attention(params, x, causal=True)[:, 2:], atol=1e-6)), cache["length"]
         (True, Array([3, 3, 3, 3], dtype=int32))
     """
-    check_sequence("cached_attention", x, params["query"]["kernel"])
+    check_sequence(x, params["query"]["kernel"])
     _check_cache(cache, x, params["key"]["kernel"])
     *leading, new, _ = x.shape
     capacity = cache["key"].shape[-3]
     if lengths is None:
         lengths = jnp.full(leading, new, jnp.int32)
     elif not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"cached_attention: lengths must be integers, got {lengths.dtype}")
+        raise TypeError(f"lengths must be integers, got {lengths.dtype}")
     elif lengths.shape != tuple(leading):
-        raise ValueError(
-            f"cached_attention: lengths must be {leading} for x {list(x.shape)}, got {list(lengths.shape)}"
-        )
+        raise ValueError(f"lengths must be {leading} for x {list(x.shape)}, got {list(lengths.shape)}")
     lengths = lengths.astype(jnp.int32)
     steps = jnp.arange(new, dtype=jnp.int32).reshape((*(1,) * len(leading), new))
     positions = cache["length"][..., None] + steps
@@ -141,13 +140,13 @@ def cached_attention(
 def _check_cache(cache: State, x: Array, kernel: Array) -> None:
     if set(cache) != {"key", "value", "length"}:
         raise ValueError(
-            f"cached_attention: the cache must hold key, value and length, got {sorted(cache)}; "
+            f"the cache must hold key, value and length, got {sorted(cache)}; "
             f"pass the state of init(attention_cache_spec(...), key)"
         )
     leading, entry = tuple(x.shape[:-2]), cache["key"].shape
     if entry[:-3] != leading or entry[-2:] != kernel.shape[1:] or cache["length"].shape != leading:
         raise ValueError(
-            f"cached_attention: the cache must be {[*leading, 'capacity', *kernel.shape[1:]]} for x {list(x.shape)}, "
+            f"the cache must be {[*leading, 'capacity', *kernel.shape[1:]]} for x {list(x.shape)}, "
             f"got {list(entry)} and length {list(cache['length'].shape)}"
         )
 

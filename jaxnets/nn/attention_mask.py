@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
+from jaxnets.layer import names_errors
 from jaxnets.types import Array
 
 
@@ -29,6 +30,7 @@ def causal_mask(queries: int, keys: int, *, offset: int = 0) -> Array:
     return jnp.tri(queries, keys, k=offset, dtype=bool)
 
 
+@names_errors
 def padding_mask(lengths: Array, size: int) -> Array:
     """Let every query attend to the first `lengths[b]` keys of its sequence b: the others are padding.
 
@@ -49,6 +51,6 @@ def padding_mask(lengths: Array, size: int) -> Array:
     """
     lengths = jnp.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"padding_mask: lengths must be integers, got {lengths.dtype}")
+        raise TypeError(f"lengths must be integers, got {lengths.dtype}")
     positions = jnp.arange(size, dtype=lengths.dtype).reshape((1,) * (lengths.ndim + 2) + (size,))
     return positions < lengths[..., None, None, None]

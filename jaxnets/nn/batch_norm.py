@@ -1,4 +1,4 @@
-"""Batch normalization, with its running statistics as state."""
+"""Batch normalization, with running statistics as state."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def batch_norm_spec(
 
     Args:
         features: size of the input's last axis.
-        scale: whether there is a learned factor for each feature.
-        bias: whether there is a learned summand for each feature.
-        scale_init: starts the scale `[features]`; by default ones.
-        bias_init: starts the bias `[features]`; by default zeros.
+        scale: whether to learn a factor per feature.
+        bias: whether to learn an offset per feature.
+        scale_init: initializes the scale `[features]`; by default ones.
+        bias_init: initializes the bias `[features]`; by default zeros.
 
     Returns:
-        A spec with the parameters `scale` and `bias`, each if asked for, and the state `mean` `[features]` (zeros),
-        `variance` `[features]` (ones) and `count` `[]` (int32 zero: how many batches the statistics have seen).
+        A spec with the parameters `scale` and `bias`, if used, and the state `mean` `[features]` (zeros), `variance`
+        `[features]` (ones) and `count` `[]` (int32 zero: the number of batches in the statistics).
 
     Example:
         >>> sorted(batch_norm_spec(4))
@@ -67,36 +67,36 @@ def batch_norm(
 ) -> tuple[Array, State]:
     """Normalize every feature over the batch: y = scale (x - mean) / sqrt(var + epsilon) + bias.
 
-    In training, mean and biased variance are those of the batch, over all axes but the last. At application they are
-    the running statistics of the state, which each training batch (of m values a feature) moves:
+    In training, mean and biased variance are those of the batch, over all axes except the last. In evaluation they are
+    the running statistics of the state, which each training batch (of m values per feature) updates:
 
         mean     <- (1 - w) mean     + w batch_mean
         variance <- (1 - w) variance + w m / (m - 1) batch_variance,   w = max(1 - momentum, 1 / n) at batch n
 
-    The 1/n (`warm_up`) makes them exactly the averages over all batches while there are few (at momentum 0.9, ten)
-    instead of leaning to the starting values 0 and 1; later they forget. `momentum=1.0` never forgets: the plain mean
-    of batch means and m/(m-1) times the mean of batch variances, as the paper's Algorithm 2 has it. Before any
-    training they are 0 and 1.
+    The 1/n (`warm_up`) makes them exact averages over the first batches (ten at momentum 0.9), without a bias toward
+    the initial values 0 and 1; later they are moving averages. `momentum=1.0` averages over all batches: the mean of
+    batch means and m/(m-1) times the mean of batch variances, as in the paper's Algorithm 2. Before training they are 0
+    and 1.
 
     Args:
-        params: `scale` `[features]` and `bias` `[features]`, each if there is one.
+        params: `scale` `[features]` and `bias` `[features]`, if used.
         state: `mean` `[features]`, `variance` `[features]` and `count` `[]`.
         x: `[..., features]`, floating point.
         train: True normalizes by the batch and updates the state, False uses the state.
-        momentum: what the running statistics keep of themselves: new = momentum * old + (1 - momentum) * batch.
+        momentum: weight of the old running statistics: new = momentum * old + (1 - momentum) * batch.
         epsilon: added to the variance.
-        warm_up: whether the first batches are averaged, see above; False weighs every batch by 1 - momentum.
-        unbiased: whether the running variance takes the unbiased estimate, m / (m - 1) times the batch variance.
-        mask: booleans `[...]` (the shape of `x` without features), False where `x` is padding. Padding counts in no
-            statistic and gives zeros; a batch of fewer than two unmasked values leaves the state as it is.
+        warm_up: whether to average the first batches, see above; False gives every batch the weight 1 - momentum.
+        unbiased: whether the running variance uses the unbiased estimate, m / (m - 1) times the batch variance.
+        mask: booleans `[...]` (the shape of `x` without features), False where `x` is padding. Padding is excluded
+            from the statistics and gives zeros; a batch with fewer than two unmasked values does not change the state.
         axis_name: one or more names of axes (of `jax.pmap`, `jax.shard_map` or `jax.vmap`) over which the batch is
-            spread: the statistics are those of the whole batch. Without it every device keeps its own.
+            divided: the statistics are those of the whole batch. Without it each device uses its own.
 
     Returns:
-        `(y, new_state)`: `[..., features]` in the dtype of `x`, and the state, which is `state` itself unless `train`.
+        `(y, new_state)`: `[..., features]` in the dtype of `x`, and the new state; in evaluation it is `state`.
 
     Raises:
-        ValueError: if the last axis of `x` does not fit, or if in training there are fewer than two values a feature.
+        ValueError: if the last axis of `x` does not fit, or if a training batch has fewer than two values per feature.
         TypeError: if `x` is not floating point.
 
     Example:
@@ -113,22 +113,22 @@ def batch_norm(
 
     Warning:
         PyTorch's `momentum` is the weight of the new batch, 1 - momentum here, and its default 0.1 is 0.9 here. With
-        `warm_up=False` the results are PyTorch's; its `momentum=None` is `momentum=1.0` with `warm_up=True`. Flax
-        has the direction of this function, default 0.99, and the biased running variance: `warm_up=False,
-        unbiased=False`. To go on from running statistics of elsewhere, set `count` to 1 / (1 - momentum) or more: at
-        0 the first training batch replaces them.
+        `warm_up=False` the results are PyTorch's; its `momentum=None` is `momentum=1.0` with `warm_up=True`. Flax's
+        momentum has the meaning of this one, default 0.99, and its running variance is biased: `warm_up=False,
+        unbiased=False`. To continue from other running statistics, set `count` to at least 1 / (1 - momentum): at 0
+        the first training batch replaces them.
     """
     _check_arguments(params, state, x, mask)
     dtype = compute_dtype(x)
     rows = flatten_leading(x)[0].astype(dtype)
     valid = None if mask is None else mask.reshape((-1, 1))
     if valid is not None:
-        rows = jnp.where(valid, rows, 0)  # so that padding of any value, NaN too, stays out of the gradient
+        rows = jnp.where(valid, rows, 0)  # so padding of any value, even NaN, does not affect the gradient
     if train:
         number = _count_values(x, valid, axis_name)
         mean = _mean(rows, valid, number, axis_name)
         centered = rows - mean[None]
-        if x.dtype == jnp.bfloat16:  # so coarse that float32 holds its squares: one pass, which GPUs and TPUs fuse
+        if x.dtype == jnp.bfloat16:  # float32 holds its squares exactly: one pass, which GPUs and TPUs fuse
             variance = jnp.maximum(_mean(rows * rows, valid, number, axis_name) - mean * mean, 0)
         else:
             variance = _mean(centered * centered, valid, number, axis_name)
@@ -151,25 +151,23 @@ def _check_arguments(params: Params, state: State, x: Array, mask: Array | None)
     if not isinstance(state, dict) or not {"mean", "variance", "count"} <= set(state):
         held = f"a dict of {sorted(state)}" if isinstance(state, dict) else type(state).__name__
         raise ValueError(
-            f"batch_norm: state must hold mean, variance and count, got {held}; "
-            "pass this layer's part of the state that init(spec, key) returned"
+            f"state must hold mean, variance and count, got {held}; pass this layer's state from init(spec, key)"
         )
-    check_norm("batch_norm", {**params, "mean": state["mean"], "variance": state["variance"]}, x)
+    check_norm({**params, "mean": state["mean"], "variance": state["variance"]}, x)
     if mask is not None and (mask.shape != x.shape[:-1] or mask.dtype != jnp.bool_):
         raise ValueError(
-            f"batch_norm: mask must be bool {list(x.shape[:-1])} for x {list(x.shape)}, "
-            f"got {mask.dtype} {list(mask.shape)}"
+            f"mask must be bool {list(x.shape[:-1])} for x {list(x.shape)}, got {mask.dtype} {list(mask.shape)}"
         )
 
 
 def _count_values(x: Array, valid: Array | None, axis_name: AxisName | None) -> ArrayLike:
-    """How many values a feature has in the whole batch: an int, or traced if a mask decides."""
+    """The number of values per feature in the whole batch: an int, or traced with a mask."""
     slots = math.prod(x.shape[:-1])
     if axis_name is not None:
         slots = jax.lax.psum(slots, axis_name)  # of an int: an int
     if slots < 2:
         raise ValueError(
-            f"batch_norm: training needs two values a feature or more to have a variance, got x {list(x.shape)}; "
+            f"training needs at least two values per feature for a variance, got x {list(x.shape)}; "
             "use a larger batch, or layer_norm or group_norm"
         )
     if valid is None:
@@ -193,7 +191,7 @@ def _total(x: Array, axis_name: AxisName | None) -> Array:
 def _updated(
     state: State, mean: Array, variance: Array, number: ArrayLike, momentum: float, warm_up: bool, unbiased: bool
 ) -> State:
-    """The state after a batch with these statistics over `number` values a feature."""
+    """The state after a batch with these statistics over `number` values per feature."""
     enough = jnp.asarray(number) >= 2
     count = state["count"] + enough.astype(state["count"].dtype)
     weight = jnp.asarray(1 - momentum, state["mean"].dtype)

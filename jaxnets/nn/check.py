@@ -1,4 +1,4 @@
-"""Checks that layers share: each says what came, what was expected and what to write instead."""
+"""Checks shared by layers; each error says what came, what was expected and what to write instead."""
 
 from __future__ import annotations
 
@@ -10,37 +10,46 @@ import jax.numpy as jnp
 from jaxnets.types import Array, DTypeLike, Key
 
 
-def check_features(layer_name: str, x: Array, features: int, kernel: Array) -> None:
-    """Raise ValueError unless the last axis of `x` has `features` entries; `kernel` is named in the message."""
+def check_features(x: Array, features: int, kernel: Array, *, name: str = "x", spatial: int = 0) -> None:
+    """Raise ValueError unless the last axis of `x` has `features` entries; the message shows the shape of `kernel`.
+
+    With `spatial` axes, channels that come before them or are missing are recognized.
+    """
     if x.ndim == 0 or x.shape[-1] != features:
+        advice = ""
+        if spatial and x.ndim > spatial and x.shape[-spatial - 1] == features:
+            axis = x.ndim - spatial - 1
+            advice = f"; channels are the last axis: write jnp.moveaxis({name}, {axis}, -1)"
+        elif x.ndim == spatial + 1 and features == 1:
+            advice = f"; images of one channel have an axis of size 1: write {name}[..., None]"
         raise ValueError(
-            f"{layer_name}: last axis must be {features} (kernel {list(kernel.shape)}), got x {list(x.shape)}"
+            f"last axis must be {features} (kernel {list(kernel.shape)}), got {name} {list(x.shape)}{advice}"
         )
 
 
-def check_floating(layer_name: str, x: Array) -> None:
+def check_floating(x: Array, *, name: str = "x") -> None:
     """Raise TypeError unless `x` is an array of floating-point numbers."""
     if not hasattr(x, "dtype"):
-        raise TypeError(f"{layer_name}: x must be an array, got {type(x).__name__}; write jnp.asarray(x)")
+        raise TypeError(f"{name} must be an array, got {type(x).__name__}; write jnp.asarray({name})")
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"{layer_name}: x must be floating point, got {x.dtype}; write x.astype(jnp.float32)")
+        raise TypeError(f"{name} must be floating point, got {x.dtype}; write {name}.astype(jnp.float32)")
 
 
-def check_rate(layer_name: str, rate: float | Array) -> None:
+def check_rate(rate: float | Array) -> None:
     """Raise ValueError unless `rate`, the probability to drop, is in [0, 1]; traced rates cannot be checked."""
     if not isinstance(rate, jax.core.Tracer) and not 0 <= rate <= 1:
-        raise ValueError(f"{layer_name}: rate is the probability to drop and must be in [0, 1], got {rate}")
+        raise ValueError(f"rate is the probability to drop and must be in [0, 1], got {rate}")
 
 
-def require_key(layer_name: str, key: Key | None, reason: str) -> Key:
-    """Return `key`, or raise ValueError that says what to pass."""
+def require_key(key: Key | None, reason: str) -> Key:
+    """Return `key`, or raise a ValueError that says what to pass."""
     if key is None:
-        raise ValueError(f"{layer_name}: {reason} needs a random key; pass key=subkey(key, '<name of this layer>')")
+        raise ValueError(f"{reason} needs a random key; pass key=subkey(key, '<name of this layer>')")
     return key
 
 
 def flatten_leading(x: Array, trailing: int = 1) -> tuple[Array, tuple[int, ...]]:
-    """Reshape `[..., *trailing]` to `[n, *trailing]`, and return the leading shape to restore it with.
+    """Reshape `[..., *trailing]` to `[n, *trailing]`, and return the leading shape, to restore it.
 
     Products and reductions over one leading axis have the fastest backward pass on every backend.
     """
@@ -49,22 +58,22 @@ def flatten_leading(x: Array, trailing: int = 1) -> tuple[Array, tuple[int, ...]
 
 
 def match_dtype(x: Array, *arrays: Any) -> tuple[Any, ...]:
-    """Cast parameters to the dtype of the input, which decides the precision of a layer and of its result."""
+    """Cast parameters to the dtype of the input, which determines the precision of a layer and its result."""
     return tuple(None if array is None else jnp.asarray(array, x.dtype) for array in arrays)
 
 
 def compute_dtype(x: Array) -> DTypeLike:
-    """Return the dtype in which to compute statistics and scales of `x`: that of `x`, but float32 at least."""
+    """Return the dtype for statistics and scales of `x`: that of `x`, but at least float32."""
     return jnp.float32 if x.dtype.itemsize < 4 else x.dtype
 
 
 def vary_like(x: Array, *trees: Any) -> Array:
-    """Let `x` vary over the device axes over which `trees` do inside `jax.shard_map`, so that a scan can carry it."""
+    """Make `x` vary over the device axes over which `trees` vary inside `jax.shard_map`, so a scan can carry it."""
     axes = frozenset().union(*map(_varying_axes, jax.tree.leaves(trees))) - _varying_axes(x)
     return jax.lax.pcast(x, tuple(axes), to="varying") if axes else x
 
 
 def _varying_axes(x: Array) -> frozenset[Any]:
-    """The device axes over which `x` varies; where its type says so depends on the version of JAX."""
+    """The device axes over which `x` varies; their attribute depends on the version of JAX."""
     kind: Any = jax.typeof(x)
     return frozenset(kind.vma if hasattr(kind, "vma") else kind.mat.varying if hasattr(kind, "mat") else ())

@@ -16,9 +16,9 @@ from jaxnets.types import Array, Initializer, Padding, Params, State
 
 
 def conv_norm_spec(
-    window: Sequence[int],
     in_channels: int,
     out_channels: int,
+    kernel_size: Sequence[int],
     *,
     convolution_spec: Callable[..., Spec] = conv_spec,
     kernel_init: Initializer = jax.nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
@@ -26,21 +26,21 @@ def conv_norm_spec(
     """Describe the parameters and the state of `conv_norm`.
 
     Args:
-        window: the kernel's size on each spatial axis.
         in_channels: size of the input's last axis.
         out_channels: size of the result's last axis.
+        kernel_size: the kernel's size on each spatial axis.
         convolution_spec: describes the convolution when called as `conv_spec` is; by default that one.
-        kernel_init: starts the kernel; by default normal, of variance 2/(window * out_channels).
+        kernel_init: initializes the kernel; by default normal, of variance 2 / fan_out.
 
     Returns:
         A spec with `conv`, which has no bias, because the norm subtracts it again, and `norm`.
 
     Example:
-        >>> conv_norm_spec((3, 3), 16, 32)["conv"]["kernel"].shape
+        >>> conv_norm_spec(16, 32, (3, 3))["conv"]["kernel"].shape
         (3, 3, 16, 32)
     """
     return {
-        "conv": convolution_spec(window, in_channels, out_channels, bias=False, kernel_init=kernel_init),
+        "conv": convolution_spec(in_channels, out_channels, kernel_size, bias=False, kernel_init=kernel_init),
         "norm": batch_norm_spec(out_channels),
     }
 
@@ -81,7 +81,7 @@ def conv_norm(
     Example:
         >>> import jax.numpy as jnp
         >>> from jaxnets import init
-        >>> params, state = init(conv_norm_spec((3, 3), 1, 4), jax.random.key(0))
+        >>> params, state = init(conv_norm_spec(1, 4, (3, 3)), jax.random.key(0))
         >>> y, state = conv_norm(params, state, jnp.ones((2, 8, 8, 1)), train=True, activation=jax.nn.relu)
         >>> y.shape, int(state["norm"]["count"])
         ((2, 8, 8, 4), 1)

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer
+from jaxnets.kernels.convolution import convolve_on_cpu, is_fast_on_cpu
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
-from jaxnets.nn.convolution_gradient import convolve
-from jaxnets.nn.convolution_maps import Geometry
 from jaxnets.nn.initializers import torch_uniform
 from jaxnets.nn.window import (
+    Geometry,
     PerAxis,
     check_spatial,
     check_window,
-    output_sizes,
     per_axis,
     resolve_padding,
     window_size,
@@ -25,10 +24,11 @@ from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, Initializer, Padding, Params
 
 
+@names_errors
 def conv_spec(
-    window: Sequence[int],
     in_channels: int,
     out_channels: int,
+    kernel_size: Sequence[int],
     *,
     bias: bool = True,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
@@ -37,34 +37,34 @@ def conv_spec(
     """Describe the parameters of `conv`.
 
     Args:
-        window: the kernel's size on each spatial axis; its length says whether the convolution is 1-D, 2-D or 3-D.
         in_channels: size of the input's last axis.
         out_channels: size of the result's last axis.
+        kernel_size: the kernel's size on each spatial axis; its length says whether the convolution is 1-D, 2-D or 3-D.
         bias: whether there is a bias.
-        kernel_init: starts the kernel; by default normal, of variance 1/(window * in_channels).
-        bias_init: starts the bias; by default zeros.
+        kernel_init: initializes the kernel; by default normal, of variance 1/(kernel_size * in_channels).
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
-        A spec with `kernel` `[*window, in_channels, out_channels]` and, if `bias`, `bias` `[out_channels]`.
+        A spec with `kernel` `[*kernel_size, in_channels, out_channels]` and, if `bias`, `bias` `[out_channels]`.
 
     Raises:
-        TypeError: if `window` is an int.
-        ValueError: if `window` does not hold one to three positive ints.
+        TypeError: if `kernel_size` is an int.
+        ValueError: if `kernel_size` does not hold one to three positive ints.
 
     Example:
-        >>> conv_spec((3, 3), 16, 32)["kernel"].shape
+        >>> conv_spec(16, 32, (3, 3))["kernel"].shape
         (3, 3, 16, 32)
     """
-    window = check_window("conv_spec", window)
-    axes = (*(None for _ in window), "in", "out")
+    kernel_size = check_window(kernel_size, name="kernel_size")
+    axes = (*(None for _ in kernel_size), "in", "out")
     return kernel_and_bias_spec(
-        (*window, in_channels, out_channels),
+        (*kernel_size, in_channels, out_channels),
         axes,
         out_channels,
         bias=bias,
         kernel_init=kernel_init,
         bias_init=bias_init,
-        torch_fan_in=window_size(window) * in_channels,
+        torch_fan_in=window_size(kernel_size) * in_channels,
     )
 
 
@@ -75,7 +75,7 @@ def conv(params: Params, x: Array, *, stride: PerAxis = 1, padding: Padding = "S
     The kernel is not flipped (mathematics calls this correlation), as in all deep-learning libraries.
 
     Args:
-        params: `kernel` `[*window, in_channels, out_channels]` and, if there is one, `bias` `[out_channels]`.
+        params: `kernel` `[*kernel_size, in_channels, out_channels]` and, if there is one, `bias` `[out_channels]`.
         x: `[..., *spatial, in_channels]`, floating point, with one spatial axis for each axis of the window and any
             number of leading axes. Its dtype is the result's; parameters are cast to it.
         stride: step of the window, an int or one for each spatial axis.
@@ -84,7 +84,7 @@ def conv(params: Params, x: Array, *, stride: PerAxis = 1, padding: Padding = "S
         dilation: step between the taps of the window, an int or one for each spatial axis.
 
     Returns:
-        `[..., *positions, out_channels]`, with (size + padding - dilation (window - 1) - 1) // stride + 1 positions on
+        `[..., *positions, out_channels]`, with (size + padding - dilation (width - 1) - 1) // stride + 1 positions on
         each spatial axis.
 
     Raises:
@@ -102,17 +102,18 @@ def conv(params: Params, x: Array, *, stride: PerAxis = 1, padding: Padding = "S
         LeCun et al.: Gradient-Based Learning Applied to Document Recognition, 1998.
 
     Warning:
-        With stride 2, window 3 and an even size, `"SAME"` pads nothing before and 1 after (as TensorFlow and Flax do),
-        PyTorch's `padding=1` 1 on both sides: the results differ. Write `padding=1` for PyTorch's networks.
-        PyTorch's weights are `[out, in, *window]`.
+        With stride 2, a 3 x 3 kernel and an even size, `"SAME"` pads nothing before and 1 after (as TensorFlow and Flax
+        do), PyTorch's `padding=1` 1 on both sides: the results differ. Write `padding=1` for PyTorch's networks.
+        PyTorch's weights are `[out, in, *kernel_size]`.
     """
-    return convolution_layer("conv", params, params["kernel"], x, 1, stride, padding, dilation)
+    return convolution_layer(params, params["kernel"], x, 1, stride, padding, dilation)
 
 
+@names_errors
 def grouped_conv_spec(
-    window: Sequence[int],
     in_channels: int,
     out_channels: int,
+    kernel_size: Sequence[int],
     *,
     groups: int,
     bias: bool = True,
@@ -122,37 +123,37 @@ def grouped_conv_spec(
     """Describe the parameters of `grouped_conv`.
 
     Args:
-        window: the kernel's size on each spatial axis.
         in_channels: size of the input's last axis, a multiple of `groups`.
         out_channels: size of the result's last axis, a multiple of `groups`.
+        kernel_size: the kernel's size on each spatial axis.
         groups: the number of groups.
         bias: whether there is a bias.
-        kernel_init: starts the kernel; by default normal, of variance 1/(window * in_channels / groups).
-        bias_init: starts the bias; by default zeros.
+        kernel_init: initializes the kernel; by default normal, of variance 1/(kernel_size * in_channels / groups).
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
-        A spec with `kernel` `[*window, groups, in_channels / groups, out_channels / groups]` and, if `bias`, `bias`
-        `[out_channels]`.
+        A spec with `kernel` `[*kernel_size, groups, in_channels / groups, out_channels / groups]` and, if `bias`,
+        `bias` `[out_channels]`.
 
     Raises:
-        TypeError: if `window` is an int.
+        TypeError: if `kernel_size` is an int.
         ValueError: if `groups` does not divide both numbers of channels.
 
     Example:
-        >>> grouped_conv_spec((3, 3), 16, 32, groups=4)["kernel"].shape
+        >>> grouped_conv_spec(16, 32, (3, 3), groups=4)["kernel"].shape
         (3, 3, 4, 4, 8)
     """
-    window = check_window("grouped_conv_spec", window)
-    check_groups("grouped_conv_spec", in_channels, out_channels, groups)
-    axes = (*(None for _ in window), "groups", "in", "out")
+    kernel_size = check_window(kernel_size, name="kernel_size")
+    check_groups(in_channels, out_channels, groups)
+    axes = (*(None for _ in kernel_size), "groups", "in", "out")
     return kernel_and_bias_spec(
-        (*window, groups, in_channels // groups, out_channels // groups),
+        (*kernel_size, groups, in_channels // groups, out_channels // groups),
         axes,
         out_channels,
         bias=bias,
         kernel_init=kernel_init,
         bias_init=bias_init,
-        torch_fan_in=window_size(window) * in_channels // groups,
+        torch_fan_in=window_size(kernel_size) * in_channels // groups,
     )
 
 
@@ -165,8 +166,8 @@ def grouped_conv(
     Input and output channels are cut into groups of neighbours; group g of the result sees group g of the input alone.
 
     Args:
-        params: `kernel` `[*window, groups, in_channels / groups, out_channels / groups]` and, if there is one, `bias`
-            `[out_channels]`.
+        params: `kernel` `[*kernel_size, groups, in_channels / groups, out_channels / groups]` and, if there is one,
+            `bias` `[out_channels]`.
         x: `[..., *spatial, in_channels]`, floating point.
         stride: as in `conv`.
         padding: as in `conv`.
@@ -189,19 +190,20 @@ def grouped_conv(
         Xie et al.: Aggregated Residual Transformations for Deep Neural Networks, 2017.
 
     Warning:
-        Channels are ordered as in PyTorch, whose weight is `[out, in / groups, *window]`: the group is there a part of
-        the first axis.
+        Channels are ordered as in PyTorch, whose weight is `[out, in / groups, *kernel_size]`: the group is there a
+        part of the first axis.
     """
     kernel = params["kernel"]
     if kernel.ndim < 4:
-        raise ValueError(f"grouped_conv: kernel must be [*window, groups, in, out], got {list(kernel.shape)}")
+        raise ValueError(f"kernel must be [*kernel_size, groups, in, out], got {list(kernel.shape)}")
     groups = kernel.shape[-3]
-    return convolution_layer("grouped_conv", params, merge_groups(kernel), x, groups, stride, padding, dilation)
+    return convolution_layer(params, merge_groups(kernel), x, groups, stride, padding, dilation)
 
 
+@names_errors
 def depthwise_conv_spec(
-    window: Sequence[int],
     channels: int,
+    kernel_size: Sequence[int],
     *,
     multiplier: int = 1,
     bias: bool = True,
@@ -211,33 +213,33 @@ def depthwise_conv_spec(
     """Describe the parameters of `depthwise_conv`.
 
     Args:
-        window: the kernel's size on each spatial axis.
         channels: size of the input's last axis.
+        kernel_size: the kernel's size on each spatial axis.
         multiplier: how many output channels each input channel has.
         bias: whether there is a bias.
-        kernel_init: starts the kernel; by default normal, of variance 1/window.
-        bias_init: starts the bias; by default zeros.
+        kernel_init: initializes the kernel; by default normal, of variance 1/kernel_size.
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
-        A spec with `kernel` `[*window, channels, multiplier]` and, if `bias`, `bias` `[channels * multiplier]`.
+        A spec with `kernel` `[*kernel_size, channels, multiplier]` and, if `bias`, `bias` `[channels * multiplier]`.
 
     Raises:
-        TypeError: if `window` is an int.
+        TypeError: if `kernel_size` is an int.
 
     Example:
-        >>> depthwise_conv_spec((3, 3), 16)["kernel"].shape
+        >>> depthwise_conv_spec(16, (3, 3))["kernel"].shape
         (3, 3, 16, 1)
     """
-    window = check_window("depthwise_conv_spec", window)
-    axes = (*(None for _ in window), "out", None)
+    kernel_size = check_window(kernel_size, name="kernel_size")
+    axes = (*(None for _ in kernel_size), "out", None)
     return kernel_and_bias_spec(
-        (*window, channels, multiplier),
+        (*kernel_size, channels, multiplier),
         axes,
         channels * multiplier,
         bias=bias,
         kernel_init=kernel_init,
         bias_init=bias_init,
-        torch_fan_in=window_size(window),
+        torch_fan_in=window_size(kernel_size),
     )
 
 
@@ -248,7 +250,7 @@ def depthwise_conv(
     """Convolve each channel by itself: output channel c * multiplier + m is channel c convolved with kernel[..., c, m].
 
     Args:
-        params: `kernel` `[*window, channels, multiplier]` and, if there is one, `bias` `[channels * multiplier]`.
+        params: `kernel` `[*kernel_size, channels, multiplier]` and, if there is one, `bias` `[channels * multiplier]`.
         x: `[..., *spatial, channels]`, floating point.
         stride: as in `conv`.
         padding: as in `conv`.
@@ -271,16 +273,15 @@ def depthwise_conv(
         Chollet: Xception: Deep Learning with Depthwise Separable Convolutions, 2017.
 
     Warning:
-        It is PyTorch's convolution with `groups=channels`, whose weight is `[channels * multiplier, 1, *window]`.
+        It is PyTorch's convolution with `groups=channels`, whose weight is `[channels * multiplier, 1, *kernel_size]`.
     """
     kernel = params["kernel"]
-    *window, channels, multiplier = kernel.shape
-    merged = jnp.reshape(kernel, (*window, 1, channels * multiplier))
-    return convolution_layer("depthwise_conv", params, merged, x, channels, stride, padding, dilation)
+    *kernel_size, channels, multiplier = kernel.shape
+    merged = jnp.reshape(kernel, (*kernel_size, 1, channels * multiplier))
+    return convolution_layer(params, merged, x, channels, stride, padding, dilation)
 
 
 def convolution_layer(
-    layer_name: str,
     params: Params,
     kernel: Array,
     x: Array,
@@ -289,30 +290,71 @@ def convolution_layer(
     padding: Padding,
     dilation: PerAxis,
 ) -> Array:
-    """Check the arguments of a convolution with the kernel `[*window, in / groups, out]`, convolve and add the bias."""
-    window = kernel.shape[:-2]
-    if not 1 <= len(window) <= 3:
+    """Check the arguments, convolve with the kernel `[*kernel_size, in / groups, out]` and add the bias."""
+    kernel_size = check_arrays(params, kernel, x, groups * kernel.shape[-2])
+    rank, sizes = len(kernel_size), x.shape[-len(kernel_size) - 1 : -1]
+    steps = per_axis("stride", stride, rank, minimum=1)
+    gaps = per_axis("dilation", dilation, rank, minimum=1)
+    sides = resolve_padding(padding, sizes, kernel_size, steps, gaps)
+    geometry = Geometry(steps, sides, gaps, input_dilation=(1,) * rank, groups=groups)
+    geometry.output_sizes(sizes, kernel_size)  # raises if the kernel does not fit
+    return convolve_and_add_bias(params, kernel, x, geometry)
+
+
+def check_arrays(params: Params, kernel: Array, x: Array, channels: int) -> tuple[int, ...]:
+    """Return the size of the kernel `[*kernel_size, ..., ...]`; raise unless `x` fits it and has these channels."""
+    kernel_size = kernel.shape[:-2]
+    if not 1 <= len(kernel_size) <= 3:
         raise ValueError(
-            f"{layer_name}: kernel must have one to three window axes before its channels, got "
-            f"{list(params['kernel'].shape)}"
+            f"kernel must have one to three spatial axes before its channels, got {list(params['kernel'].shape)}"
         )
-    check_floating(layer_name, x)
-    check_spatial(layer_name, x, len(window), f"the kernel {list(params['kernel'].shape)}")
-    check_features(layer_name, x, groups * kernel.shape[-2], params["kernel"])
-    sizes = x.shape[-len(window) - 1 : -1]
-    steps = per_axis(layer_name, "stride", stride, len(window), minimum=1)
-    gaps = per_axis(layer_name, "dilation", dilation, len(window), minimum=1)
-    sides = resolve_padding(layer_name, padding, sizes, window, steps, gaps)
-    output_sizes(layer_name, sizes, window, steps, sides, gaps)
+    check_floating(x)
+    check_spatial(x, len(kernel_size), f"the kernel {list(params['kernel'].shape)}")
+    check_features(x, channels, params["kernel"], spatial=len(kernel_size))
+    return kernel_size
+
+
+def convolve_and_add_bias(params: Params, kernel: Array, x: Array, geometry: Geometry) -> Array:
+    """Convolve `[..., *spatial, in]` with `[*kernel_size, in / groups, out]` and add the bias, if there is one."""
     kernel, bias = match_dtype(x, kernel, params.get("bias"))
-    rows, leading = flatten_leading(x, len(window) + 1)
-    y = add_bias(convolve(rows, kernel, Geometry(sizes, window, steps, sides, gaps, groups)), bias)
+    rows, leading = flatten_leading(x, kernel.ndim - 1)
+    y = convolve(rows, kernel, geometry)
+    if bias is not None:  # over one leading axis, which has the fastest backward pass
+        y = (y.reshape(-1, y.shape[-1]) + bias[None]).reshape(y.shape)
     return y.reshape((*leading, *y.shape[1:]))
 
 
-def add_bias(y: Array, bias: Array | None) -> Array:
-    """Add `[channels]` to `[..., channels]`, over one leading axis, which has the fastest backward pass."""
-    return y if bias is None else (y.reshape(-1, y.shape[-1]) + bias[None]).reshape(y.shape)
+def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """Convolve: all that the layers of this file and transposed convolution compute.
+
+    Args:
+        x: `[batch, *spatial, in]`.
+        kernel: `[*kernel_size, in / groups, out]`, of the same dtype. Output channels are ordered by group.
+        geometry: see `Geometry`.
+
+    Returns:
+        `[batch, *positions, out]`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> x, kernel = jnp.arange(4.0).reshape(1, 4, 1), jnp.ones((2, 1, 1))
+        >>> convolve(x, kernel, Geometry((1,), ((0, 0),), (1,), (1,))).ravel()
+        Array([1., 3., 5.], dtype=float32)
+    """
+    if is_fast_on_cpu(x, kernel):
+        y: Array = convolve_on_cpu(x, kernel, geometry)  # the same function
+        return y
+    axes = "DHW"[-len(geometry.stride) :]
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=geometry.stride,
+        padding=geometry.padding,
+        lhs_dilation=geometry.input_dilation,
+        rhs_dilation=geometry.dilation,
+        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
+        feature_group_count=geometry.groups,
+    )
 
 
 def kernel_and_bias_spec(
@@ -325,7 +367,7 @@ def kernel_and_bias_spec(
     bias_init: Initializer,
     torch_fan_in: int,
 ) -> Spec:
-    """Describe `kernel` and, if `bias`, `bias` `[out_channels]`, with PyTorch's starting values for that fan-in."""
+    """Describe `kernel` and, if `bias`, `bias` `[out_channels]`, with PyTorch's initial values for that fan-in."""
     torch_init = torch_uniform(torch_fan_in)
     kernel = ArraySpec(shape, kernel_init, axes=axes, torch_initializer=torch_init)
     if not bias:
@@ -336,16 +378,16 @@ def kernel_and_bias_spec(
     }
 
 
-def check_groups(layer_name: str, in_channels: int, out_channels: int, groups: int) -> None:
+def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
     """Raise ValueError unless `groups` is positive and divides both numbers of channels."""
     if groups < 1 or in_channels % groups or out_channels % groups:
         raise ValueError(
-            f"{layer_name}: groups must be positive and divide in_channels and out_channels, got groups {groups} for "
+            f"groups must be positive and divide in_channels and out_channels, got groups {groups} for "
             f"{in_channels} and {out_channels} channels"
         )
 
 
 def merge_groups(kernel: Array) -> Array:
-    """Reshape `[*window, groups, in, out]` to `[*window, in, groups * out]`, the layout of `convolve`."""
-    *window, groups, fan_in, out = kernel.shape
-    return jnp.swapaxes(kernel, -3, -2).reshape(*window, fan_in, groups * out)
+    """Reshape `[*kernel_size, groups, in, out]` to `[*kernel_size, in, groups * out]`, the layout of `convolve`."""
+    *kernel_size, groups, fan_in, out = kernel.shape
+    return jnp.swapaxes(kernel, -3, -2).reshape(*kernel_size, fan_in, groups * out)

@@ -1,7 +1,7 @@
-"""Dropout in its forms: single numbers, whole channels, whole examples.
+"""Dropout of entries, of channels and of examples.
 
-`rate` is always the probability to drop. It may be traced, so that one compiled program serves many rates; 0 and 1
-are exact. The random numbers are float32 whatever the input's dtype: the same key drops the same entries in all.
+`rate` is always the probability to drop. It may be traced, so one compiled program works for many rates; 0 and 1 are
+exact. The random numbers are float32 for every input dtype: the same key drops the same entries.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
+from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, check_rate, compute_dtype, require_key
 from jaxnets.types import Array, Key
 
 
+@layer
 def dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
     """Set each entry to zero with probability `rate` in training, and divide the others by 1 - rate.
 
-    y = x m / (1 - rate) with m = 1 of probability 1 - rate, else 0, so that the mean of y is x. At application y = x.
-    On the inputs of a network, with its own rate, it trains the network not to rely on single features.
+    y = x m / (1 - rate) with m = 1 with probability 1 - rate, else 0, so the mean of y is x. In evaluation y = x.
+    Applied to a network's inputs, it trains the network not to rely on single features.
 
     Args:
         x: `[...]`, floating point.
@@ -45,16 +47,16 @@ def dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: boo
         Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov: Dropout: A Simple Way to Prevent Neural Networks from
         Overfitting, 2014.
     """
-    _check("dropout", x, rate)
+    _check(x, rate)
     return x if not train else _drop("dropout", x, rate, key, x.shape)
 
 
+@layer
 def classic_dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
-    """Set each entry to zero with probability `rate` in training; at application multiply all by 1 - rate.
+    """Set each entry to zero with probability `rate` in training; multiply all by 1 - rate in evaluation.
 
-    The first published form of dropout: y = x m in training, y = (1 - rate) x at application. Both times the mean is
-    1 - rate times that of `dropout`, so networks trained with the one or the other differ only in the scale of the
-    weights after it.
+    The first published form of dropout: y = x m in training, y = (1 - rate) x in evaluation. In both the mean is
+    1 - rate times that of `dropout`, so networks trained with either differ only in the scale of the weights after it.
 
     Args:
         x: `[...]`, floating point.
@@ -79,22 +81,23 @@ def classic_dropout(x: Array, rate: float | Array, *, key: Key | None = None, tr
         of Feature Detectors, 2012.
 
     Warning:
-        PyTorch and Flax have only the other form, `dropout` here.
+        PyTorch and Flax have only the other form, which is `dropout` here.
     """
-    _check("classic_dropout", x, rate)
+    _check(x, rate)
     if train:
         return _drop("classic_dropout", x, rate, key, x.shape, rescale=False)
     wide = compute_dtype(x)
     return (x.astype(wide) * (1 - jnp.asarray(rate, wide))).astype(x.dtype)
 
 
+@layer
 def spatial_dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
     """Drop whole channels: each channel of each example is zero with probability `rate`, else divided by 1 - rate.
 
-    For feature maps, whose neighbouring positions are so alike that dropping single ones changes little.
+    For feature maps, whose neighboring positions are so similar that dropping single ones changes little.
 
     Args:
-        x: `[batch, *spatial, channels]`, floating point, with one spatial axis or more.
+        x: `[batch, *spatial, channels]`, floating point, with at least one spatial axis.
         rate: the probability to drop, in [0, 1].
         key: a typed PRNG key, needed in training unless `rate` is the number 0.
         train: whether to drop; if not, the result is `x`.
@@ -116,23 +119,23 @@ def spatial_dropout(x: Array, rate: float | Array, *, key: Key | None = None, tr
         Tompson, Goroshin, Jain, LeCun, Bregler: Efficient Object Localization Using Convolutional Networks, 2015.
 
     Warning:
-        PyTorch's `Dropout1d`, `Dropout2d` and `Dropout3d` have the channels behind the batch axis, and take `x`
-        without a batch axis as well; here the first axis is always the batch.
+        PyTorch's `Dropout1d`, `Dropout2d` and `Dropout3d` have the channels after the batch axis, and also accept `x`
+        without a batch axis; here the first axis is always the batch.
     """
-    _check("spatial_dropout", x, rate)
+    _check(x, rate)
     if x.ndim < 3:
         raise ValueError(
-            f"spatial_dropout: x must be [batch, *spatial, channels], got x {list(x.shape)}; use dropout, or x[None] "
-            "for one example"
+            f"x must be [batch, *spatial, channels], got x {list(x.shape)}; use dropout, or x[None] for one example"
         )
     shape = (x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
     return x if not train else _drop("spatial_dropout", x, rate, key, shape)
 
 
+@layer
 def drop_path(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
     """Drop whole examples: each is zero with probability `rate`, else divided by 1 - rate (stochastic depth).
 
-    Applied to what a residual block adds, it leaves the block out for some examples: y = x + drop_path(F(x), rate).
+    In a residual block it skips the block for some examples: y = x + drop_path(F(x), rate).
 
     Args:
         x: `[batch, ...]`, floating point.
@@ -157,30 +160,30 @@ def drop_path(x: Array, rate: float | Array, *, key: Key | None = None, train: b
         Huang, Sun, Liu, Sedra, Weinberger: Deep Networks with Stochastic Depth, 2016.
 
     Warning:
-        torchvision calls it `stochastic_depth(mode="row")`. The paper drops a block for the whole batch at once and
-        multiplies by 1 - rate at application.
+        torchvision calls it `stochastic_depth(mode="row")`. The paper drops a block for the whole batch and
+        multiplies by 1 - rate in evaluation.
     """
-    _check("drop_path", x, rate)
+    _check(x, rate)
     if x.ndim == 0:
-        raise ValueError("drop_path: x must be [batch, ...], got a scalar")
+        raise ValueError("x must be [batch, ...], got a scalar")
     return x if not train else _drop("drop_path", x, rate, key, (x.shape[0], *[1] * (x.ndim - 1)))
 
 
-def _check(name: str, x: Array, rate: float | Array) -> None:
-    check_floating(name, x)
-    check_rate(name, rate)
+def _check(x: Array, rate: float | Array) -> None:
+    check_floating(x)
+    check_rate(rate)
 
 
 def _drop(
     name: str, x: Array, rate: float | Array, key: Key | None, mask_shape: tuple[int, ...], rescale: bool = True
 ) -> Array:
-    """Zero `x` where a random mask of `mask_shape` (broadcast over `x`) says so."""
+    """Set `x` to zero by a random mask of `mask_shape` (broadcast over `x`)."""
     if not isinstance(rate, jax.core.Tracer) and rate == 0:
         return x
-    key = require_key(name, key, "training with rate > 0")
+    key = require_key(key, "training with rate > 0")
     # Uniform numbers are in [0, 1): rate 0 keeps all, rate 1 keeps none.
     keep = jax.random.uniform(key, mask_shape, jnp.float32) >= jnp.asarray(rate, jnp.float32)
-    keep = checkpoint_name(keep, "dropout mask")  # a block that is computed again need not draw it again
+    keep = checkpoint_name(keep, "dropout mask")  # a rematerialized block need not draw it again
     if rescale:
         wide = compute_dtype(x)
         rate = jnp.asarray(rate, wide)

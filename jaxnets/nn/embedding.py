@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxnets.backend import fast_path
+from jaxnets.kernels.embedding import is_fast_by_product, look_up_on_tpu
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, Initializer, Params
-
-_LARGEST_PRODUCT = 4096  # rows of a table up to which a product with one-hot rows is cheap on TPU
 
 
 def embedding_spec(
@@ -29,7 +24,7 @@ def embedding_spec(
         vocabulary: the number of rows: ids run from 0 to `vocabulary - 1`. Learned positions are a table with one row
             a position.
         features: size of a row.
-        embedding_init: starts the table `[vocabulary, features]`; by default normal, of variance 1/features.
+        embedding_init: initializes the table `[vocabulary, features]`; by default normal, of variance 1/features.
 
     Returns:
         A spec with `embedding`.
@@ -71,13 +66,14 @@ def embedding(params: Params, ids: Array) -> Array:
     """
     table = jnp.asarray(params["embedding"])
     if not hasattr(ids, "dtype"):
-        raise TypeError(f"embedding: ids must be an array, got {type(ids).__name__}; write jnp.asarray(ids)")
+        raise TypeError(f"ids must be an array, got {type(ids).__name__}; write jnp.asarray(ids)")
     if not jnp.issubdtype(ids.dtype, jnp.integer):
-        raise TypeError(f"embedding: ids must be integers, got {ids.dtype}; write ids.astype(jnp.int32)")
+        raise TypeError(f"ids must be integers, got {ids.dtype}; write ids.astype(jnp.int32)")
     ids = jnp.asarray(ids)
-    if fast_path("embedding", "tpu") and table.shape[0] <= _LARGEST_PRODUCT:
-        return _rows_with_product_gradient(table, ids)
-    return _rows(table, ids)
+    if is_fast_by_product(table):
+        return look_up_on_tpu(table, ids)  # the same rows
+    rows: Array = table.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    return rows
 
 
 @layer
@@ -103,33 +99,9 @@ def tied_logits(params: Params, x: Array) -> Array:
     Reference:
         Press and Wolf, Using the Output Embedding to Improve Language Models, 2017.
     """
-    check_floating("tied_logits", x)
-    check_features("tied_logits", x, params["embedding"].shape[1], params["embedding"])
+    check_floating(x)
+    check_features(x, params["embedding"].shape[1], params["embedding"])
     (table,) = match_dtype(x, params["embedding"])
     rows, leading = flatten_leading(x)
     logits: Array = (rows @ table.T).reshape((*leading, table.shape[0]))
     return logits
-
-
-def _rows(table: Array, ids: Array) -> Array:
-    rows: Array = table.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
-    return rows
-
-
-@jax.custom_jvp
-def _rows_with_product_gradient(table: Array, ids: Array) -> Array:
-    """The same rows. Their tangent, and so the transpose that is the table's gradient, is a product with one-hot rows.
-
-    A TPU adds up scattered rows one after the other, and multiplies matrices fast.
-    """
-    return _rows(table, ids)
-
-
-@_rows_with_product_gradient.defjvp
-def _tangent(primals: Any, tangents: Any) -> tuple[Array, Array]:
-    table, ids = primals
-    tangent = tangents[0]
-    wide_ids = ids if ids.dtype.itemsize >= np.dtype(np.int32).itemsize else ids.astype(jnp.int32)
-    one_hot = jax.nn.one_hot(wide_ids.reshape(-1), table.shape[0], dtype=tangent.dtype)
-    rows = jnp.matmul(one_hot, tangent, precision=jax.lax.Precision.HIGHEST)  # exact: TPUs would round to bfloat16
-    return _rows(table, ids), rows.reshape((*ids.shape, table.shape[1]))

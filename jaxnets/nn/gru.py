@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer
+from jaxnets.layer import layer, names_errors
 from jaxnets.nn.initializers import torch_uniform
-from jaxnets.nn.recurrence import Recurrence, recurrence_spec, sum_of_two
-from jaxnets.nn.recurrence_layer import initial_carry, run_cell, run_sequence
+from jaxnets.nn.recurrent import (
+    Recurrence,
+    affine,
+    initial_carry,
+    recurrence_spec,
+    run_cell,
+    run_sequence,
+    sum_of_two,
+)
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, DTypeLike, Initializer, Params
 
 
+def _step(params: Params, hidden: Array, x: Array) -> Array:
+    x_r, x_z, x_n = jnp.split(affine(x, params["input_kernel"], params.get("bias")), 3, axis=-1)
+    h_r, h_z, h_n = jnp.split(affine(hidden, params["hidden_kernel"]), 3, axis=-1)
+    if "hidden_bias" in params:
+        h_n = h_n + jnp.broadcast_to(params["hidden_bias"], h_n.shape)
+    r, z = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_z + h_z)
+    n = jnp.tanh(x_n + r * h_n)
+    return (1 - z) * n + z * hidden
+
+
+_GRU = Recurrence(name="gru", gates=3, initial=lambda zeros: zeros, step=_step)
+
+
+@names_errors
 def gru_spec(
     in_features: int,
     hidden: int,
@@ -49,8 +68,7 @@ def gru_spec(
         {'input_kernel': (3, 15), 'hidden_kernel': (5, 15), 'bias': (15,), 'hidden_bias': (5,)}
     """
     spec = recurrence_spec(
-        "gru",
-        3,
+        _GRU,
         in_features,
         hidden,
         bias=bias,
@@ -69,6 +87,7 @@ def gru_spec(
     return {**spec, "bias": parted, "hidden_bias": hidden_bias}
 
 
+@names_errors
 def gru_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
     """Return the carry before the first step: a hidden state of zeros `[*batch, hidden]`.
 
@@ -87,7 +106,7 @@ def gru_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike 
         >>> gru_carry({"hidden_kernel": jnp.ones((2, 6))}, batch=3).shape
         (3, 2)
     """
-    carry: Array = initial_carry(_RECURRENCE, params, batch, dtype)
+    carry: Array = initial_carry(_GRU, params, batch, dtype)
     return carry
 
 
@@ -120,7 +139,7 @@ def gru_cell(params: Params, carry: Array, x: Array) -> tuple[Array, Array]:
         The paper multiplies h by r before the product with U_n; here, as in PyTorch, cuDNN and Keras, r multiplies
         what comes after it. Some authors exchange z and 1 - z.
     """
-    return run_cell(_RECURRENCE, params, carry, x)
+    return run_cell(_GRU, params, carry, x)
 
 
 @layer
@@ -160,51 +179,4 @@ def gru(
         See `gru_cell` for which form it is. PyTorch's weights are the transposes of the kernels here, and it has a
         second bias for every gate; `jaxnets.weights` converts them.
     """
-    return run_sequence(_RECURRENCE, params, x, carry=carry, mask=mask, reverse=reverse)
-
-
-class _Coefficients(NamedTuple):
-    reset: Array
-    update: Array
-    candidate: Array
-    candidate_recurrent: Array
-    hidden: Array
-
-
-def _step(projected: Array, recurrent: Array, carry: Array) -> tuple[Array, Array]:
-    projected_r, projected_z, projected_n = jnp.split(projected, 3, axis=-1)
-    recurrent_r, recurrent_z, recurrent_n = jnp.split(recurrent, 3, axis=-1)
-    r = jax.nn.sigmoid(projected_r + recurrent_r)
-    z = jax.nn.sigmoid(projected_z + recurrent_z)
-    n = jnp.tanh(projected_n + r * recurrent_n)
-    return n + z * (carry - n), jnp.concatenate([r, z, n, recurrent_n], axis=-1)
-
-
-def _coefficients(saved: Array, before: Array, after: Array) -> _Coefficients:
-    r, z, n, recurrent_n = jnp.split(saved, 4, axis=-1)
-    candidate = (1 - z) * (1 - n * n)
-    return _Coefficients(
-        reset=candidate * recurrent_n * r * (1 - r),
-        update=(before - n) * z * (1 - z),
-        candidate=candidate,
-        candidate_recurrent=candidate * r,
-        hidden=z,
-    )
-
-
-def _tangent(by: _Coefficients, projected: Array, recurrent: Array, carry: Array) -> Array:
-    r, z, _ = jnp.split(projected + recurrent, 3, axis=-1)
-    projected_n = jnp.split(projected, 3, axis=-1)[2]
-    recurrent_n = jnp.split(recurrent, 3, axis=-1)[2]
-    n = by.candidate * projected_n + by.candidate_recurrent * recurrent_n
-    return by.reset * r + by.update * z + n + by.hidden * carry
-
-
-_RECURRENCE = Recurrence(
-    name="gru",
-    gates=3,
-    initial=lambda zeros: zeros,
-    step=_step,
-    coefficients=_coefficients,
-    tangent=_tangent,
-)
+    return run_sequence(_GRU, params, x, carry=carry, mask=mask, reverse=reverse)

@@ -57,13 +57,13 @@ __all__ = [
 
 
 def torch_uniform(fan_in: int) -> Initializer:
-    """Draw from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as PyTorch starts its linear, convolution and recurrent layers.
+    """Draw from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), PyTorch's default for linear, convolution and recurrent layers.
 
     PyTorch writes it as `kaiming_uniform_(a=sqrt(5))` for kernels; biases use the kernel's fan-in. Recurrent layers
     use their hidden size as `fan_in` for every array.
 
     Args:
-        fan_in: the number of inputs that one output sums, kernel window included; 0 gives zeros.
+        fan_in: the number of inputs to one output, over the whole kernel; 0 gives zeros.
 
     Returns:
         An initializer.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import jax
 
+from jaxnets.kernels.small_product import matrix_product
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.initializers import torch_uniform
-from jaxnets.nn.small_product import matrix_product
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, Initializer, Params
 
@@ -26,8 +26,8 @@ def linear_spec(
         in_features: size of the input's last axis.
         out_features: size of the result's last axis.
         bias: whether there is a bias.
-        kernel_init: starts the kernel `[in_features, out_features]`; by default normal, of variance 1/in_features.
-        bias_init: starts the bias `[out_features]`; by default zeros.
+        kernel_init: initializes the kernel `[in_features, out_features]`; by default normal, of variance 1/in_features.
+        bias_init: initializes the bias `[out_features]`; by default zeros.
 
     Returns:
         A spec with `kernel` and, if `bias`, `bias`.
@@ -69,8 +69,8 @@ def linear(params: Params, x: Array) -> Array:
     Warning:
         PyTorch's `Linear.weight` is the transpose of the kernel here.
     """
-    check_floating("linear", x)
-    check_features("linear", x, params["kernel"].shape[0], params["kernel"])
+    check_floating(x)
+    check_features(x, params["kernel"].shape[0], params["kernel"])
     kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
     rows, leading = flatten_leading(x)
     y = matrix_product(rows, kernel)

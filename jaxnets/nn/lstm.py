@@ -7,10 +7,18 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer
-from jaxnets.nn.cudnn_lstm import check_cudnn_lstm, cudnn_lstm
-from jaxnets.nn.recurrence import Recurrence, recurrence_spec
-from jaxnets.nn.recurrence_layer import as_carry, check_sequence, initial_carry, run_cell, run_sequence
+from jaxnets.kernels.cudnn_lstm import check_cudnn_lstm, cudnn_lstm
+from jaxnets.layer import layer, names_errors
+from jaxnets.nn.recurrent import (
+    Recurrence,
+    affine,
+    cast_like,
+    check_sequence,
+    initial_carry,
+    recurrence_spec,
+    run_cell,
+    run_sequence,
+)
 from jaxnets.spec import Spec
 from jaxnets.types import Array, DTypeLike, Initializer, Key, Params
 
@@ -27,6 +35,17 @@ class LSTMCarry(NamedTuple):
     cell: Array
 
 
+def _step(params: Params, carry: LSTMCarry, x: Array) -> LSTMCarry:
+    z = affine(x, params["input_kernel"], params.get("bias")) + affine(carry.hidden, params["hidden_kernel"])
+    i, f, g, o = jnp.split(z, 4, axis=-1)
+    cell = jax.nn.sigmoid(f) * carry.cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return LSTMCarry(jax.nn.sigmoid(o) * jnp.tanh(cell), cell)
+
+
+_LSTM = Recurrence(name="lstm", gates=4, initial=lambda zeros: LSTMCarry(zeros, zeros), step=_step)
+
+
+@names_errors
 def lstm_spec(
     in_features: int,
     hidden: int,
@@ -73,8 +92,7 @@ def lstm_spec(
         return bias_init(key, shape, dtype).at[hidden : 2 * hidden].add(forget_bias)
 
     return recurrence_spec(
-        "lstm",
-        4,
+        _LSTM,
         in_features,
         hidden,
         bias=bias,
@@ -84,6 +102,7 @@ def lstm_spec(
     )
 
 
+@names_errors
 def lstm_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike = jnp.float32) -> LSTMCarry:
     """Return the carry before the first step: hidden and cell states of zeros.
 
@@ -102,7 +121,7 @@ def lstm_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike
         >>> lstm_carry({"hidden_kernel": jnp.ones((2, 8))}, batch=3).cell.shape
         (3, 2)
     """
-    carry: LSTMCarry = initial_carry(_RECURRENCE, params, batch, dtype)
+    carry: LSTMCarry = initial_carry(_LSTM, params, batch, dtype)
     return carry
 
 
@@ -142,7 +161,7 @@ def lstm_cell(params: Params, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Ar
     Reference:
         Hochreiter, Schmidhuber, Long Short-Term Memory, 1997; Gers, Schmidhuber, Cummins, Learning to Forget, 2000.
     """
-    return run_cell(_RECURRENCE, params, carry, x)
+    return run_cell(_LSTM, params, carry, x)
 
 
 @layer
@@ -195,64 +214,11 @@ def lstm(
         `jaxnets.weights` converts them. Its `batch_first` is False by default.
     """
     if implementation == "scan":
-        return run_sequence(_RECURRENCE, params, x, carry=carry, mask=mask, reverse=reverse)
+        return run_sequence(_LSTM, params, x, carry=carry, mask=mask, reverse=reverse)
     if implementation != "cudnn":
-        raise ValueError(f"lstm: implementation must be 'scan' or 'cudnn', got {implementation!r}")
-    start = check_sequence(_RECURRENCE, params, x, carry, mask)
+        raise ValueError(f"implementation must be 'scan' or 'cudnn', got {implementation!r}")
+    start = check_sequence(_LSTM, params, x, carry, mask)
     check_cudnn_lstm(x, mask)
     hidden, cell = (jnp.asarray(state, jnp.float32) for state in start)
     y, *end = cudnn_lstm(params, x, hidden, cell, reverse=reverse)
-    return y, as_carry(LSTMCarry(*end), start)
-
-
-class _Coefficients(NamedTuple):
-    input: Array
-    forget: Array
-    candidate: Array
-    output: Array
-    cell_to_cell: Array
-    cell_to_hidden: Array
-
-
-class _Gates(NamedTuple):
-    input: Array
-    forget: Array
-    candidate: Array
-    output: Array
-
-
-def _step(projected: Array, recurrent: Array, carry: LSTMCarry) -> tuple[LSTMCarry, _Gates]:
-    i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
-    i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
-    cell = f * carry.cell + i * g
-    return LSTMCarry(o * jnp.tanh(cell), cell), _Gates(i, f, g, o)
-
-
-def _coefficients(gates: _Gates, before: LSTMCarry, after: LSTMCarry) -> _Coefficients:
-    i, f, g, o = gates
-    tanh_cell = jnp.tanh(after.cell)
-    return _Coefficients(
-        input=g * i * (1 - i),
-        forget=before.cell * f * (1 - f),
-        candidate=i * (1 - g * g),
-        output=tanh_cell * o * (1 - o),
-        cell_to_cell=f,
-        cell_to_hidden=o * (1 - tanh_cell * tanh_cell),
-    )
-
-
-def _tangent(by: _Coefficients, projected: Array, recurrent: Array, carry: LSTMCarry) -> LSTMCarry:
-    i, f, g, o = jnp.split(projected + recurrent, 4, axis=-1)
-    cell = by.cell_to_cell * carry.cell + by.input * i + by.forget * f + by.candidate * g
-    return LSTMCarry(by.cell_to_hidden * cell + by.output * o, cell)
-
-
-_RECURRENCE = Recurrence(
-    name="lstm",
-    gates=4,
-    initial=lambda zeros: LSTMCarry(zeros, zeros),
-    step=_step,
-    coefficients=_coefficients,
-    tangent=_tangent,
-    joined=True,
-)
+    return y, cast_like(start, LSTMCarry(*end))

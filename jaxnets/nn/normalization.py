@@ -1,8 +1,8 @@
-"""Normalization by the statistics of single examples: layer, RMS, group, instance and local response norm.
+"""Normalization by the statistics of each example: layer, RMS, group, instance and local response norm.
 
-All take channels-last inputs, compute in float32 at least (float64 for float64 inputs) and return the input's dtype.
-Variances come from a second pass over x - mean, never from E[x^2] - E[x]^2, which loses all digits where the mean is
-large beside the standard deviation. Batch norm, which has state, is in `jaxnets.nn.batch_norm`.
+Inputs are channels-last, computations in at least float32 (float64 for float64 inputs), results in the input's dtype.
+Variances use a second pass over x - mean, never E[x^2] - E[x]^2, which loses all digits if the mean is large compared
+with the standard deviation. Batch norm, which has state, is in `jaxnets.nn.batch_norm`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def layer_norm_spec(
 
     Args:
         features: size of the input's last axis.
-        scale: whether there is a learned factor for each feature.
-        bias: whether there is a learned summand for each feature.
-        scale_init: starts the scale `[features]`; by default ones.
-        bias_init: starts the bias `[features]`; by default zeros.
+        scale: whether to learn a factor per feature.
+        bias: whether to learn an offset per feature.
+        scale_init: initializes the scale `[features]`; by default ones.
+        bias_init: initializes the bias `[features]`; by default zeros.
 
     Returns:
-        A spec with those of `scale` and `bias` that were asked for.
+        A spec with `scale` and `bias`, if used.
 
     Example:
         >>> sorted(layer_norm_spec(8)), layer_norm_spec(8, scale=False, bias=False)
@@ -47,12 +47,12 @@ def layer_norm_spec(
 
 @layer
 def layer_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> Array:
-    """Normalize every vector on the last axis: y = scale (x - mean(x)) / sqrt(var(x) + epsilon) + bias.
+    """Normalize every vector along the last axis: y = scale (x - mean(x)) / sqrt(var(x) + epsilon) + bias.
 
     `var` is the biased variance, mean((x - mean(x))^2).
 
     Args:
-        params: `scale` `[features]` and `bias` `[features]`, each if there is one.
+        params: `scale` `[features]` and `bias` `[features]`, if used.
         x: `[..., features]`, floating point.
         epsilon: added to the variance.
 
@@ -74,7 +74,7 @@ def layer_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> Array:
     Warning:
         PyTorch's epsilon is 1e-5 too, Flax's 1e-6.
     """
-    check_norm("layer_norm", params, x)
+    check_norm(params, x)
     rows, _ = flatten_leading(x)
     wide = rows.astype(compute_dtype(x))
     centered = wide - jnp.mean(wide, axis=1, keepdims=True)
@@ -88,11 +88,11 @@ def rms_norm_spec(features: int, *, scale: bool = True, scale_init: Initializer 
 
     Args:
         features: size of the input's last axis.
-        scale: whether there is a learned factor for each feature.
-        scale_init: starts the scale `[features]`; by default ones.
+        scale: whether to learn a factor per feature.
+        scale_init: initializes the scale `[features]`; by default ones.
 
     Returns:
-        A spec with `scale`, if `scale`.
+        A spec with `scale`, if used.
 
     Example:
         >>> rms_norm_spec(8)["scale"].shape
@@ -103,10 +103,10 @@ def rms_norm_spec(features: int, *, scale: bool = True, scale_init: Initializer 
 
 @layer
 def rms_norm(params: Params, x: Array, *, epsilon: float = 1e-6) -> Array:
-    """Divide every vector on the last axis by its root mean square: y = scale x / sqrt(mean(x^2) + epsilon).
+    """Divide every vector along the last axis by its root mean square: y = scale x / sqrt(mean(x^2) + epsilon).
 
     Args:
-        params: `scale` `[features]`, if there is one.
+        params: `scale` `[features]`, if used.
         x: `[..., features]`, floating point.
         epsilon: added to the mean square.
 
@@ -127,10 +127,10 @@ def rms_norm(params: Params, x: Array, *, epsilon: float = 1e-6) -> Array:
 
     Warning:
         Flax's epsilon is 1e-6 too; PyTorch's default is the machine epsilon of the dtype. Some language models
-        multiply by 1 + scale; add one to such a scale. Others round to the input's dtype before the scale; here
-        everything is rounded once, at the end.
+        multiply by 1 + scale; add one to such a scale. Others round to the input's dtype before scaling; here the
+        result is rounded once, at the end.
     """
-    check_norm("rms_norm", params, x)
+    check_norm(params, x)
     rows, _ = flatten_leading(x)
     wide = rows.astype(compute_dtype(x))
     normalized = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=1, keepdims=True) + epsilon)
@@ -147,7 +147,7 @@ def group_norm_spec(
 ) -> Spec:
     """Describe the parameters of `group_norm`; the arguments are those of `layer_norm_spec`.
 
-    The number of groups changes no array: it is a setting of `group_norm`.
+    The number of groups is a setting of `group_norm`, not of the spec.
 
     Example:
         >>> group_norm_spec(8)["bias"].shape
@@ -158,13 +158,13 @@ def group_norm_spec(
 
 @layer
 def group_norm(params: Params, x: Array, *, groups: int, epsilon: float = 1e-5) -> Array:
-    """Normalize each example's groups of neighbouring channels, over the group and all positions.
+    """Normalize each example's groups of adjacent channels, over the group and all positions.
 
     y = scale (x - mean) / sqrt(var + epsilon) + bias with the biased variance of each of `groups` groups. One group
-    normalizes the whole example, as many groups as channels are `instance_norm`.
+    normalizes the whole example; one group per channel is `instance_norm`.
 
     Args:
-        params: `scale` `[channels]` and `bias` `[channels]`, each if there is one.
+        params: `scale` `[channels]` and `bias` `[channels]`, if used.
         x: `[batch, ..., channels]`, floating point. The first axis is always the batch; use `jax.vmap` for more
             batch axes.
         groups: the number of groups, a divisor of `channels`.
@@ -189,15 +189,14 @@ def group_norm(params: Params, x: Array, *, groups: int, epsilon: float = 1e-5) 
     Warning:
         PyTorch's epsilon is 1e-5 too, Flax's 1e-6.
     """
-    check_norm("group_norm", params, x)
-    _check_batch("group_norm", x)
+    check_norm(params, x)
+    _check_batch(x)
     channels = x.shape[-1]
     if groups < 1 or channels % groups:
-        raise ValueError(f"group_norm: groups must divide the {channels} channels of x {list(x.shape)}, got {groups}")
+        raise ValueError(f"groups must divide the {channels} channels of x {list(x.shape)}, got {groups}")
     if math.prod(x.shape[1:]) == groups:
         raise ValueError(
-            f"group_norm: each of the {groups} groups of x {list(x.shape)} has one value, whose variance is 0; "
-            "use fewer groups"
+            f"each of the {groups} groups of x {list(x.shape)} has one value, whose variance is 0; use fewer groups"
         )
     return _normalize_groups(params, x, groups, epsilon)
 
@@ -227,8 +226,8 @@ def instance_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> Array:
     and the last.
 
     Args:
-        params: `scale` `[channels]` and `bias` `[channels]`, each if there is one.
-        x: `[batch, *spatial, channels]`, floating point, with two positions or more. The first axis is always the
+        params: `scale` `[channels]` and `bias` `[channels]`, if used.
+        x: `[batch, *spatial, channels]`, floating point, with at least two positions. The first axis is always the
             batch; use `jax.vmap` for more batch axes.
         epsilon: added to the variance.
 
@@ -248,28 +247,27 @@ def instance_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> Array:
         Ulyanov, Vedaldi, Lempitsky: Instance Normalization: The Missing Ingredient for Fast Stylization, 2016.
 
     Warning:
-        PyTorch has scale and bias only with `affine=True`; Flax's epsilon is 1e-6.
+        PyTorch uses scale and bias only with `affine=True`; Flax's epsilon is 1e-6.
     """
-    check_norm("instance_norm", params, x)
-    _check_batch("instance_norm", x)
+    check_norm(params, x)
+    _check_batch(x)
     if math.prod(x.shape[1:-1]) < 2:
-        raise ValueError(
-            f"instance_norm: x must be [batch, *spatial, channels] with two positions or more, got x {list(x.shape)}"
-        )
+        raise ValueError(f"x must be [batch, *spatial, channels] with two positions or more, got x {list(x.shape)}")
     return _normalize_groups(params, x, x.shape[-1], epsilon)
 
 
+@layer
 def local_response_norm(x: Array, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> Array:
-    """Damp each channel by its neighbours: y_i = x_i / (k + alpha sum_j x_j^2)^beta.
+    """Divide each channel by a function of its neighbors: y_i = x_i / (k + alpha sum_j x_j^2)^beta.
 
     The sum is over the `size` channels around i, j = i - size // 2, ..., i + (size - 1) // 2, as far as they exist.
 
     Args:
         x: `[..., channels]`, floating point.
-        size: how many channels the sum takes.
+        size: the number of channels in the sum.
         alpha: factor of the sum.
         beta: the exponent.
-        k: keeps the denominator positive.
+        k: constant that keeps the denominator positive.
 
     Returns:
         `[..., channels]`, in the dtype of `x`.
@@ -290,9 +288,9 @@ def local_response_norm(x: Array, *, size: int = 5, alpha: float = 1e-4, beta: f
         The defaults and the formula are the paper's. PyTorch divides alpha by `size` and has k = 1: pass
         `alpha=alpha / size, k=1.0` for its result.
     """
-    check_norm("local_response_norm", {}, x)
+    check_norm({}, x)
     if size < 1:
-        raise ValueError(f"local_response_norm: size must be at least 1, got {size}")
+        raise ValueError(f"size must be at least 1, got {size}")
     rows, _ = flatten_leading(x)
     wide = rows.astype(compute_dtype(x))
     channels = x.shape[-1]
@@ -309,7 +307,7 @@ def scale_and_bias_spec(
     scale_init: Initializer = jax.nn.initializers.ones,
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> dict[str, ArraySpec]:
-    """Describe the `scale` and `bias` `[features]` of a normalization layer, each if asked for."""
+    """Describe the `scale` and `bias` `[features]` of a normalization layer, if used."""
     spec = {}
     if scale:
         spec["scale"] = ArraySpec((features,), scale_init, axes=("features",))
@@ -319,7 +317,7 @@ def scale_and_bias_spec(
 
 
 def scale_and_bias(params: Params, normalized: Array) -> Array:
-    """Multiply `[n, features]` by `scale` and add `bias`, as far as `params` has them, in the dtype given."""
+    """Multiply `[n, features]` by `scale` and add `bias`, if `params` has them, keeping its dtype."""
     if "scale" in params:
         normalized = normalized * params["scale"].astype(normalized.dtype)[None]
     if "bias" in params:
@@ -327,28 +325,26 @@ def scale_and_bias(params: Params, normalized: Array) -> Array:
     return normalized
 
 
-def check_norm(layer_name: str, vectors: Params, x: Array) -> None:
+def check_norm(vectors: Params, x: Array) -> None:
     """Raise unless `x` is floating point and its last axis fits each vector `[features]` of the dict `vectors`."""
-    check_floating(layer_name, x)
+    check_floating(x)
     if x.ndim == 0:
-        raise ValueError(f"{layer_name}: x must have a last axis of features, got a scalar")
+        raise ValueError("x must have a last axis of features, got a scalar")
     for name, vector in vectors.items():
         if vector.shape != x.shape[-1:]:
-            raise ValueError(f"{layer_name}: last axis must fit {name} {list(vector.shape)}, got x {list(x.shape)}")
+            raise ValueError(f"last axis must fit {name} {list(vector.shape)}, got x {list(x.shape)}")
 
 
-def _check_batch(layer_name: str, x: Array) -> None:
+def _check_batch(x: Array) -> None:
     if x.ndim < 2:
-        raise ValueError(
-            f"{layer_name}: x must be [batch, ..., channels], got x {list(x.shape)}; for one example write x[None]"
-        )
+        raise ValueError(f"x must be [batch, ..., channels], got x {list(x.shape)}; for one example write x[None]")
 
 
 def _normalize_groups(params: Params, x: Array, groups: int, epsilon: float) -> Array:
     """Normalize `[batch, ..., channels]` over all positions and the channels of each group.
 
-    The means go over positions first and then over the few numbers that are left: on CPU up to three times faster
-    than over both axes of `[batch, positions, groups, channels / groups]` at once.
+    Taking the mean over positions first, then over the few remaining numbers, is up to three times faster on CPU than
+    over both axes of `[batch, positions, groups, channels / groups]` at once.
     """
     batch, channels = x.shape[0], x.shape[-1]
     group_shape = (batch, groups, channels // groups)

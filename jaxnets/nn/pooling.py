@@ -1,19 +1,15 @@
-"""Pooling: maxima and means over windows, over everything, and over as many bins as asked for.
-
-On CPU, pooling over windows is a chain of operations on strided slices, one for each offset in the window: the
-gradient of `lax.reduce_window` becomes a serial loop there and is 4 to 40 times slower.
-"""
+"""Pooling: maxima and means over windows, over everything, and over as many bins as asked for."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets.backend import fast_path
+from jaxnets.kernels.pooling import is_fast_on_cpu, reduce_windows_on_cpu
+from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, compute_dtype, flatten_leading
 from jaxnets.nn.window import (
     PerAxis,
@@ -24,16 +20,13 @@ from jaxnets.nn.window import (
     per_axis,
     resolve_padding,
     window_size,
-    window_slices,
 )
 from jaxnets.types import Array, Padding
-
-_SMALL_WINDOW = 4
-"""Up to this many entries a window is reduced at once, larger ones axis by axis: less work, more passes."""
 
 Pairs = tuple[tuple[int, int], ...]
 
 
+@layer
 def max_pool(x: Array, window: Sequence[int], *, stride: PerAxis | None = None, padding: Padding = "VALID") -> Array:
     """Take the maximum of each window: y[i, c] = max over w of x[stride i + w - padding, c].
 
@@ -60,17 +53,18 @@ def max_pool(x: Array, window: Sequence[int], *, stride: PerAxis | None = None, 
     Warning:
         PyTorch's `ceil_mode=True` is a `padding` with more entries after.
     """
-    _check_number("max_pool", x)
-    rows, leading, sizes, steps, sides = _prepare("max_pool", x, window, stride, padding)
+    _check_number(x)
+    rows, leading, sizes, steps, sides = _prepare(x, window, stride, padding)
     floating = jnp.issubdtype(x.dtype, jnp.floating)
     lowest = np.asarray(-np.inf if floating else np.iinfo(x.dtype).min, x.dtype)
-    if fast_path("pooling", "cpu"):
-        y: Array = _reduce_slices(_later_if_larger, pad_spatial(rows, sides, lowest), sizes, steps)
+    if is_fast_on_cpu():
+        y: Array = reduce_windows_on_cpu("max", pad_spatial(rows, sides, lowest), sizes, steps)
     else:
         y = jax.lax.reduce_window(rows, lowest, jax.lax.max, *_reduce_window_settings(sizes, steps, sides))
     return y.reshape((*leading, *y.shape[1:]))
 
 
+@layer
 def avg_pool(
     x: Array,
     window: Sequence[int],
@@ -106,11 +100,11 @@ def avg_pool(
     Warning:
         `count_padding` is `count_include_pad` of PyTorch and Flax, with their default. TensorFlow never counts padding.
     """
-    check_floating("avg_pool", x)
-    rows, leading, sizes, steps, sides = _prepare("avg_pool", x, window, stride, padding)
+    check_floating(x)
+    rows, leading, sizes, steps, sides = _prepare(x, window, stride, padding)
     wide = rows.astype(compute_dtype(x))
-    if fast_path("pooling", "cpu"):
-        total: Array = _reduce_slices(jnp.add, pad_spatial(wide, sides, 0), sizes, steps)
+    if is_fast_on_cpu():
+        total: Array = reduce_windows_on_cpu("sum", pad_spatial(wide, sides, 0), sizes, steps)
     else:
         zero = np.zeros((), wide.dtype)
         total = jax.lax.reduce_window(wide, zero, jax.lax.add, *_reduce_window_settings(sizes, steps, sides))
@@ -121,6 +115,7 @@ def avg_pool(
     return y.astype(x.dtype).reshape((*leading, *y.shape[1:]))
 
 
+@layer
 def global_max_pool(x: Array, *, rank: int | None = None) -> Array:
     """Take the maximum over all spatial axes; its gradient goes to the first maximum.
 
@@ -141,11 +136,12 @@ def global_max_pool(x: Array, *, rank: int | None = None) -> Array:
     Warning:
         At ties, `jnp.max` and PyTorch's `amax` divide the gradient among all maxima.
     """
-    _check_number("global_max_pool", x)
-    flat = _flatten_spatial("global_max_pool", x, rank)
+    _check_number(x)
+    flat = _flatten_spatial(x, rank)
     return _first_maximum(flat, axis=flat.ndim - 2)
 
 
+@layer
 def global_avg_pool(x: Array, *, rank: int | None = None) -> Array:
     """Take the mean over all spatial axes.
 
@@ -167,11 +163,12 @@ def global_avg_pool(x: Array, *, rank: int | None = None) -> Array:
     Reference:
         Lin, Chen, Yan: Network In Network, 2014.
     """
-    check_floating("global_avg_pool", x)
-    flat = _flatten_spatial("global_avg_pool", x, rank)
+    check_floating(x)
+    flat = _flatten_spatial(x, rank)
     return jnp.mean(flat, axis=-2, dtype=compute_dtype(x)).astype(x.dtype)
 
 
+@layer
 def adaptive_avg_pool(x: Array, output_size: Sequence[int]) -> Array:
     """Cut each spatial axis into as many bins as asked for and take the mean of each.
 
@@ -196,8 +193,8 @@ def adaptive_avg_pool(x: Array, output_size: Sequence[int]) -> Array:
     Reference:
         He et al.: Spatial Pyramid Pooling in Deep Convolutional Networks for Visual Recognition, 2014.
     """
-    check_floating("adaptive_avg_pool", x)
-    sizes = _check_bins("adaptive_avg_pool", x, output_size)
+    check_floating(x)
+    sizes = _check_bins(x, output_size)
     y = x.astype(compute_dtype(x))
     for axis, count in enumerate(sizes, start=x.ndim - len(sizes) - 1):
         means = np.zeros((count, x.shape[axis]))
@@ -207,6 +204,7 @@ def adaptive_avg_pool(x: Array, output_size: Sequence[int]) -> Array:
     return y.astype(x.dtype)
 
 
+@layer
 def adaptive_max_pool(x: Array, output_size: Sequence[int]) -> Array:
     """Cut each spatial axis into as many bins as asked for and take the maximum of each.
 
@@ -230,8 +228,8 @@ def adaptive_max_pool(x: Array, output_size: Sequence[int]) -> Array:
     Reference:
         He et al.: Spatial Pyramid Pooling in Deep Convolutional Networks for Visual Recognition, 2014.
     """
-    _check_number("adaptive_max_pool", x)
-    sizes = _check_bins("adaptive_max_pool", x, output_size)
+    _check_number(x)
+    sizes = _check_bins(x, output_size)
     for axis, count in reversed(list(enumerate(sizes, start=x.ndim - len(sizes) - 1))):
         bins = [
             _first_maximum(jax.lax.slice_in_dim(x, start, end, axis=axis), axis)
@@ -241,50 +239,26 @@ def adaptive_max_pool(x: Array, output_size: Sequence[int]) -> Array:
     return x
 
 
-def _check_number(layer_name: str, x: Array) -> None:
+def _check_number(x: Array) -> None:
     """Raise TypeError unless `x` is an array of floating-point numbers or integers."""
     if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.integer):
-        check_floating(layer_name, x)
+        check_floating(x)
 
 
 def _prepare(
-    layer_name: str, x: Array, window: Sequence[int], stride: PerAxis | None, padding: Padding
+    x: Array, window: Sequence[int], stride: PerAxis | None, padding: Padding
 ) -> tuple[Array, tuple[int, ...], tuple[int, ...], tuple[int, ...], Pairs]:
     """Check the arguments; return `x` with one leading axis, its leading shape, and the window, stride and padding."""
-    sizes = check_window(layer_name, window)
+    sizes = check_window(window)
     rank, ones = len(sizes), (1,) * len(sizes)
-    check_spatial(layer_name, x, rank, f"the window {sizes}")
-    steps = sizes if stride is None else per_axis(layer_name, "stride", stride, rank, minimum=1)
+    check_spatial(x, rank, f"the window {sizes}")
+    steps = sizes if stride is None else per_axis("stride", stride, rank, minimum=1)
     spatial = x.shape[-rank - 1 : -1]
-    sides = resolve_padding(layer_name, padding, spatial, sizes, steps, ones)
+    sides = resolve_padding(padding, spatial, sizes, steps, ones)
     if any(max(side) >= size for side, size in zip(sides, sizes, strict=True)):
-        raise ValueError(f"{layer_name}: padding must be smaller than the window {sizes}, got {sides}")
-    output_sizes(layer_name, spatial, sizes, steps, sides, ones)
+        raise ValueError(f"padding must be smaller than the window {sizes}, got {sides}")
+    output_sizes(spatial, sizes, steps, sides, ones)
     return *flatten_leading(x, rank + 1), sizes, steps, sides
-
-
-@functools.partial(jax.jit, static_argnums=(0, 2, 3))  # one call when run eagerly
-def _reduce_slices(
-    combine: Callable[[Array, Array], Array], x: Array, window: tuple[int, ...], stride: tuple[int, ...]
-) -> Array:
-    """Combine all entries of each window; maxima of rows first, then of their maxima, find the same first maximum."""
-    rank = len(window)
-    if window_size(window) <= _SMALL_WINDOW:
-        passes = [(window, stride)]
-    else:
-        ones = (1,) * rank
-        passes = [
-            ((*ones[:axis], window[axis], *ones[axis + 1 :]), (*ones[:axis], stride[axis], *ones[axis + 1 :]))
-            for axis in reversed(range(rank))
-        ]
-    for width, step in passes:
-        x = functools.reduce(combine, window_slices(x, width, step, (1,) * rank))
-    return x
-
-
-def _later_if_larger(first: Array, later: Array) -> Array:
-    # not jnp.maximum, which halves the gradient between equal entries; NaN is the one number that differs from itself
-    return jnp.where((later > first) | (later != later), later, first)
 
 
 def _reduce_window_settings(
@@ -303,26 +277,26 @@ def _counts(sizes: Sequence[int], window: tuple[int, ...], stride: tuple[int, ..
     return counts[None, ..., None]
 
 
-def _flatten_spatial(layer_name: str, x: Array, rank: int | None) -> Array:
+def _flatten_spatial(x: Array, rank: int | None) -> Array:
     """Reshape `[..., *spatial, channels]` to `[..., entries, channels]`."""
     spatial = x.ndim - 2 if rank is None else rank
     if spatial < 1 or x.ndim < spatial + 1:
         raise ValueError(
-            f"{layer_name}: x must be [batch, *spatial, channels] with one spatial axis or more, or [..., *spatial, "
+            f"x must be [batch, *spatial, channels] with one spatial axis or more, or [..., *spatial, "
             f"channels] with rank=how many are spatial, got x {list(x.shape)} and rank {rank}"
         )
     leading = x.shape[: x.ndim - spatial - 1]
     entries = window_size(x.shape[len(leading) : -1])
     if entries == 0:
-        raise ValueError(f"{layer_name}: the spatial axes of x are empty, got x {list(x.shape)}")
+        raise ValueError(f"the spatial axes of x are empty, got x {list(x.shape)}")
     return x.reshape((*leading, entries, x.shape[-1]))
 
 
-def _check_bins(layer_name: str, x: Array, output_size: Sequence[int]) -> tuple[int, ...]:
-    sizes = check_window(layer_name, output_size, name="output_size")
-    check_spatial(layer_name, x, len(sizes), f"the output_size {sizes}")
+def _check_bins(x: Array, output_size: Sequence[int]) -> tuple[int, ...]:
+    sizes = check_window(output_size, name="output_size")
+    check_spatial(x, len(sizes), f"the output_size {sizes}")
     if 0 in x.shape[-len(sizes) - 1 : -1]:
-        raise ValueError(f"{layer_name}: the spatial axes of x are empty, got x {list(x.shape)}")
+        raise ValueError(f"the spatial axes of x are empty, got x {list(x.shape)}")
     return sizes
 
 

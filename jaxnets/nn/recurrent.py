@@ -1,34 +1,37 @@
-"""Recurrent layers over sequences: any cell, both directions, and several layers on top of each other."""
+"""A cell run over a sequence, and what the layers with cells of their own (LSTM, GRU, simple RNN) have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import locate_errors
-from jaxnets.nn.check import check_floating, check_rate, vary_like
-from jaxnets.nn.dropout import dropout
-from jaxnets.nn.recurrence import Carry, select
+from jaxnets.kernels.scan_cell import scan_cell
+from jaxnets.layer import layer
+from jaxnets.nn.check import check_features, check_floating, compute_dtype, flatten_leading
+from jaxnets.nn.initializers import torch_uniform
 from jaxnets.random import subkey
-from jaxnets.spec import Spec
-from jaxnets.types import Array, Key, Params
+from jaxnets.spec import ArraySpec, Spec
+from jaxnets.types import Array, DTypeLike, Initializer, Key, Params
+
+Carry: TypeAlias = Any
+"""What a cell hands from step to step: an array, or a tree of arrays."""
+
+Cell: TypeAlias = Callable[[Params, Carry, Array], tuple[Carry, Array]]
 
 
+@layer
 def recurrent(
-    cell: Callable[[Params, Carry, Array], tuple[Carry, Array]],
-    params: Params,
-    x: Array,
-    *,
-    carry: Carry,
-    mask: Array | None = None,
-    reverse: bool = False,
+    cell: Cell, params: Params, x: Array, *, carry: Carry, mask: Array | None = None, reverse: bool = False
 ) -> tuple[Array, Carry]:
-    """Run any cell over a sequence: (carry_t, y_t) = cell(params, carry_(t-1), x_t), in one `lax.scan`.
+    """Run any cell over a sequence: (carry_t, y_t) = cell(params, carry_(t-1), x_t).
 
-    For cells of your own. `lstm`, `gru` and `simple_rnn` do the same with their cells, faster.
+    For cells of your own; `lstm`, `gru` and `simple_rnn` do the same with their cells. Its derivative is faster than
+    that of `jax.lax.scan`: the gradients of the kernels are single products over all steps (see
+    `jaxnets.kernels.scan_cell`).
 
     Args:
         cell: `cell(params, carry, x) -> (carry, y)` with x `[..., in_features]` and y `[..., out_features]`. The carry
@@ -46,44 +49,52 @@ def recurrent(
 
     Raises:
         ValueError: if `x` has no time axis, or the mask another shape than `x` without its last axis.
-        TypeError: if `x` is not floating point, or the mask not boolean.
+        TypeError: if `x` is not floating point, the mask not boolean, or the cell returns a carry of another structure,
+            shape or dtype.
 
     Example:
-        >>> def running_sum(params, carry, x):
-        ...     return carry + x, carry + x
-        >>> x = jnp.array([[1.0], [2.0], [3.0]])
-        >>> y, carry = recurrent(running_sum, {}, x, carry=jnp.zeros(1))
-        >>> y[:, 0], carry
-        (Array([1., 3., 6.], dtype=float32), Array([6.], dtype=float32))
+        A minimal gated unit:
+
+        >>> def cell(params, carry, x):
+        ...     forget = jax.nn.sigmoid(x @ params["w_forget"] + carry @ params["u_forget"])
+        ...     new = jnp.tanh(x @ params["w"] + (forget * carry) @ params["u"])
+        ...     carry = (1 - forget) * carry + forget * new
+        ...     return carry, carry
+        >>> kernel = 0.5 * jnp.ones((1, 1))
+        >>> params = {"w_forget": kernel, "u_forget": kernel, "w": kernel, "u": kernel}
+        >>> y, carry = recurrent(cell, params, jnp.array([[1.0], [2.0], [3.0]]), carry=jnp.zeros(1))
+        >>> y.shape, bool(carry == y[-1])
+        ((3, 1), True)
+
+    Reference:
+        Zhou, Wu, Zhang, Zhou, Minimal Gated Unit for Recurrent Neural Networks, 2016 (the cell of the example).
     """
-    check_floating("recurrent", x)
+    check_floating(x)
     if x.ndim < 2:
-        raise ValueError(f"recurrent: x must be [..., time, in_features], got {list(x.shape)}")
-    check_mask("recurrent", mask, x)
+        raise ValueError(f"x must be [..., time, in_features], got {list(x.shape)}")
+    check_mask(mask, x)
+    return run_over_time(cell, params, x, carry, mask, reverse=reverse)
 
-    def step(carry: Carry, items: tuple[Array, Array | None]) -> tuple[Carry, Array]:
-        inputs, real = items
-        with locate_errors(params):
-            new, y = cell(params, carry, inputs)
-        return select(real, new, carry), y
 
-    carry = jax.tree.map(lambda leaf: vary_like(leaf, x, params), carry)
-    first = jnp.moveaxis(zero_where_masked(x, mask), -2, 0)
-    carry, y = jax.lax.scan(step, carry, (first, None if mask is None else jnp.moveaxis(mask, -1, 0)), reverse=reverse)
+def run_over_time(
+    cell: Cell, params: Params, x: Array, carry: Carry, mask: Array | None, *, reverse: bool
+) -> tuple[Array, Carry]:
+    """Do what `recurrent` does, without its checks."""
+    steps = jnp.moveaxis(zero_where_masked(x, mask), -2, 0)
+    real = None if mask is None else jnp.moveaxis(mask, -1, 0)
+    carry, y = scan_cell(cell, params, carry, steps, real, reverse=reverse)
     return zero_where_masked(jnp.moveaxis(y, 0, x.ndim - 2), mask), carry
 
 
-def check_mask(layer_name: str, mask: Array | None, x: Array) -> None:
+def check_mask(mask: Array | None, x: Array) -> None:
     """Raise unless `mask` is None or a boolean `[..., time]` for x `[..., time, in_features]`."""
     if mask is None:
         return
     if not hasattr(mask, "dtype") or mask.dtype != jnp.bool_:
         came = getattr(mask, "dtype", type(mask).__name__)
-        raise TypeError(f"{layer_name}: mask must be a boolean array, True at real steps, got {came}")
+        raise TypeError(f"mask must be a boolean array, True at real steps, got {came}")
     if mask.shape != x.shape[:-1]:
-        raise ValueError(
-            f"{layer_name}: mask must be {list(x.shape[:-1])} for x {list(x.shape)}, got {list(mask.shape)}"
-        )
+        raise ValueError(f"mask must be {list(x.shape[:-1])} for x {list(x.shape)}, got {list(mask.shape)}")
 
 
 def zero_where_masked(x: Array, mask: Array | None) -> Array:
@@ -91,166 +102,180 @@ def zero_where_masked(x: Array, mask: Array | None) -> Array:
     return x if mask is None else jnp.where(mask[..., None], x, jnp.zeros((), x.dtype))
 
 
-def bidirectional_spec(spec: Spec) -> Spec:
-    """Describe two layers of the same form, `forward` and `backward`, for `bidirectional`.
+class Recurrence(NamedTuple):
+    """A kind of recurrent layer.
 
-    Example:
-        >>> from jaxnets import nn
-        >>> sorted(bidirectional_spec(nn.gru_spec(3, 4)))
-        ['backward', 'forward']
+    Attributes:
+        name: the public name of the layer.
+        gates: how many blocks of `hidden` columns the kernels have.
+        initial: `initial(zeros) -> carry`, the carry before the first step, given the hidden state.
+        step: `step(params, carry, x, **settings) -> carry`, what the cell computes. The first array of a carry is the
+            hidden state, which is also the result.
     """
-    return {"forward": spec, "backward": spec}
+
+    name: str
+    gates: int
+    initial: Callable[[Array], Carry]
+    step: Callable[..., Carry]
 
 
-def bidirectional(
-    sequence: Callable[..., tuple[Array, Carry]],
+def affine(x: Array, kernel: Array, bias: Array | None = None) -> Array:
+    """Return x W + b in float32 at least, with a product in the dtype of the kernel; x is `[..., in]`."""
+    rows, leading = flatten_leading(x)
+    y = jax.lax.dot(rows.astype(kernel.dtype), kernel, preferred_element_type=compute_dtype(kernel))
+    if bias is not None:
+        y = y + bias[None]
+    return y.reshape((*leading, kernel.shape[1]))
+
+
+def initial_carry(recurrence: Recurrence, params: Params, batch: int | tuple[int, ...], dtype: DTypeLike) -> Carry:
+    """Return zeros in the form of the carry."""
+    if not isinstance(params, dict) or "hidden_kernel" not in params:
+        came = sorted(params) if isinstance(params, dict) else type(params).__name__
+        raise ValueError(f"params must be those of one {recurrence.name}, with 'hidden_kernel', got {came}")
+    batch = (batch,) if isinstance(batch, int) else tuple(batch)
+    return recurrence.initial(jnp.zeros((*batch, params["hidden_kernel"].shape[0]), dtype))
+
+
+def run_cell(recurrence: Recurrence, params: Params, carry: Carry, x: Array, **settings: Any) -> tuple[Carry, Array]:
+    """Do one step: x `[..., in]` and a carry of `[..., hidden]`, which keeps its dtype."""
+    _check_params(recurrence, params, x)
+    _check_carry(recurrence, params, carry, x, x.shape[:-1])
+    new = recurrence.step(_in_dtype_of(x, params), _at_least_float32(carry, x), x, **settings)
+    return cast_like(carry, new), _hidden_of(new).astype(x.dtype)
+
+
+def run_sequence(
+    recurrence: Recurrence,
     params: Params,
     x: Array,
     *,
-    carry: Carry | None = None,
-    mask: Array | None = None,
+    carry: Carry | None,
+    mask: Array | None,
+    reverse: bool,
+    **settings: Any,
 ) -> tuple[Array, Carry]:
-    """Run one layer from the first step to the last and another one back, and join their results.
-
-    y_t = [forward_t, backward_t].
-
-    Args:
-        sequence: `lstm`, `gru`, `simple_rnn` or a function that is called like them; settings go in by
-            `functools.partial`.
-        params: `forward` and `backward`, the parameters of two such layers.
-        x: `[..., time, in_features]`, floating point.
-        carry: None for zeros, or a dict with the initial carries of `forward` and `backward`. That of `backward` is
-            the one before it reads the last step.
-        mask: boolean `[..., time]`, True at real steps; None if all are. With padding at the end, the backward layer
-            begins at the last real step of each sequence.
-
-    Returns:
-        `(y, carry)`: y `[..., time, 2 * hidden]`, and the final carries of `forward` and `backward`. That of
-        `backward` is the one after it has read the first step.
-
-    Raises:
-        ValueError: if params or carry do not hold `forward` and `backward`; and what `sequence` raises.
-
-    Example:
-        >>> from jaxnets import init, nn
-        >>> params, _ = init(bidirectional_spec(nn.lstm_spec(3, 4)), jax.random.key(0))
-        >>> y, carry = bidirectional(nn.lstm, params, jnp.ones((2, 5, 3)))
-        >>> y.shape, carry["backward"].hidden.shape
-        ((2, 5, 8), (2, 4))
-
-    Reference:
-        Schuster, Paliwal, Bidirectional Recurrent Neural Networks, 1997.
-    """
-    for name, tree in (("params", params), ("carry", carry)):
-        if tree is not None and (not isinstance(tree, dict) or set(tree) != {"forward", "backward"}):
-            came = sorted(tree) if isinstance(tree, dict) else type(tree).__name__
-            raise ValueError(f"bidirectional: {name} must be a dict of 'forward' and 'backward', got {came}")
-    carry = {"forward": None, "backward": None} if carry is None else carry
-    with locate_errors(params):
-        ahead, ahead_carry = sequence(params["forward"], x, carry=carry["forward"], mask=mask)
-        back, back_carry = sequence(params["backward"], x, carry=carry["backward"], mask=mask, reverse=True)
-    return jnp.concatenate([ahead, back], axis=-1), {"forward": ahead_carry, "backward": back_carry}
+    """Run over x `[..., time, in]`."""
+    carry = check_sequence(recurrence, params, x, carry, mask)
+    run = _compiled(recurrence.step, tuple(settings.items()), reverse)
+    y, end = run(_in_dtype_of(x, params), x, _at_least_float32(carry, x), mask)
+    return y, cast_like(carry, end)
 
 
-def stacked_spec(
-    make_spec: Callable[..., Spec],
+@functools.lru_cache(maxsize=64)
+def _compiled(step: Callable[..., Carry], settings: tuple[tuple[str, Any], ...], reverse: bool) -> Callable[..., Any]:
+    """A function of params, x, carry and mask, the same one for the same step: calls outside of jit compile once."""
+
+    def cell(params: Params, carry: Carry, x: Array) -> tuple[Carry, Array]:
+        new = step(params, carry, x, **dict(settings))
+        return new, _hidden_of(new).astype(x.dtype)
+
+    return jax.jit(functools.partial(run_over_time, cell, reverse=reverse))
+
+
+def check_sequence(recurrence: Recurrence, params: Params, x: Array, carry: Carry | None, mask: Array | None) -> Carry:
+    """Check what a layer was called with, and return the carry before the first step."""
+    _check_params(recurrence, params, x)
+    if x.ndim < 2:
+        raise ValueError(f"x must be [..., time, in_features], got {list(x.shape)}")
+    check_mask(mask, x)
+    leading = tuple(x.shape[:-2])
+    if carry is None:
+        return initial_carry(recurrence, params, leading, compute_dtype(x))
+    _check_carry(recurrence, params, carry, x, leading)
+    return carry
+
+
+def cast_like(carry: Carry, new: Carry) -> Carry:
+    """Give a new carry the dtypes of the one before it."""
+    return jax.tree.map(lambda old, new: new.astype(old.dtype), carry, new)
+
+
+def _hidden_of(carry: Carry) -> Array:
+    hidden: Array = jax.tree.leaves(carry)[0]
+    return hidden
+
+
+def _at_least_float32(carry: Carry, x: Array) -> Carry:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, compute_dtype(x)), carry)
+
+
+def _in_dtype_of(x: Array, params: Params) -> dict[str, Any]:
+    """Kernels in the dtype of x, for products in it, and biases in float32 at least."""
+    dtypes = {True: x.dtype, False: compute_dtype(x)}
+    return {
+        name: jnp.asarray(array, dtypes[name.endswith("kernel")]) for name, array in params.items() if array is not None
+    }
+
+
+def _check_params(recurrence: Recurrence, params: Params, x: Array) -> None:
+    check_floating(x)
+    check_features(x, params["input_kernel"].shape[0], params["input_kernel"])
+    hidden, columns = params["hidden_kernel"].shape
+    if columns != recurrence.gates * hidden or params["input_kernel"].shape[1] != columns:
+        raise ValueError(
+            f"kernels must be [in, {recurrence.gates} * hidden] and [hidden, {recurrence.gates} * hidden], "
+            f"got {list(params['input_kernel'].shape)} and {[hidden, columns]}; pass what "
+            f"init({recurrence.name}_spec(...), key) returned"
+        )
+
+
+def _check_carry(recurrence: Recurrence, params: Params, carry: Carry, x: Array, leading: tuple[int, ...]) -> None:
+    shape = (*leading, params["hidden_kernel"].shape[0])
+    expected = recurrence.initial(jax.ShapeDtypeStruct(shape, compute_dtype(x)))  # type: ignore[arg-type]
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(carry)]
+    forms: list[Any] = [jax.tree.structure(tree) for tree in (carry, expected)]
+    if forms[0] != forms[1] or any(got != shape for got in shapes):
+        form = jax.tree.map(lambda leaf: list(leaf.shape), expected)
+        got = jax.tree.map(lambda leaf: list(jnp.shape(leaf)), carry)
+        raise ValueError(
+            f"carry must be {form} for x {list(x.shape)}, got {got}; "
+            f"{recurrence.name}_carry(params, batch={tuple(leading)}) makes one of zeros"
+        )
+
+
+def recurrence_spec(
+    recurrence: Recurrence,
     in_features: int,
     hidden: int,
     *,
-    count: int,
-    bidirectional: bool = False,
-    **settings: Any,
+    bias: bool,
+    input_init: Initializer,
+    hidden_init: Initializer,
+    bias_init: Initializer,
 ) -> Spec:
-    """Describe `count` recurrent layers on top of each other, for `stacked`.
+    """Describe the kernels and, if `bias`, the bias of a recurrent layer. Kernels are initialized gate by gate."""
+    if in_features < 1 or hidden < 1:
+        raise ValueError(f"in_features and hidden must be at least 1, got {in_features} and {hidden}")
+    columns, torch_init = recurrence.gates * hidden, torch_uniform(hidden)
 
-    Args:
-        make_spec: `lstm_spec`, `gru_spec`, `simple_rnn_spec` or a function that is called like them.
-        in_features: size of the last axis of the first layer's input.
-        hidden: hidden size of every layer.
-        count: how many layers.
-        bidirectional: whether each layer is two, `forward` and `backward`; the next one then reads `2 * hidden`
-            features.
-        **settings: passed on to `make_spec`.
+    def kernel(rows: int, axis: str, initializer: Initializer) -> ArraySpec:
+        by_gate = _gate_by_gate(initializer, recurrence.gates)
+        return ArraySpec((rows, columns), by_gate, axes=(axis, "out"), torch_initializer=torch_init)
 
-    Returns:
-        A list of specs, the first layer's first.
-
-    Raises:
-        ValueError: if `count` is not positive.
-
-    Example:
-        >>> from jaxnets import nn
-        >>> layers = stacked_spec(nn.lstm_spec, 3, 4, count=2, bidirectional=True)
-        >>> [layer["forward"]["input_kernel"].shape for layer in layers]
-        [(3, 16), (8, 16)]
-    """
-    if count < 1:
-        raise ValueError(f"stacked_spec: count must be at least 1, got {count}")
-    sizes = [in_features] + [2 * hidden if bidirectional else hidden] * (count - 1)
-    layers = [make_spec(size, hidden, **settings) for size in sizes]
-    return [bidirectional_spec(spec) for spec in layers] if bidirectional else layers
+    spec = {
+        "input_kernel": kernel(in_features, "in", input_init),
+        "hidden_kernel": kernel(hidden, "hidden", hidden_init),
+    }
+    if bias:
+        torch_bias = sum_of_two(torch_init, columns)
+        spec["bias"] = ArraySpec((columns,), bias_init, axes=("out",), torch_initializer=torch_bias)
+    return spec
 
 
-def stacked(
-    sequence: Callable[..., tuple[Array, Carry]],
-    params: Params,
-    x: Array,
-    *,
-    carry: Sequence[Carry] | None = None,
-    mask: Array | None = None,
-    rate: float | Array = 0.0,
-    key: Key | None = None,
-    train: bool | None = None,
-) -> tuple[Array, list[Carry]]:
-    """Run recurrent layers on top of each other, each over the results of the one before.
+def _gate_by_gate(initializer: Initializer, gates: int) -> Initializer:
+    def initialize(key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        block = (shape[0], shape[1] // gates)
+        return jnp.concatenate([initializer(subkey(key, gate), block, dtype) for gate in range(gates)], axis=1)
 
-    To generate, feed one step at a time, `[..., 1, in_features]`, with the carry that the step before returned.
+    return initialize
 
-    Args:
-        sequence: `lstm`, `gru`, `simple_rnn`, `functools.partial(bidirectional, lstm)` or a function that is called
-            like them.
-        params: a list with the parameters of each layer.
-        x: `[..., time, in_features]`, floating point.
-        carry: None for zeros, or a list with the initial carry of each layer.
-        mask: boolean `[..., time]`, True at real steps; None if all are.
-        rate: the probability to drop an entry of what one layer hands to the next, in training.
-        key: random key, needed if entries are dropped.
-        train: whether to drop; required if `rate` is not 0.
 
-    Returns:
-        `(y, carry)`: the last layer's y `[..., time, hidden]`, and a list with the final carry of each layer.
+def sum_of_two(initializer: Initializer, count: int) -> Initializer:
+    """Draw the first `count` entries as the sum of two: PyTorch has one bias beside each kernel and adds them."""
 
-    Raises:
-        ValueError: if params and carry are not lists of the same length, if `rate` is not in [0, 1] or comes without
-            `train` or without a needed `key`; and what `sequence` raises.
+    def initialize(key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+        first, second = (initializer(subkey(key, name), shape, dtype) for name in ("input", "hidden"))
+        return first.at[:count].add(second[:count])
 
-    Example:
-        >>> from jaxnets import init, nn
-        >>> params, _ = init(stacked_spec(nn.gru_spec, 3, 4, count=2), jax.random.key(0))
-        >>> x = jax.random.normal(jax.random.key(1), (2, 5, 3))
-        >>> y, carry = stacked(nn.gru, params, x)
-        >>> _, prefix = stacked(nn.gru, params, x[:, :4])
-        >>> step, _ = stacked(nn.gru, params, x[:, 4:], carry=prefix)
-        >>> y.shape, bool(jnp.allclose(step[:, 0], y[:, 4], atol=1e-6))
-        ((2, 5, 4), True)
-    """
-    if not isinstance(params, list | tuple) or not params:
-        raise ValueError(
-            f"stacked: params must be a list with those of each layer, got {type(params).__name__}; "
-            "pass what init(stacked_spec(...), key) returned"
-        )
-    if carry is not None and (not isinstance(carry, list) or len(carry) != len(params)):
-        came = f"{len(carry)}" if isinstance(carry, list) else type(carry).__name__
-        raise ValueError(f"stacked: carry must be a list of {len(params)}, one a layer, got {came}")
-    check_rate("stacked", rate)
-    never_drops = not isinstance(rate, jax.core.Tracer) and rate == 0
-    if train is None and not never_drops:
-        raise ValueError("stacked: rate is not 0; pass train=True to drop entries, or train=False")
-    carries = []
-    with locate_errors(params):
-        for i, layer_params in enumerate(params):
-            if i > 0:
-                x = dropout(x, rate, key=subkey(key, i), train=bool(train))
-            x, end = sequence(layer_params, x, carry=None if carry is None else carry[i], mask=mask)
-            carries.append(end)
-    return x, carries
+    return initialize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -34,9 +35,9 @@ def basic_block_spec(in_channels: int, channels: int, *, projection: bool = Fals
         ['conv1', 'conv2', 'shortcut']
     """
     return {
-        "conv1": conv_norm_spec((3, 3), in_channels, channels),
-        "conv2": conv_norm_spec((3, 3), channels, channels),
-        **({"shortcut": conv_norm_spec((1, 1), in_channels, channels)} if projection else {}),
+        "conv1": conv_norm_spec(in_channels, channels, (3, 3)),
+        "conv2": conv_norm_spec(channels, channels, (3, 3)),
+        **({"shortcut": conv_norm_spec(in_channels, channels, (1, 1))} if projection else {}),
     }
 
 
@@ -77,7 +78,7 @@ def basic_block(
         params["conv1"], state["conv1"], x, stride=stride, padding=1, activation=jax.nn.relu, train=train
     )
     y, conv2 = conv_norm(params["conv2"], state["conv2"], y, padding=1, train=train)
-    added, shortcut = _add_shortcut("basic_block", params, state, x, y, stride, residual, train)
+    added, shortcut = _add_shortcut(params, state, x, y, stride, residual, train)
     return jax.nn.relu(added), {"conv1": conv1, "conv2": conv2, **shortcut}
 
 
@@ -98,10 +99,10 @@ def bottleneck_block_spec(in_channels: int, channels: int, *, projection: bool =
     """
     out_channels = BOTTLENECK_EXPANSION * channels
     return {
-        "conv1": conv_norm_spec((1, 1), in_channels, channels),
-        "conv2": conv_norm_spec((3, 3), channels, channels),
-        "conv3": conv_norm_spec((1, 1), channels, out_channels),
-        **({"shortcut": conv_norm_spec((1, 1), in_channels, out_channels)} if projection else {}),
+        "conv1": conv_norm_spec(in_channels, channels, (1, 1)),
+        "conv2": conv_norm_spec(channels, channels, (3, 3)),
+        "conv3": conv_norm_spec(channels, out_channels, (1, 1)),
+        **({"shortcut": conv_norm_spec(in_channels, out_channels, (1, 1))} if projection else {}),
     }
 
 
@@ -143,17 +144,17 @@ def bottleneck_block(
     y, conv1 = conv_norm(params["conv1"], state["conv1"], x, activation=relu, train=train)
     y, conv2 = conv_norm(params["conv2"], state["conv2"], y, stride=stride, padding=1, activation=relu, train=train)
     y, conv3 = conv_norm(params["conv3"], state["conv3"], y, train=train)
-    added, shortcut = _add_shortcut("bottleneck_block", params, state, x, y, stride, residual, train)
+    added, shortcut = _add_shortcut(params, state, x, y, stride, residual, train)
     return relu(added), {"conv1": conv1, "conv2": conv2, "conv3": conv3, **shortcut}
 
 
 def _add_shortcut(
-    name: str, params: Params, state: State, x: Array, y: Array, stride: int, residual: bool, train: bool
+    params: Params, state: State, x: Array, y: Array, stride: int, residual: bool, train: bool
 ) -> tuple[Array, State]:
     """Return y + shortcut(x), and the shortcut's new state under its name, if it has one."""
     if not residual:
         if "shortcut" in params:
-            raise ValueError(f"{name}: residual=False, but there are parameters of a shortcut; make the spec without")
+            raise ValueError("residual=False, but there are parameters of a shortcut; make the spec without")
         return y, {}
     if "shortcut" in params:
         x, shortcut = conv_norm(params["shortcut"], state["shortcut"], x, stride=stride, train=train)
@@ -161,9 +162,7 @@ def _add_shortcut(
     x = x[..., ::stride, ::stride, :]
     missing = y.shape[-1] - x.shape[-1]
     if missing < 0:
-        raise ValueError(
-            f"{name}: {x.shape[-1]} channels cannot be added to {y.shape[-1]}; the spec needs projection=True"
-        )
+        raise ValueError(f"{x.shape[-1]} channels cannot be added to {y.shape[-1]}; the spec needs projection=True")
     return y + jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(missing // 2, missing - missing // 2)]), {}
 
 
@@ -178,6 +177,7 @@ def residual_stage_spec(first: Spec, rest: Spec, count: int) -> Spec:
     return {"first": first, **({"rest": repeat_spec(rest, count - 1)} if count > 1 else {})}
 
 
+@layer
 def residual_stage(
     block: Callable[..., tuple[Array, State]],
     params: Params,
@@ -210,7 +210,5 @@ def residual_stage(
     x, first = block(params["first"], state["first"], x, stride=stride, **settings)
     if "rest" not in params:
         return x, {"first": first}
-    x, rest = repeat(
-        lambda params, state, x, *, key: block(params, state, x, **settings), params["rest"], state["rest"], x
-    )
+    x, rest = repeat(functools.partial(block, **settings), params["rest"], x, state=state["rest"])
     return x, {"first": first, "rest": rest}

@@ -1,28 +1,30 @@
-"""Rotary positions."""
+"""Rotary position embedding."""
 
 from __future__ import annotations
 
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, compute_dtype
 from jaxnets.types import Array
 
 
+@layer
 def rotary(
     x: Array, positions: Array, *, base: float = 10000.0, features: int | None = None, interleaved: bool = False
 ) -> Array:
-    """Turn pairs of features by angles that grow with the position: z_i <- z_i e^(i p base^(-2i/features)).
+    """Rotate pairs of features by angles that grow with the position: z_i <- z_i e^(i p base^(-2i/features)).
 
-    Pair i of a head, seen as the complex number z_i, turns by an angle proportional to the position p, so that the
-    product of a query at p and a key at q depends on p - q alone. Apply it to queries and keys, not to values.
+    Pair i of a head, as the complex number z_i, is rotated by an angle proportional to the position p, so the product
+    of a query at p and a key at q depends only on p - q. Apply it to queries and keys, not to values.
 
     Args:
-        x: `[..., time, heads, head_features]`, queries or keys.
+        x: `[..., time, heads, head_dim]`, queries or keys.
         positions: `[time]`, or `[..., time]` with the leading axes of `x`; integers or floating point.
         base: the longest wavelength is nearly 2 pi times this; 10,000 in the paper.
-        features: how many of the first features of each head turn (the others stay), an even number; None for all.
-        interleaved: which features make pair i: False takes i and i + features/2 (Llama as in Hugging Face, GPT-NeoX),
+        features: the number of features at the start of each head that are rotated, even; None for all.
+        interleaved: which features form pair i: False takes i and i + features/2 (Llama as in Hugging Face, GPT-NeoX),
             True takes 2i and 2i + 1 (the paper, GPT-J, Llama's own weights).
 
     Returns:
@@ -42,33 +44,32 @@ def rotary(
         Su et al., RoFormer: Enhanced Transformer with Rotary Position Embedding, 2021.
 
     Warning:
-        Weights trained with one way to pair the features give wrong results, without any error, with the other.
+        Weights trained with one pairing of features give wrong results with the other, without an error.
     """
-    check_floating("rotary", x)
+    check_floating(x)
     positions = jnp.asarray(positions)
     if x.ndim < 3:
-        raise ValueError(f"rotary: x must be [..., time, heads, head_features], got {list(x.shape)}")
+        raise ValueError(f"x must be [..., time, heads, head_dim], got {list(x.shape)}")
     if positions.shape not in ((x.shape[-3],), x.shape[:-2]):
         raise ValueError(
-            f"rotary: positions must be {[x.shape[-3]]} or {list(x.shape[:-2])} for x {list(x.shape)}, "
+            f"positions must be {[x.shape[-3]]} or {list(x.shape[:-2])} for x {list(x.shape)}, "
             f"got {list(positions.shape)}"
         )
-    turning = x.shape[-1] if features is None else features
-    if turning % 2 or not 0 < turning <= x.shape[-1]:
+    size = x.shape[-1] if features is None else features
+    if size % 2 or not 0 < size <= x.shape[-1]:
         raise ValueError(
-            f"rotary: features must be even, positive and at most {x.shape[-1]} (head_features of x {list(x.shape)}), "
-            f"got {turning}"
+            f"features must be even, positive and at most {x.shape[-1]} (head_dim of x {list(x.shape)}), got {size}"
         )
     wide = compute_dtype(x)
-    frequencies = jnp.asarray(base ** (-np.arange(0, turning, 2) / turning), wide)
+    frequencies = jnp.asarray(base ** (-np.arange(0, size, 2) / size), wide)
     angles = positions.reshape(-1, 1).astype(wide) * frequencies[None]
-    angles = angles.reshape((*(1,) * (x.ndim - 2 - positions.ndim), *positions.shape, 1, turning // 2))
+    angles = angles.reshape((*(1,) * (x.ndim - 2 - positions.ndim), *positions.shape, 1, size // 2))
     cos, sin = jnp.cos(angles), jnp.sin(angles)
-    turned = x[..., :turning].astype(wide)
+    rotated = x[..., :size].astype(wide)
     if interleaved:
-        real, imaginary = turned[..., ::2], turned[..., 1::2]
+        real, imaginary = rotated[..., ::2], rotated[..., 1::2]
     else:
-        real, imaginary = jnp.split(turned, 2, axis=-1)
+        real, imaginary = jnp.split(rotated, 2, axis=-1)
     parts = real * cos - imaginary * sin, imaginary * cos + real * sin
-    y = jnp.stack(parts, axis=-1).reshape(turned.shape) if interleaved else jnp.concatenate(parts, axis=-1)
-    return jnp.concatenate([y.astype(x.dtype), x[..., turning:]], axis=-1)
+    y = jnp.stack(parts, axis=-1).reshape(rotated.shape) if interleaved else jnp.concatenate(parts, axis=-1)
+    return jnp.concatenate([y.astype(x.dtype), x[..., size:]], axis=-1)

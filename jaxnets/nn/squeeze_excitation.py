@@ -28,7 +28,7 @@ def squeeze_excitation_spec(channels: int, squeezed: int) -> Spec:
         >>> squeeze_excitation_spec(32, 8)["squeeze"]["kernel"].shape
         (1, 1, 32, 8)
     """
-    return {"squeeze": conv_spec((1, 1), channels, squeezed), "excite": conv_spec((1, 1), squeezed, channels)}
+    return {"squeeze": conv_spec(channels, squeezed, (1, 1)), "excite": conv_spec(squeezed, channels, (1, 1))}
 
 
 @layer
@@ -56,7 +56,7 @@ def squeeze_excitation(params: Params, x: Array, *, activation: Callable[[Array]
     Reference:
         Hu, Shen, Albanie, Sun, Wu: Squeeze-and-Excitation Networks, 2017.
     """
-    check_floating("squeeze_excitation", x)
-    check_features("squeeze_excitation", x, params["squeeze"]["kernel"].shape[-2], params["squeeze"]["kernel"])
+    check_floating(x)
+    check_features(x, params["squeeze"]["kernel"].shape[-2], params["squeeze"]["kernel"])
     mean = jnp.mean(x, axis=(-3, -2), keepdims=True)
     return x * jax.nn.sigmoid(conv(params["excite"], activation(conv(params["squeeze"], mean))))

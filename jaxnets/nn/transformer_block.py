@@ -34,8 +34,8 @@ def transformer_block_spec(
         kv_heads: heads of keys and values; None for `heads`.
         hidden: size of the hidden layer; None for four times `features`.
         bias: whether norms, attention and linear layers have biases.
-        kernel_init: starts the kernels.
-        out_init: starts those two kernels whose results are added to the shortcut; None for `kernel_init`.
+        kernel_init: initializes the kernels.
+        out_init: initializes those two kernels whose results are added to the shortcut; None for `kernel_init`.
 
     Returns:
         A spec with `norm1`, `attention`, `norm2`, `linear1` and `linear2`.
@@ -70,8 +70,8 @@ def transformer_block(
     rotary: Callable[[Array, Array], Array] | None = None,
     activation: Callable[[Array], Array] = jax.nn.gelu,
     epsilon: float = 1e-5,
-    rate: float | Array = 0.0,
-    attention_rate: float | Array = 0.0,
+    dropout_rate: float | Array = 0.0,
+    attention_dropout_rate: float | Array = 0.0,
     key: Key | None = None,
     train: bool,
 ) -> Array:
@@ -85,8 +85,8 @@ def transformer_block(
         rotary: as in `attention`.
         activation: f.
         epsilon: of the norms.
-        rate: the probability to drop an entry of what is added to each shortcut, in training.
-        attention_rate: the probability to drop an attention weight in training.
+        dropout_rate: the probability to drop an entry of what is added to each shortcut, in training.
+        attention_dropout_rate: the probability to drop an attention weight in training.
         key: for dropout.
         train: whether dropout drops.
 
@@ -120,10 +120,10 @@ def transformer_block(
         causal=causal,
         mask=mask,
         rotary=rotary,
-        rate=attention_rate,
+        rate=attention_dropout_rate,
         key=subkey(key, "attention"),
         train=train,
     )
-    x = x + dropout(attended, rate, key=subkey(key, "attended"), train=train)
+    x = x + dropout(attended, dropout_rate, key=subkey(key, "attended"), train=train)
     hidden = activation(linear(params["linear1"], layer_norm(params["norm2"], x, epsilon=epsilon)))
-    return x + dropout(linear(params["linear2"], hidden), rate, key=subkey(key, "hidden"), train=train)
+    return x + dropout(linear(params["linear2"], hidden), dropout_rate, key=subkey(key, "hidden"), train=train)

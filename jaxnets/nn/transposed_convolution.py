@@ -6,28 +6,33 @@ from collections.abc import Sequence
 
 import jax
 
-from jaxnets.layer import layer
-from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
-from jaxnets.nn.convolution import add_bias, check_groups, kernel_and_bias_spec, merge_groups
-from jaxnets.nn.convolution_gradient import convolve_transpose
-from jaxnets.nn.convolution_maps import Geometry
+from jaxnets.layer import layer, names_errors
+from jaxnets.nn.convolution import (
+    check_arrays,
+    check_groups,
+    convolve_and_add_bias,
+    kernel_and_bias_spec,
+    merge_groups,
+)
 from jaxnets.nn.window import (
+    Geometry,
     PerAxis,
-    check_spatial,
     check_window,
     per_axis,
     resolve_padding,
     span,
+    transposed_kernel,
     window_size,
 )
 from jaxnets.spec import Spec
 from jaxnets.types import Array, Initializer, Padding, Params
 
 
+@names_errors
 def conv_transpose_spec(
-    window: Sequence[int],
     in_channels: int,
     out_channels: int,
+    kernel_size: Sequence[int],
     *,
     bias: bool = True,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(in_axis=-1, out_axis=-2),
@@ -36,36 +41,36 @@ def conv_transpose_spec(
     """Describe the parameters of `conv_transpose`.
 
     Args:
-        window: the kernel's size on each spatial axis; its length says whether it is 1-D, 2-D or 3-D.
         in_channels: size of the input's last axis.
         out_channels: size of the result's last axis.
+        kernel_size: the kernel's size on each spatial axis; its length says whether it is 1-D, 2-D or 3-D.
         bias: whether there is a bias.
-        kernel_init: starts the kernel; by default normal, of variance 1/(window * in_channels).
-        bias_init: starts the bias; by default zeros.
+        kernel_init: initializes the kernel; by default normal, of variance 1/(kernel_size * in_channels).
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
-        A spec with `kernel` `[*window, out_channels, in_channels]` (that of the convolution from the result's channels
-        to the input's) and, if `bias`, `bias` `[out_channels]`.
+        A spec with `kernel` `[*kernel_size, out_channels, in_channels]` (that of the convolution from the result's
+        channels to the input's) and, if `bias`, `bias` `[out_channels]`.
 
     Raises:
-        TypeError: if `window` is an int.
+        TypeError: if `kernel_size` is an int.
 
     Example:
-        >>> conv_transpose_spec((4, 4), 64, 32)["kernel"].shape
+        >>> conv_transpose_spec(64, 32, (4, 4))["kernel"].shape
         (4, 4, 32, 64)
 
     Warning:
-        PyTorch's fan-in of a transposed convolution is window * out_channels; `torch_defaults` uses that.
+        PyTorch's fan-in of a transposed convolution is kernel_size * out_channels; `torch_defaults` uses that.
     """
-    window = check_window("conv_transpose_spec", window)
+    kernel_size = check_window(kernel_size, name="kernel_size")
     return kernel_and_bias_spec(
-        (*window, out_channels, in_channels),
-        (*(None for _ in window), "out", "in"),
+        (*kernel_size, out_channels, in_channels),
+        (*(None for _ in kernel_size), "out", "in"),
         out_channels,
         bias=bias,
         kernel_init=kernel_init,
         bias_init=bias_init,
-        torch_fan_in=window_size(window) * out_channels,
+        torch_fan_in=window_size(kernel_size) * out_channels,
     )
 
 
@@ -85,10 +90,10 @@ def conv_transpose(
     enlarges where that shrinks.
 
     Args:
-        params: `kernel` `[*window, out_channels, in_channels]` and, if there is one, `bias` `[out_channels]`.
+        params: `kernel` `[*kernel_size, out_channels, in_channels]` and, if there is one, `bias` `[out_channels]`.
         x: `[..., *spatial, in_channels]`, floating point, with any number of leading axes.
         stride: by how much it enlarges, an int or one for each spatial axis.
-        padding: what is cut off the full result, of (size - 1) stride + dilation (window - 1) + 1 entries. `"SAME"`:
+        padding: what is cut off the full result, of (size - 1) stride + dilation (width - 1) + 1 entries. `"SAME"`:
             so much that size * stride remain, the inverse of `conv` with `"SAME"` (where the window is smaller than the
             stride, the rest is zeros); `"VALID"`: nothing; an int for all sides; or for each spatial axis an int or a
             pair (before, after).
@@ -98,7 +103,7 @@ def conv_transpose(
 
     Returns:
         `[..., *sizes, out_channels]`, on each spatial axis size * stride with `"SAME"`, else
-        (size - 1) stride - before - after + dilation (window - 1) + 1 + output_padding.
+        (size - 1) stride - before - after + dilation (width - 1) + 1 + output_padding.
 
     Raises:
         ValueError: if `x` does not fit the kernel, nothing remains of the result, or a setting makes no sense.
@@ -114,20 +119,19 @@ def conv_transpose(
         Dumoulin, Visin: A guide to convolution arithmetic for deep learning, 2016.
 
     Warning:
-        Explicit `padding` and `output_padding` are PyTorch's, whose weight is `[in, out, *window]`, the transpose of
-        the kernel here. Flax and `jax.lax.conv_transpose` by default do not flip the window: `transpose_kernel=True`
+        Explicit `padding` and `output_padding` are PyTorch's, whose weight is `[in, out, *kernel_size]`, the transpose
+        of the kernel here. Flax and `jax.lax.conv_transpose` by default do not flip the window: `transpose_kernel=True`
         is this function, up to explicit padding, which is there that of the dilated input, and up to `"VALID"`, which
         there gives size * stride entries at least.
     """
-    return _transposed_layer(
-        "conv_transpose", params, params["kernel"], x, 1, stride, padding, output_padding, dilation
-    )
+    return _transposed_layer(params, params["kernel"], x, 1, stride, padding, output_padding, dilation)
 
 
+@names_errors
 def grouped_conv_transpose_spec(
-    window: Sequence[int],
     in_channels: int,
     out_channels: int,
+    kernel_size: Sequence[int],
     *,
     groups: int,
     bias: bool = True,
@@ -137,36 +141,36 @@ def grouped_conv_transpose_spec(
     """Describe the parameters of `grouped_conv_transpose`.
 
     Args:
-        window: the kernel's size on each spatial axis.
         in_channels: size of the input's last axis, a multiple of `groups`.
         out_channels: size of the result's last axis, a multiple of `groups`.
+        kernel_size: the kernel's size on each spatial axis.
         groups: the number of groups.
         bias: whether there is a bias.
-        kernel_init: starts the kernel; by default normal, of variance 1/(window * in_channels / groups).
-        bias_init: starts the bias; by default zeros.
+        kernel_init: initializes the kernel; by default normal, of variance 1/(kernel_size * in_channels / groups).
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
-        A spec with `kernel` `[*window, groups, out_channels / groups, in_channels / groups]` and, if `bias`, `bias`
-        `[out_channels]`.
+        A spec with `kernel` `[*kernel_size, groups, out_channels / groups, in_channels / groups]` and, if `bias`,
+        `bias` `[out_channels]`.
 
     Raises:
-        TypeError: if `window` is an int.
+        TypeError: if `kernel_size` is an int.
         ValueError: if `groups` does not divide both numbers of channels.
 
     Example:
-        >>> grouped_conv_transpose_spec((4, 4), 64, 32, groups=4)["kernel"].shape
+        >>> grouped_conv_transpose_spec(64, 32, (4, 4), groups=4)["kernel"].shape
         (4, 4, 4, 8, 16)
     """
-    window = check_window("grouped_conv_transpose_spec", window)
-    check_groups("grouped_conv_transpose_spec", in_channels, out_channels, groups)
+    kernel_size = check_window(kernel_size, name="kernel_size")
+    check_groups(in_channels, out_channels, groups)
     return kernel_and_bias_spec(
-        (*window, groups, out_channels // groups, in_channels // groups),
-        (*(None for _ in window), "groups", "out", "in"),
+        (*kernel_size, groups, out_channels // groups, in_channels // groups),
+        (*(None for _ in kernel_size), "groups", "out", "in"),
         out_channels,
         bias=bias,
         kernel_init=kernel_init,
         bias_init=bias_init,
-        torch_fan_in=window_size(window) * out_channels // groups,
+        torch_fan_in=window_size(kernel_size) * out_channels // groups,
     )
 
 
@@ -183,8 +187,8 @@ def grouped_conv_transpose(
     """Convolve each group of channels backwards, with a kernel of its own.
 
     Args:
-        params: `kernel` `[*window, groups, out_channels / groups, in_channels / groups]` and, if there is one, `bias`
-            `[out_channels]`.
+        params: `kernel` `[*kernel_size, groups, out_channels / groups, in_channels / groups]` and, if there is one,
+            `bias` `[out_channels]`.
         x: `[..., *spatial, in_channels]`, floating point.
         stride: as in `conv_transpose`.
         padding: as in `conv_transpose`.
@@ -205,20 +209,17 @@ def grouped_conv_transpose(
         Array([10.,  1.], dtype=float32)
 
     Warning:
-        Channels are ordered as in PyTorch, whose weight is `[in, out / groups, *window]`: the group is there a part of
-        the first axis.
+        Channels are ordered as in PyTorch, whose weight is `[in, out / groups, *kernel_size]`: the group is there a
+        part of the first axis.
     """
     kernel = params["kernel"]
     if kernel.ndim < 4:
-        raise ValueError(f"grouped_conv_transpose: kernel must be [*window, groups, out, in], got {list(kernel.shape)}")
+        raise ValueError(f"kernel must be [*kernel_size, groups, out, in], got {list(kernel.shape)}")
     groups = kernel.shape[-3]
-    return _transposed_layer(
-        "grouped_conv_transpose", params, merge_groups(kernel), x, groups, stride, padding, output_padding, dilation
-    )
+    return _transposed_layer(params, merge_groups(kernel), x, groups, stride, padding, output_padding, dilation)
 
 
 def _transposed_layer(
-    layer_name: str,
     params: Params,
     kernel: Array,
     x: Array,
@@ -228,64 +229,54 @@ def _transposed_layer(
     output_padding: PerAxis,
     dilation: PerAxis,
 ) -> Array:
-    """Check the arguments, convolve with the kernel `[*window, out / groups, in]` backwards and add the bias."""
-    window = kernel.shape[:-2]
-    if not 1 <= len(window) <= 3:
-        raise ValueError(
-            f"{layer_name}: kernel must have one to three window axes before its channels, got "
-            f"{list(params['kernel'].shape)}"
-        )
-    check_floating(layer_name, x)
-    check_spatial(layer_name, x, len(window), f"the kernel {list(params['kernel'].shape)}")
-    check_features(layer_name, x, kernel.shape[-1], params["kernel"])
-    sizes = x.shape[-len(window) - 1 : -1]
-    steps = per_axis(layer_name, "stride", stride, len(window), minimum=1)
-    gaps = per_axis(layer_name, "dilation", dilation, len(window), minimum=1)
-    extra = per_axis(layer_name, "output_padding", output_padding, len(window), minimum=0)
-    geometry = _geometry(layer_name, sizes, window, steps, padding, extra, gaps, groups)
-    kernel, bias = match_dtype(x, kernel, params.get("bias"))
-    rows, leading = flatten_leading(x, len(window) + 1)
-    y = add_bias(convolve_transpose(rows, kernel, geometry), bias)
-    return y.reshape((*leading, *y.shape[1:]))
+    """Check the arguments, convolve x, dilated by the stride, with the flipped kernel, and add the bias.
+
+    The kernel is `[*kernel_size, out / groups, in]`, that of the convolution of which this is the transpose.
+    """
+    kernel_size = check_arrays(params, kernel, x, kernel.shape[-1])
+    rank, sizes = len(kernel_size), x.shape[-len(kernel_size) - 1 : -1]
+    steps = per_axis("stride", stride, rank, minimum=1)
+    gaps = per_axis("dilation", dilation, rank, minimum=1)
+    extra = per_axis("output_padding", output_padding, rank, minimum=0)
+    enlarged, sides = _output_sizes_and_padding(sizes, kernel_size, steps, padding, extra, gaps)
+    convolution = Geometry(steps, sides, gaps, input_dilation=(1,) * rank, groups=groups)
+    geometry = convolution.transposed(enlarged, kernel_size)
+    return convolve_and_add_bias(params, transposed_kernel(kernel, groups), x, geometry)
 
 
-def _geometry(
-    layer_name: str,
+def _output_sizes_and_padding(
     sizes: tuple[int, ...],
-    window: tuple[int, ...],
+    kernel_size: tuple[int, ...],
     steps: tuple[int, ...],
     padding: Padding,
     extra: tuple[int, ...],
     gaps: tuple[int, ...],
-    groups: int,
-) -> Geometry:
-    """The geometry of the convolution of which this is the transpose; `sizes` are those of its output."""
+) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+    """Sizes of the result, and the padding with which a convolution of it has the sizes of x; or raise ValueError."""
     if 0 in sizes:
-        raise ValueError(f"{layer_name}: x has an empty spatial axis, spatial sizes are {list(sizes)}")
+        raise ValueError(f"x has an empty spatial axis, spatial sizes are {list(sizes)}")
     if any(more >= max(step, gap) for more, step, gap in zip(extra, steps, gaps, strict=True) if more):
         raise ValueError(
-            f"{layer_name}: output_padding must be smaller than stride or dilation, got output_padding {extra} with "
+            f"output_padding must be smaller than stride or dilation, got output_padding {extra} with "
             f"stride {steps} and dilation {gaps}"
         )
     if padding == "SAME":
         if any(extra):
             raise ValueError(
-                f'{layer_name}: "SAME" fixes the size of the result, output_padding must be 0, got {extra}; '
+                f'"SAME" fixes the size of the result, output_padding must be 0, got {extra}; '
                 "give the padding explicitly"
             )
         enlarged = tuple(size * step for size, step in zip(sizes, steps, strict=True))
-        sides = resolve_padding(layer_name, "SAME", enlarged, window, steps, gaps)
-        return Geometry(enlarged, window, steps, sides, gaps, groups)
-    sides = resolve_padding(layer_name, padding, sizes, window, steps, gaps)
-    settings = zip(sizes, window, steps, sides, extra, gaps, strict=True)
+        return enlarged, resolve_padding("SAME", enlarged, kernel_size, steps, gaps)
+    sides = resolve_padding(padding, sizes, kernel_size, steps, gaps)
+    settings = zip(sizes, kernel_size, steps, sides, extra, gaps, strict=True)
     enlarged = tuple(
         (size - 1) * step - sum(side) + span(width, gap) + more for size, width, step, side, more, gap in settings
     )
     if min(enlarged) < 1:
         raise ValueError(
-            f"{layer_name}: padding {sides} leaves nothing of the result, whose spatial sizes would be {enlarged}; "
-            "use less padding"
+            f"padding {sides} leaves nothing of the result, whose spatial sizes would be {enlarged}; use less padding"
         )
     # cropping the extra entries makes the convolution's output exactly as large as x
     cropped = tuple((before, after - more) for (before, after), more in zip(sides, extra, strict=True))
-    return Geometry(enlarged, window, steps, cropped, gaps, groups)
+    return enlarged, cropped

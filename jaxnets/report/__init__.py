@@ -1,20 +1,13 @@
-"""What a run leaves behind: its folder with settings, metrics and result, pictures, and the progress bar.
+"""Output of a run: its folder with settings, metrics and result, plots, and the progress bar.
 
-matplotlib and rich come with `pip install 'jaxnets[experiments]'`; the files need neither.
+`pip install 'jaxnets[experiments]'` installs matplotlib and rich; the files need neither.
 """
 
-from jaxnets.report.metrics_file import append_metrics, read_metrics
-from jaxnets.report.plots import plot_confusion, plot_curves, plot_mistakes
-from jaxnets.report.progress import progress
-from jaxnets.report.run_folder import RunFolder, record_metrics
-
-__all__ = [
-    "RunFolder",
-    "append_metrics",
-    "plot_confusion",
-    "plot_curves",
-    "plot_mistakes",
-    "progress",
-    "read_metrics",
-    "record_metrics",
-]
+from jaxnets.report.metrics_file import append_metrics as append_metrics, read_metrics as read_metrics
+from jaxnets.report.plots import (
+    plot_confusion as plot_confusion,
+    plot_curves as plot_curves,
+    plot_mistakes as plot_mistakes,
+)
+from jaxnets.report.progress import progress as progress
+from jaxnets.report.run_folder import RunFolder as RunFolder, record_metrics as record_metrics

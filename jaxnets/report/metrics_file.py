@@ -1,4 +1,4 @@
-"""The file `metrics.jsonl`: one JSON object a line, appended while a run goes on."""
+"""The file `metrics.jsonl`: one JSON object per line, appended during a run."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _POSITION = ("step", "epoch", "split")
 def append_metrics(
     path: str | os.PathLike[str], *, step: int, epoch: float, split: str, metrics: Mapping[str, Any]
 ) -> None:
-    """Append one row to a metrics file: one write, on the operating system's side when this returns.
+    """Append one row to a metrics file in one write, which survives a kill of the process.
 
-    If the file ends in a line that was cut off by a kill, that line is removed first.
+    If the file ends in an incomplete line, because a process was killed, that line is removed first.
 
     Args:
-        path: the file; it is made if it is not there.
-        step: optimizer steps done.
-        epoch: epochs done.
-        split: `"train"`, `"validation"` or `"test"`: what the metrics were measured on.
+        path: the file; it is created if missing.
+        step: completed optimizer steps.
+        epoch: completed epochs.
+        split: `"train"`, `"validation"` or `"test"`, of the metrics.
         metrics: numbers or arrays by name. NaN and infinities become `"NaN"`, `"Infinity"` and `"-Infinity"`, because
-            JSON has no such numbers; `read_metrics` turns them back.
+            JSON has no such numbers; `read_metrics` converts them back.
 
     Raises:
-        ValueError: if the split is another, or a metric has the name of a column.
+        ValueError: if the split is unknown, or a metric has the name of a column.
         TypeError: if a metric is neither a number nor an array of numbers.
 
     Example:
@@ -45,7 +45,7 @@ def append_metrics(
         raise ValueError(f"append_metrics: split must be one of {', '.join(SPLITS)}, got {split!r}")
     taken = [name for name in _POSITION if name in metrics]
     if taken:
-        raise ValueError(f"append_metrics: {taken[0]!r} is a column of its own; give the metric another name")
+        raise ValueError(f"append_metrics: {taken[0]!r} is the name of a column; give the metric another name")
     line = dumps({"step": step, "epoch": epoch, "split": split, **metrics}).encode() + b"\n"
     with open(path, "a+b") as file:
         _remove_torn_line(file)
@@ -55,14 +55,14 @@ def append_metrics(
 def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read the rows of a metrics file.
 
-    A row counts once its line feed is there. What follows the last one was cut off by a kill and is left out with a
-    warning; any other line that is not a JSON object is an error.
+    A row is complete when it ends in a line feed. An incomplete last row is skipped with a warning; any other line that
+    is not a JSON object is an error.
 
     Args:
         path: the file.
 
     Returns:
-        One dict a row with `step`, `epoch`, `split` and the metrics by name.
+        One dict per row with `step`, `epoch`, `split` and the metrics by name.
 
     Raises:
         ValueError: if a line is not a JSON object, with its number.
@@ -72,22 +72,22 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """
     *lines, torn = Path(path).read_bytes().split(b"\n")
     if torn:
-        warnings.warn(f"{path}: line {len(lines) + 1} was cut off and is left out", stacklevel=2)
+        warnings.warn(f"{path}: line {len(lines) + 1} is incomplete and was skipped", stacklevel=2)
     rows = _parse(path, lines)
     return [{name: value if name == "split" else _number(value) for name, value in row.items()} for row in rows]
 
 
 def drop_metrics_after(path: str | os.PathLike[str], step: int) -> None:
-    """Remove the rows of later steps, of the test split, and a torn one, so that a resumed run writes them again.
+    """Remove rows of later steps, of the test split, and an incomplete row, which a resumed run writes again.
 
-    The file is replaced in one go. Nothing happens if it is not there.
+    The file is replaced atomically. A missing file is ignored.
 
     Args:
         path: the file.
-        step: the step from which the run goes on.
+        step: the step from which the run resumes.
 
     Raises:
-        ValueError: if a line is not a JSON object, with its number; the file stays as it is.
+        ValueError: if a line is not a JSON object, with its number; the file is not changed.
 
     Example:
         >>> import tempfile
@@ -126,7 +126,7 @@ def _number(value: Any) -> Any:
 
 
 def _remove_torn_line(file: BinaryIO) -> None:
-    """Cut the file behind its last line feed; what follows is the beginning of a row."""
+    """Truncate the file after its last line feed; an incomplete row may follow."""
     size = file.seek(0, os.SEEK_END)
     if size == 0:
         return

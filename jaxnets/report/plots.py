@@ -1,4 +1,4 @@
-"""Pictures of a run. They are drawn without pyplot, so no backend and no global state is touched."""
+"""Plots of a run, drawn without pyplot, so they change neither the backend nor global state."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from jaxnets.types import ArrayLike
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's colours, which people with any form of colour blindness can tell apart; the markers differ too.
+# Okabe and Ito's colors, distinguishable with any form of color blindness; the markers differ too.
 _STYLES: dict[str, dict[str, Any]] = {
     "train": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     "validation": {"color": "#D55E00", "marker": "s", "linestyle": "-"},
     "test": {"color": "#009E73", "marker": "D", "linestyle": "none"},
 }
-_MAX_LABELLED_CLASSES = 20
+_MAX_LABELED_CLASSES = 20
 _DPI = 120
 
 
 def plot_curves(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
-    """Draw every metric over the epochs, one panel a metric, all splits in it.
+    """Plot every metric over the epochs, one panel per metric with all splits.
 
-    A panel is logarithmic if its values are positive and span more than a factor of ten. Values that are not finite
-    are left out.
+    A panel is logarithmic if its values are positive and span more than a factor of ten. Nonfinite values are omitted.
 
     Args:
-        rows: what `read_metrics` returns. Metrics that are not single numbers are left out.
-        path: the picture to write; the suffix decides the format (`.png`, `.svg`, `.pdf`).
+        rows: the rows of `read_metrics`. Metrics that are not single numbers are omitted.
+        path: the file to write; the suffix decides the format (`.png`, `.svg`, `.pdf`).
 
     Raises:
         ValueError: if there is no metric in the rows.
@@ -47,7 +46,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str])
 
     names = list(dict.fromkeys(name for row in rows for name, value in row.items() if _is_metric(name, value)))
     if not names:
-        raise ValueError("plot_curves: the rows hold no metric; pass what read_metrics returned for metrics.jsonl")
+        raise ValueError("plot_curves: the rows hold no metric; pass the result of read_metrics for metrics.jsonl")
     columns = min(len(names), 3)
     lines = -(-len(names) // columns)
     figure = Figure(figsize=(4.8 * columns, 3.6 * lines), layout=ConstrainedLayoutEngine(w_pad=0.12))
@@ -89,15 +88,15 @@ def _draw_metric(axes: Axes, name: str, rows: Sequence[Mapping[str, Any]]) -> No
 
 
 def plot_confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | os.PathLike[str]) -> None:
-    """Draw a confusion matrix: counts in the cells, coloured by their share of the true class.
+    """Plot a confusion matrix: counts in the cells, colored by their share of the true class.
 
     Args:
-        matrix: `[classes, classes]`, true classes down and predicted ones across, as `jaxnets.metrics` has it.
+        matrix: `[classes, classes]`, true classes in rows and predicted ones in columns, as in `jaxnets.metrics`.
         class_names: the names of the classes.
-        path: the picture to write; the suffix decides the format.
+        path: the file to write; the suffix decides the format.
 
     Raises:
-        ValueError: if the matrix is not square or the names are not as many.
+        ValueError: if the matrix is not square or the number of names differs.
 
     Example:
         >>> import tempfile
@@ -117,11 +116,11 @@ def plot_confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | os
     side = float(np.clip(0.55 * classes + 2.2, 4.5, 14))
     figure = Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = figure.subplots()
-    # The square root makes few mistakes visible beside many right predictions.
+    # The square root makes few mistakes visible beside many correct predictions.
     picture = axes.imshow(shares, cmap="Blues", norm=_square_root_norm())
     bar = figure.colorbar(picture, ax=axes, shrink=0.8, ticks=[0, 0.01, 0.05, 0.2, 0.5, 1], format="{x:.0%}")
     bar.set_label("share of the true class")
-    if classes <= _MAX_LABELLED_CLASSES:
+    if classes <= _MAX_LABELED_CLASSES:
         _write_counts(axes, counts, shares)
         longest = max((len(name) for name in class_names), default=0)
         axes.set_xticks(
@@ -160,7 +159,7 @@ def plot_mistakes(
     class_names: Sequence[str] | None = None,
     count: int = 24,
 ) -> None:
-    """Draw the wrong predictions that the network was most sure of.
+    """Plot the most confident wrong predictions.
 
     Args:
         images: `[examples, height, width]`, or `[examples, height, width, channels]` with one channel or three, as
@@ -169,9 +168,9 @@ def plot_mistakes(
         labels: integers `[examples]`.
         predictions: integers `[examples]`.
         confidences: `[examples]`, the probabilities of the predicted classes.
-        path: the picture to write; the suffix decides the format.
-        class_names: names in the place of the numbers.
-        count: how many mistakes at most.
+        path: the file to write; the suffix decides the format.
+        class_names: names to show instead of the numbers.
+        count: the largest number of mistakes to show.
 
     Raises:
         ValueError: if the shapes do not fit.
@@ -214,7 +213,7 @@ def _check_mistakes(
         )
     for name, values in (("labels", labels), ("predictions", predictions), ("confidences", confidences)):
         if values.shape != images.shape[:1]:
-            raise ValueError(f"plot_mistakes: {name} must be [{len(images)}], one an image, got {list(values.shape)}")
+            raise ValueError(f"plot_mistakes: {name} must be [{len(images)}], one per image, got {list(values.shape)}")
 
 
 def _mistakes_title(shown: int, wrong: int, total: int) -> str:

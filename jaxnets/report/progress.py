@@ -1,4 +1,4 @@
-"""The progress of `fit`: a live bar in a terminal, a line an epoch elsewhere."""
+"""The progress of `fit`: a live bar in a terminal, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ if TYPE_CHECKING:
 
 
 def progress(console: Console | None = None) -> Callback:
-    """Make the callback of `fit` that shows how far it is.
+    """Make a callback of `fit` that shows its progress.
 
-    In a terminal this is a bar with the epoch, the time left and examples a second, and below it the metrics of the
-    last steps and of the last validation. Elsewhere (a file, a pipe, the log of a CI run) it is one plain line an
-    epoch. Both leave one line at the end. Examples a second count the time of training steps alone, without
-    compilation, evaluation and callbacks.
+    In a terminal this is a bar with the epoch, the remaining time and examples per second, and below it the metrics of
+    the last steps and the last validation. Elsewhere (a file, a pipe, the log of a CI run) it is one plain line per
+    epoch. Both end with one summary line. Examples per second exclude compilation, evaluation and callbacks.
 
-    Put it first among the callbacks: it then takes the bar down before another one can fail at the end.
+    Put it first among the callbacks, so that the bar is removed before another callback can fail at the end.
 
     Args:
-        console: where to write; by default standard error, so that what a program prints can be piped.
+        console: where to write; by default standard error, so that a program's output can be piped.
 
     Returns:
         A callback for one run of `fit` at a time.
 
     Raises:
-        ImportError: if rich is not installed; `pip install 'jaxnets[experiments]'` brings it.
+        ImportError: if rich is not installed; `pip install 'jaxnets[experiments]'` installs it.
 
     Example:
         `fit(..., callbacks=[progress()])`
@@ -46,13 +45,13 @@ def progress(console: Console | None = None) -> Callback:
 
 
 class _Status:
-    """What both forms show: the latest metrics of every split, and the speed."""
+    """The latest metrics of every split and the speed, for both forms."""
 
     def __init__(self) -> None:
         self.metrics: dict[str, str] = {}
         self.started = self.previous = time.perf_counter()
         self.compiled = False
-        # Of the latest dispatches: the number of examples and the seconds they took.
+        # Number of examples and seconds of the latest dispatches.
         self.dispatches: collections.deque[tuple[int, float]] = collections.deque(maxlen=50)
 
     def update(self, event: Event) -> None:
@@ -82,7 +81,7 @@ class _Status:
 
 
 class _Lines:
-    """One plain line an epoch; it waits for the evaluation that may follow."""
+    """One plain line per epoch, printed after an evaluation that may follow."""
 
     def __init__(self, console: Console):
         self.console = console
@@ -147,7 +146,7 @@ class _LiveBar:
             console=self.console,
             refresh_per_second=4,
             transient=True,
-            redirect_stdout=sys.stdout.isatty(),  # what a program prints into a pipe stays there
+            redirect_stdout=sys.stdout.isatty(),  # output to a pipe is not redirected
         )
         self.live.start()
 
@@ -168,7 +167,7 @@ def _filled(*parts: str) -> list[str]:
 
 
 def format_metrics(metrics: Mapping[str, Any]) -> str:
-    """Write the scalar metrics on one line; arrays, such as a confusion matrix, are left out.
+    """Format the scalar metrics on one line; arrays, such as a confusion matrix, are omitted.
 
     Example:
         >>> format_metrics({"loss": 0.0123456, "accuracy": np.float32(0.975), "confusion": np.eye(2)})
@@ -178,7 +177,7 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Write a time as people say it.
+    """Format a time for reading.
 
     Example:
         >>> format_seconds(8.26), format_seconds(75), format_seconds(7384)

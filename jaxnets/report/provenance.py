@@ -1,4 +1,4 @@
-"""Where a result comes from: the command, the commit, the versions and the device."""
+"""Provenance of a result: command, commit, versions and device."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SETTINGS = ("JAX_", "JAXNETS_", "XLA_FLAGS", "LIBTPU_INIT_ARGS")
 
 
 def command(arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """Return the command that started this process, quoted for a shell, with the settings of JAX before it.
+    """Return the command of this process, quoted for a shell, preceded by the environment variables of JAX.
 
     Args:
         arguments: the interpreter and its arguments; by default this process's.
-        environment: environment variables; by default this process's. Those of JAX, XLA and jaxnets are part of the
-            command, because they can change a result.
+        environment: environment variables; by default this process's. Those of JAX, XLA and jaxnets are included,
+            because they can change a result.
 
     Example:
         >>> command(["/usr/bin/python3", "-m", "experiments.digits_cnn", "--out", "my runs"], {"JAX_PLATFORMS": "cpu"})
@@ -36,14 +36,14 @@ def command(arguments: Sequence[str] | None = None, environment: Mapping[str, st
 
 
 def commit(file: str | os.PathLike[str]) -> str | None:
-    """Return the git commit of the checkout in which a file lies.
+    """Return the git commit of the checkout that contains a file.
 
     Args:
         file: a source file.
 
     Returns:
-        The hash, followed by `-dirty` if anything differs from it; None where there is no checkout, no git, or the
-        file is ignored (as an installed package inside somebody's checkout is).
+        The hash, followed by `-dirty` if there are changes; None without a checkout or git, or if the file is ignored
+        (such as an installed package inside a checkout).
 
     Example:
         >>> commit("/no/such/folder/file.py") is None

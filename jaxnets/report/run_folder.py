@@ -21,16 +21,16 @@ from jaxnets.types import Params
 
 @dataclasses.dataclass(frozen=True)
 class RunFolder:
-    """The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, and whatever else the run puts there.
+    """The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, and other files of the run.
 
-    `RunFolder.open` makes one or goes on in that of the same run; `create` and `reopen` do one of the two.
+    `RunFolder.open` creates a folder or reopens that of the same run; `create` and `reopen` do one of the two.
 
     Attributes:
         path: the folder.
         experiment: the experiment's name.
         seed: the seed of the run.
         command: the command that reproduces it.
-        commit: the git commit of the experiment's code when the run began; None outside of a checkout.
+        commit: the git commit of the experiment's code at the start of the run; None outside a checkout.
     """
 
     path: Path
@@ -41,17 +41,18 @@ class RunFolder:
 
     @classmethod
     def create(cls, experiment: str, config: Any, *, path: str | os.PathLike[str] | None = None) -> RunFolder:
-        """Make the folder of a new run and write its settings into `config.json`.
+        """Create the folder of a new run and write its settings to `config.json`.
 
         Args:
             experiment: a name, such as "digits_cnn".
             config: the settings, a frozen dataclass with an integer `seed`.
             path: the folder; it may exist if it is empty. None takes `runs/<experiment>/<time>-seed<seed>`, with a
-                number behind it if that exists.
+                number appended if that exists.
 
         Raises:
             ValueError: if `path` exists and is not empty.
-            TypeError: if `config` is not a frozen dataclass with an integer `seed`, or holds what JSON cannot.
+            TypeError: if `config` is not a frozen dataclass with an integer `seed`, or has values that JSON cannot
+                store.
 
         Example:
             >>> import tempfile
@@ -74,9 +75,9 @@ class RunFolder:
 
     @classmethod
     def reopen(cls, experiment: str, config: Any, path: str | os.PathLike[str]) -> RunFolder:
-        """Go on in the folder of a run that was stopped; further metrics are appended to those it has.
+        """Reopen the folder of a stopped run; further metrics are appended.
 
-        A setting named `out`, which says where the folder is, may be another.
+        A setting named `out`, for the folder itself, may differ.
 
         Raises:
             FileNotFoundError: if there is no run at `path`.
@@ -96,15 +97,15 @@ class RunFolder:
 
     @classmethod
     def open(cls, experiment: str, config: Any, *, path: str | os.PathLike[str] | None = None) -> RunFolder:
-        """Go on in the folder of a run with the same settings that was stopped, or make a new one.
+        """Reopen the folder of a stopped run with the same settings, or create a new one.
 
         Args:
             experiment: a name, such as "digits_cnn".
             config: the settings, a frozen dataclass with an integer `seed`.
-            path: the folder. None takes the newest of `runs/<experiment>/` with the same settings and no result.
+            path: the folder. None takes the newest in `runs/<experiment>/` with the same settings and no result.
 
         Raises:
-            ValueError: if the folder at `path` holds something else than a run with these settings.
+            ValueError: if the folder at `path` has other content than a run with these settings.
 
         Example:
             >>> import tempfile
@@ -131,7 +132,7 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def read_result(self) -> dict[str, Any] | None:
-        """Return what is in `result.json`, None if the run has not ended."""
+        """Return the content of `result.json`, or None if the run has not finished."""
         file = self.path / "result.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
@@ -162,18 +163,18 @@ class RunFolder:
         run_seconds: float,
         first_step: int = 0,
     ) -> dict[str, Any]:
-        """Write `result.json`, which is there completely or not at all.
+        """Write `result.json` atomically.
 
         Args:
             metrics: the final metrics, such as `{"train": {...}, "validation": {...}, "test": {...}}`.
-            params: the final parameters, of which the fingerprint is written.
+            params: the final parameters, for their fingerprint.
             compile_seconds: wall time spent compiling.
             run_seconds: wall time of everything else.
-            first_step: the step from which the process went on, if the run had been stopped; the seconds are those
-                of this process.
+            first_step: the step from which this process resumed a stopped run; the seconds are those of this
+                process.
 
         Returns:
-            What was written: `experiment`, `seed`, `metrics`, `fingerprint`, `seconds`, `first_step`, `command`,
+            The written content: `experiment`, `seed`, `metrics`, `fingerprint`, `seconds`, `first_step`, `command`,
             `commit`, `versions` and `device`.
         """
         result = {
@@ -195,9 +196,9 @@ class RunFolder:
 
 
 def record_metrics(run_folder: RunFolder) -> Callback:
-    """Make the callback of `fit` that writes each epoch's training metrics and each evaluation to `metrics.jsonl`.
+    """Make a callback of `fit` that writes each epoch's training metrics and each evaluation to `metrics.jsonl`.
 
-    When a run goes on from a checkpoint, rows of later steps are removed first: they are written again.
+    When a run resumes from a checkpoint, rows of later steps are removed first; they are written again.
 
     Example:
         `fit(..., callbacks=[progress(), record_metrics(run_folder)])`
@@ -229,7 +230,7 @@ def _is_frozen(config: Any) -> bool:
 
 def _empty_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
-    for leftover in path.glob(".config.json.*"):  # of a process that was killed while it made the folder
+    for leftover in path.glob(".config.json.*"):  # of a process that was killed while creating the folder
         leftover.unlink()
     if any(path.iterdir()):
         raise ValueError(f"RunFolder: {path} exists and is not empty; choose another folder or delete it")

@@ -1,4 +1,4 @@
-"""JSON that every reader accepts: JSON has no NaN and no infinities, so they are written as strings."""
+"""Strict JSON, which every reader accepts: NaN and infinities are written as strings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-"""How numbers that JSON lacks are written; Python's `float` reads the same words."""
+"""The strings for nonfinite numbers; Python's `float` accepts them too."""
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
@@ -22,11 +22,11 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
 
     Args:
         value: numbers, strings, None, mappings with string keys, lists, tuples, dataclasses, paths and arrays (nested
-            lists). Numbers that are not finite become the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
-        indent: spaces a level; None writes one line.
+            lists). Nonfinite numbers become the strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
+        indent: spaces per level; None writes one line.
 
     Raises:
-        TypeError: if something else is in it, with its place.
+        TypeError: for other values, with their position.
 
     Example:
         >>> dumps({"loss": float("nan"), "counts": np.eye(2, dtype=int)})
@@ -36,7 +36,7 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
 
 
 def _plain(value: Any, place: str) -> Any:
-    """The same value made of what `json` knows."""
+    """The same value made of types that `json` accepts."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
@@ -48,7 +48,7 @@ def _plain(value: Any, place: str) -> Any:
     if isinstance(value, Mapping):
         wrong = [name for name in value if not isinstance(name, str)]
         if wrong:
-            raise TypeError(f"JSON needs strings as names, got {wrong[0]!r} in {place or 'the value'}")
+            raise TypeError(f"JSON needs strings as keys, got {wrong[0]!r} in {place or 'the value'}")
         return {name: _plain(child, f"{place}.{name}" if place else name) for name, child in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(child, f"{place}[{i}]") for i, child in enumerate(value)]
@@ -74,7 +74,7 @@ def _python_numbers(array: np.ndarray[Any, Any]) -> Any:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file that is there completely or not at all, whenever the process is killed.
+    """Write a file that is complete or absent, even if the process is killed.
 
     Example:
         >>> import tempfile

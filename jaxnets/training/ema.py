@@ -89,6 +89,8 @@ def with_ema(
 def use_ema(train_state: TrainState) -> TrainState:
     """Return the train state with the averaged parameters in the place of the trained ones.
 
+    Of the networks that `alternate` trains, those are replaced whose optimizer is `with_ema`.
+
     Args:
         train_state: of a run whose optimizer is `with_ema`.
 
@@ -104,19 +106,31 @@ def use_ema(train_state: TrainState) -> TrainState:
         >>> use_ema(TrainState.create(params, optimizer.init(params), seed=0)).params
         Array([4.], dtype=float32)
     """
+    params, opt_state = train_state.params, train_state.opt_state
+    if not isinstance(opt_state, dict):
+        return train_state._replace(params=_average(params, opt_state))
+    kept = [name for name, own in opt_state.items() if _averages(own)] or list(opt_state)
+    averaged = {name: _average(params[name], opt_state[name]) for name in kept}
+    return train_state._replace(params={**params, **averaged})
 
-    def is_ema(node: Any) -> bool:
-        return isinstance(node, EmaState)
 
-    found = [node for node in jax.tree.leaves(train_state.opt_state, is_leaf=is_ema) if is_ema(node)]
+def _average(params: Params, opt_state: PyTree) -> Params:
+    found = _averages(opt_state)
     if len(found) != 1:
         raise ValueError(
             f"use_ema: expected one with_ema in the optimizer, found {len(found)}; "
             "write optimizer = with_ema(optax.adam(1e-3), 0.999)"
         )
-    if list(paths(found[0].average)) != list(paths(train_state.params)):
+    if list(paths(found[0])) != list(paths(params)):
         raise ValueError(
             "use_ema: the average is of some parameters only; put with_ema outermost, around freeze: "
             "with_ema(freeze(optimizer, 'conv1'), 0.999)"
         )
-    return train_state._replace(params=found[0].average)
+    return found[0]
+
+
+def _averages(opt_state: PyTree) -> list[Params]:
+    def is_ema(node: Any) -> bool:
+        return isinstance(node, EmaState)
+
+    return [node.average for node in jax.tree.leaves(opt_state, is_leaf=is_ema) if is_ema(node)]

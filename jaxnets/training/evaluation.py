@@ -10,7 +10,7 @@ import jax
 from jaxnets import metrics as metric
 from jaxnets.random import subkey
 from jaxnets.training.batches import data_size
-from jaxnets.training.gradient import Loss, as_metrics
+from jaxnets.training.gradient import Loss, call_loss
 from jaxnets.training.state import TrainState
 from jaxnets.types import PyTree
 
@@ -22,7 +22,7 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[[TrainState,
     example counts once and equally, and no padding enters any sum.
 
     Args:
-        loss: `loss(params, state, batch, *, key, train) -> (scalar, (new_state, metrics))` with streamable metrics.
+        loss: `loss(params, state, batch, *, key, train) -> (value, (new_state, metrics))` with streamable metrics.
             It is called with `train=False` and a key folded from that of the run.
         batch_size: examples at a time; it affects memory and speed, and the result only by rounding.
 
@@ -50,11 +50,11 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[[TrainState,
         if size == 0:
             raise ValueError("make_evaluate: there is no example to evaluate; every array has 0 rows")
         key = subkey(train_state.key, "evaluate")
+        model = train_state.params, train_state.state
 
         def measure(start: Any, count: int) -> PyTree:
             rows = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, start, count), data)
-            values = loss(train_state.params, train_state.state, rows, key=subkey(key, start), train=False)
-            return as_metrics(values[1][1])
+            return call_loss(loss, *model, rows, key=subkey(key, start), train=False)[2]
 
         batches, rest = divmod(size, batch_size)
         measured = None

@@ -49,7 +49,7 @@ def compute_in(dtype: DTypeLike, model: Model) -> Model:
         outputs, new_state = model.apply(_cast(params, dtype), state, _cast(inputs, dtype), key=key, train=train)
         return _cast(outputs, jnp.float32), new_state
 
-    return Model(model.init, apply)
+    return model._replace(apply=apply)
 
 
 def _cast(tree: Tree, dtype: DTypeLike) -> Tree:

@@ -2,78 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnets import metrics as metric
-from jaxnets.model import Model
 from jaxnets.random import subkey
-from jaxnets.training.gradient import Loss, accumulated_gradient, loss_gradient
+from jaxnets.training.gradient import Loss, loss_gradient
 from jaxnets.training.nonfinite import Update, advance_watch, find_nonfinite, is_bad
 from jaxnets.training.state import TrainState
-from jaxnets.types import Array, Key, Params, PyTree, State
+from jaxnets.types import Array, Params, PyTree, State
 
 Step: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, PyTree]]
 """`step(train_state, batch) -> (train_state, metrics)`, a pure function."""
-
-
-def supervised(
-    model: Model,
-    loss: Callable[[Any, Any], Array],
-    metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
-) -> Loss:
-    """Build the usual loss of a model: the mean over a batch of (inputs, targets) pairs.
-
-    Args:
-        model: the network.
-        loss: `loss(outputs, targets)` gives one number an example, `[batch, ...]`, as those of `jaxnets.losses`.
-        metrics: by name, functions of (outputs, targets) that return a streamable metric, as `jaxnets.metrics` has.
-
-    Returns:
-        A loss for `make_step`. Its batch is the pair `(inputs, targets)`; its metrics are `"loss"` and those given.
-
-    Raises:
-        ValueError: if a metric is named `"loss"`; by the returned loss, if `loss` gives a single number.
-        TypeError: by the returned loss, if a batch is not a pair.
-
-    Example:
-        >>> from jaxnets import losses, make_model, nn
-        >>> def apply(params, state, x, *, key=None, train):
-        ...     return nn.linear(params, x), state
-        >>> model = make_model(nn.linear_spec(2, 3), apply)
-        >>> loss = supervised(model, losses.cross_entropy, {"accuracy": metric.accuracy})
-        >>> params, state = model.init(jax.random.key(0))
-        >>> batch = jnp.ones((4, 2)), jnp.zeros(4, jnp.int32)
-        >>> value, (state, metrics) = loss(params, state, batch, key=None, train=True)
-        >>> value.shape, sorted(metrics)
-        ((), ['accuracy', 'loss'])
-    """
-    metrics = dict(metrics or {})
-    if "loss" in metrics:
-        raise ValueError("supervised: 'loss' is the name of the loss itself; give the metric another name")
-
-    def loss_function(
-        params: Params, state: State, batch: Any, *, key: Key | None, train: bool
-    ) -> tuple[Array, tuple[State, PyTree]]:
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise TypeError(f"supervised: a batch is the pair (inputs, targets), got {type(batch).__name__}")
-        inputs, targets = batch
-        outputs, new_state = model.apply(params, state, inputs, key=key, train=train)
-        values = loss(outputs, targets)
-        if jnp.ndim(values) == 0:
-            raise ValueError(
-                "supervised: loss(outputs, targets) must give one number an example, [batch], got a single one; leave "
-                "out its mean, so that the examples of an incomplete last batch count as much as all others"
-            )
-        measured = {"loss": metric.mean(values)}
-        measured |= {name: function(outputs, targets) for name, function in metrics.items()}
-        return jnp.mean(values), (new_state, measured)
-
-    return loss_function
 
 
 def make_step(
@@ -90,11 +33,12 @@ def make_step(
     the helpers of `jaxnets.training`. The randomness of a step depends on the run's seed and the step's number alone.
 
     Args:
-        loss: `loss(params, state, batch, *, key, train) -> (scalar, (new_state, metrics))`; see `supervised`.
+        loss: `loss(params, state, batch, *, key, train) -> (value, (new_state, metrics))`; see `supervised` and `Loss`.
         optimizer: an optax optimizer. Clipping, schedules and the like are optax's; see also `freeze` and `with_ema`.
         accumulate: the number of equal parts into which each batch is cut; their gradients are averaged one after
-            the other, so that a batch needs the memory of one part. With a loss that is a mean over examples the
-            result is that of the whole batch, up to rounding; batch norm sees one part at a time.
+            the other, so that a batch needs the memory of one part. With a loss that is a mean over examples, or a
+            streamable mean of weighted ones, the result is that of the whole batch, up to rounding; batch norm sees
+            one part at a time.
         skip_nonfinite: how many steps with a number that is not finite may be left out in the run: a loss, a metric,
             a gradient, or what the step made. Such a step changes nothing but `.step` and `.skipped`, and its metrics
             count no examples. Further ones stop `fit`, and elsewhere are taken as they are. 0 looks at nothing and
@@ -124,7 +68,7 @@ def make_step(
         raise ValueError(
             f"make_step: need accumulate >= 1 and skip_nonfinite >= 0, got {accumulate=}, {skip_nonfinite=}"
         )
-    gradient = accumulated_gradient(loss, accumulate) if accumulate > 1 else loss_gradient(loss)
+    gradient = loss_gradient(loss, accumulate=accumulate, axis_name=axis_name)
     optimizer = optax.with_extra_args_support(optimizer)
 
     def step(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
@@ -132,9 +76,6 @@ def make_step(
         if axis_name is not None:
             key = subkey(key, jax.lax.axis_index(axis_name))
         value, gradients, state, metrics = gradient(train_state.params, train_state.state, batch, key=key)
-        if axis_name is not None:
-            value, gradients, state = _average((value, gradients, state), axis_name)
-            metrics = metric.all_reduce(metrics, axis_name)
         return take_step(optimizer, train_state, value, gradients, state, metrics, skip_nonfinite=skip_nonfinite)
 
     step.finds_nonfinite = True  # type: ignore[attr-defined]
@@ -221,12 +162,3 @@ def _written(update: Callable[..., Any], take: Array, *arguments: PyTree) -> tup
 
 def _where(condition: Array, first: Any, second: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
-
-
-def _average(tree: PyTree, axis_name: str) -> PyTree:
-    """Average over devices what has fractions; counts are the same on all of them."""
-
-    def average(leaf: Array) -> Array:
-        return jax.lax.pmean(leaf, axis_name) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
-
-    return jax.tree.map(average, tree)

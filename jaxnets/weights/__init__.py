@@ -1,39 +1,16 @@
-"""Weights in files and of other libraries, and whole networks as StableHLO."""
+"""Weights in files and of other libraries, and whole networks in folders and as StableHLO."""
 
-from jaxnets.weights.files import load, read_safetensors, read_torch, save
-from jaxnets.weights.names import (
-    efficientnet_names,
-    googlenet_names,
-    gpt_names,
-    lenet5_names,
-    mnist_cnn_names,
-    resnet_names,
-    vgg_names,
-    vit_names,
+from jaxnets.weights.files import (
+    load as load,
+    read_safetensors as read_safetensors,
+    read_torch as read_torch,
+    save as save,
 )
-from jaxnets.weights.stablehlo import export_model, load_exported
-from jaxnets.weights.torch_modules import Names, Place, from_torch, to_torch
-from jaxnets.weights.torch_recurrent import recurrent_from_torch, recurrent_to_torch
-
-__all__ = [
-    "Names",
-    "Place",
-    "efficientnet_names",
-    "export_model",
-    "from_torch",
-    "googlenet_names",
-    "gpt_names",
-    "lenet5_names",
-    "load",
-    "load_exported",
-    "mnist_cnn_names",
-    "read_safetensors",
-    "read_torch",
-    "recurrent_from_torch",
-    "recurrent_to_torch",
-    "resnet_names",
-    "save",
-    "to_torch",
-    "vgg_names",
-    "vit_names",
-]
+from jaxnets.weights.model_folder import load_model as load_model, save_model as save_model
+from jaxnets.weights.names import Names as Names, Place as Place, torch_names as torch_names
+from jaxnets.weights.stablehlo import export_model as export_model, load_exported as load_exported
+from jaxnets.weights.torch_modules import from_torch as from_torch, to_torch as to_torch
+from jaxnets.weights.torch_recurrent import (
+    recurrent_from_torch as recurrent_from_torch,
+    recurrent_to_torch as recurrent_to_torch,
+)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,23 +35,35 @@ def save(path: str | os.PathLike[str], params: Params, state: State | None = Non
     Example:
         >>> import tempfile, jax, jax.numpy as jnp
         >>> from jaxnets import models
-        >>> params, state = models.lenet5().init(jax.random.key(0))
+        >>> model = models.lenet5()
+        >>> params, state = model.init(jax.random.key(0))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     save(f"{folder}/lenet5.safetensors", params, state)
-        ...     again, _ = load(f"{folder}/lenet5.safetensors", models.lenet5_spec())
+        ...     again, _ = load(f"{folder}/lenet5.safetensors", model.spec)
         >>> jax.tree.all(jax.tree.map(jnp.array_equal, again, params))
         True
     """
     from safetensors.numpy import save_file
 
-    path = Path(path)
     arrays = {
-        name: np.ascontiguousarray(array).reshape(np.shape(array))
-        for name, array in paths({"params": params, "state": {} if state is None else state}).items()
+        name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in tree_arrays(params, state).items()
     }
+    with whole_file(path) as part:
+        save_file(arrays, part, metadata={"format": "jaxnets"})
+
+
+def tree_arrays(params: Params, state: State | None) -> dict[str, Any]:
+    """Name the arrays of parameters and state by their paths, as `save` does."""
+    return paths({"params": params, "state": {} if state is None else state})
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give the path of a file to write to, which replaces `path` in the end, or is deleted on an error."""
+    path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        save_file(arrays, part, metadata={"format": "jaxnets"})
+        yield part
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -72,20 +85,35 @@ def load(path: str | os.PathLike[str], spec: Spec) -> tuple[Params, State]:
             lists all of them. See `save` for an example.
     """
     arrays = read_safetensors(path)
-    leaves = paths(spec)
-    expected = {f"{'state' if leaf.is_state else 'params'}/{name}": leaf for name, leaf in leaves.items()}
-    problems = [
-        *(f"missing {name} {list(leaf.shape)}" for name, leaf in expected.items() if name not in arrays),
-        *(f"unexpected {name} {list(array.shape)}" for name, array in arrays.items() if name not in expected),
+    check_arrays(str(path), arrays, spec)
+    return arrange(spec, {name.partition("/")[2]: array for name, array in arrays.items()})
+
+
+def check_arrays(where: str, arrays: Mapping[str, Any], spec: Spec) -> None:
+    """Raise a ValueError that lists all arrays, named as `save` does, that do not fit the spec."""
+    leaves = paths(spec).items()
+    expected = {f"{'state' if leaf.is_state else 'params'}/{name}": leaf.shape for name, leaf in leaves}
+    if problems := misfits(arrays, expected):
+        raise ValueError(f"{where}: the arrays do not fit the spec:\n  " + "\n  ".join(problems))
+
+
+def misfits(arrays: Mapping[str, Any], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """List the arrays that are missing, not expected, or of another shape.
+
+    Example:
+        >>> misfits({"a": np.zeros(2), "b": np.zeros(3)}, {"a": (4,), "c": (5, 6)})
+        ['missing c [5, 6]', 'unexpected b [3]', 'a must be [4], got [2]']
+    """
+    shapes = {name: np.shape(array) for name, array in arrays.items()}
+    return [
+        *(f"missing {name} {list(shape)}" for name, shape in expected.items() if name not in shapes),
+        *(f"unexpected {name} {list(shape)}" for name, shape in shapes.items() if name not in expected),
         *(
-            f"{name} must be {list(leaf.shape)}, got {list(arrays[name].shape)}"
-            for name, leaf in expected.items()
-            if name in arrays and arrays[name].shape != leaf.shape
+            f"{name} must be {list(shape)}, got {list(shapes[name])}"
+            for name, shape in expected.items()
+            if name in shapes and shapes[name] != shape
         ),
     ]
-    if problems:
-        raise ValueError(f"{path}: the arrays do not fit the spec:\n  " + "\n  ".join(problems))
-    return arrange(spec, {name.partition("/")[2]: array for name, array in arrays.items()})
 
 
 def arrange(spec: Spec, arrays: Mapping[str, Any]) -> tuple[Params, State]:

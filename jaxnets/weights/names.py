@@ -1,45 +1,78 @@
-"""The modules of PyTorch's networks, one table a network: `names(spec)` says where each of them is in the spec."""
+"""The names that PyTorch's libraries give the layers of our networks, by architecture."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
+from jaxnets import models
+from jaxnets.model import Model
 from jaxnets.spec import Spec
-from jaxnets.weights.torch_modules import Names, Place
 
 
-def mnist_cnn_names(spec: Spec) -> Names:
-    """Name the modules of the course's network as PyTorch's MNIST example does: `conv1`, `conv2`, `fc1`, `fc2`.
+class Place(NamedTuple):
+    """Where the arrays of one of PyTorch's modules are in a spec.
+
+    Attributes:
+        path: of the layer, such as `"stages/0/first/conv1/norm"`.
+        layer: its position among stacked layers; None if it is not stacked.
+        flattened: height, width and channels of the image whose entries are the inputs of this linear layer, None for
+            other layers. PyTorch flattens channels first.
+        transposed: whether the weight is `[in, out]` there too, as in Hugging Face's `Conv1D`.
+    """
+
+    path: str
+    layer: int | None = None
+    flattened: tuple[int, int, int] | None = None
+    transposed: bool = False
+
+
+Names: TypeAlias = Mapping[str, Place | Sequence[Place]]
+"""Of each of PyTorch's modules its place in a spec, or the places of its parts, if it computes several layers at once.
+
+A place may also be that of an array, if its name there is not that of a module. A name that ends with an underscore is
+followed by `weight` without a dot. An array with no place, `()`, may be there and is not read.
+"""
+
+
+def torch_names(model: Model) -> Names:
+    """Return the names of a network's modules in PyTorch, and where each is in its spec.
+
+    ================================ ==============================================================================
+    network                          names
+    ================================ ==============================================================================
+    `vgg`, `googlenet`,              torchvision's
+    `efficientnet`, `vit`
+    `resnet`, `cifar_resnet`         torchvision's and timm's
+    `gpt`                            those of Hugging Face's `GPT2LMHeadModel`
+    `mnist_cnn`, `lenet5`            `conv1`, `conv2`, `fc1`, `fc2` (`fc3`), as in PyTorch's MNIST example
+    ================================ ==============================================================================
+
+    Args:
+        model: one of these networks.
+
+    Raises:
+        ValueError: if there is no table for the network.
 
     Example:
-        >>> from jaxnets import models
-        >>> mnist_cnn_names(models.mnist_cnn_spec())["fc1"].flattened
-        (12, 12, 64)
+        >>> names = torch_names(models.resnet(models.ResNetConfig(50)))
+        >>> names["layer3.5.bn2"]
+        Place(path='stages/2/rest/conv2/norm', layer=4, flattened=None, transposed=False)
     """
-    return _plain("conv1", "conv2", "fc2") | {"fc1": Place("fc1", flattened=_square(spec["fc1"], 64))}
+    table = _TABLES.get(type(model.config))
+    if table is None:
+        raise ValueError(
+            f"torch_names: there is no table for {type(model.config).__name__}, only for "
+            f"{', '.join(config.__name__ for config in _TABLES)}; pass names={{'conv1': Place('conv1'), ...}}"
+        )
+    return table(model.config, model.spec)
 
 
-def lenet5_names(spec: Spec) -> Names:
-    """Name the modules of LeNet-5 `conv1`, `conv2`, `fc1`, `fc2` and `fc3`.
-
-    Example:
-        >>> from jaxnets import models
-        >>> lenet5_names(models.lenet5_spec())["fc1"].flattened
-        (5, 5, 16)
-    """
-    return _plain("conv1", "conv2", "fc2", "fc3") | {"fc1": Place("fc1", flattened=_square(spec["fc1"], 16))}
+def _mnist(config: models.MnistCNNConfig | models.LeNet5Config, spec: Spec) -> Names:
+    return {module: Place(module, flattened=config.pooled if module == "fc1" else None) for module in spec}
 
 
-def vgg_names(spec: Spec) -> Names:
-    """Name the modules of a VGG as torchvision does: `features.0`, `classifier.0`, ...
-
-    Example:
-        >>> from jaxnets import models
-        >>> vgg_names(models.vgg_spec(11, norm=True))["features.4"].path
-        'stages/1/0/conv'
-    """
+def _vgg(config: models.VGGConfig, spec: Spec) -> Names:
     names: dict[str, Place] = {}
     number = 0
     for stage, units in enumerate(spec["stages"]):
@@ -50,22 +83,13 @@ def vgg_names(spec: Spec) -> Names:
             number += 1  # ReLU
         number += 1  # pooling
     channels = spec["stages"][-1][-1]["conv"]["kernel"].shape[-1]
-    for position, layer in enumerate(spec["classifier"]):
-        flattened = _square(layer, channels) if position == 0 else None
+    for position in range(len(spec["classifier"])):
+        flattened = None if position else (config.pooled, config.pooled, channels)
         names[f"classifier.{3 * position}"] = Place(f"classifier/{position}", flattened=flattened)
     return names
 
 
-def resnet_names(spec: Spec) -> Names:
-    """Name the modules of a ResNet as torchvision and timm do: `layer1.0.conv1`, `layer1.0.downsample.0`, ...
-
-    It is also the table of `cifar_resnet`, whose shortcuts have no modules.
-
-    Example:
-        >>> from jaxnets import models
-        >>> resnet_names(models.resnet_spec(50))["layer3.5.bn2"]
-        Place(path='stages/2/rest/conv2/norm', layer=4, flattened=None, transposed=False)
-    """
+def _resnet(config: models.ResNetConfig | models.CifarResNetConfig, spec: Spec) -> Names:
     names = {"conv1": Place("stem/conv"), "bn1": Place("stem/norm"), "fc": Place("fc")}
     for number, stage in enumerate(spec["stages"]):
         for block, (path, index, parts) in enumerate(_blocks(stage)):
@@ -79,14 +103,15 @@ def resnet_names(spec: Spec) -> Names:
     return names
 
 
-def googlenet_names(spec: Spec) -> Names:
-    """Name the modules of GoogLeNet as torchvision does: `inception3a.branch2.0.conv`, `aux1.fc1`, ...
+def _blocks(stage: Spec) -> Iterator[tuple[str, int | None, list[str]]]:
+    """Path, index and parts of each block of a stage."""
+    yield "first", None, list(stage["first"])
+    if "rest" in stage:
+        for index in range(stage["rest"]["conv1"]["conv"]["kernel"].shape[0]):
+            yield "rest", index, list(stage["rest"])
 
-    Example:
-        >>> from jaxnets import models
-        >>> googlenet_names(models.googlenet_spec())["inception3a.branch2.1.bn"].path
-        'inception3a/three/norm'
-    """
+
+def _googlenet(config: models.GoogLeNetConfig, spec: Spec) -> Names:
     branches = {
         "one": "branch1",
         "three_reduce": "branch2.0",
@@ -102,7 +127,7 @@ def googlenet_names(spec: Spec) -> Names:
                 names |= _conv_bn(f"{name}.{module}", f"{name}/{branch}")
         elif name.startswith("auxiliary"):
             module = name.replace("auxiliary", "aux")
-            flattened = _square(part["fc1"], part["conv"]["conv"]["kernel"].shape[-1])
+            flattened = 4, 4, part["conv"]["conv"]["kernel"].shape[-1]
             names |= _conv_bn(f"{module}.conv", f"{name}/conv")
             names |= {f"{module}.fc1": Place(f"{name}/fc1", flattened=flattened), f"{module}.fc2": Place(f"{name}/fc2")}
         elif name.startswith("conv"):
@@ -110,14 +135,7 @@ def googlenet_names(spec: Spec) -> Names:
     return names
 
 
-def efficientnet_names(spec: Spec) -> Names:
-    """Name the modules of an EfficientNet as torchvision does: `features.1.0.block.0.0`, `classifier.1`, ...
-
-    Example:
-        >>> from jaxnets import models
-        >>> efficientnet_names(models.efficientnet_spec(0))["features.2.0.block.2.fc1"].path
-        'stages/1/0/excitation/squeeze'
-    """
+def _efficientnet(config: models.EfficientNetConfig, spec: Spec) -> Names:
     names = {"classifier.1": Place("fc")}
     names |= _numbered("features.0", "stem")
     names |= _numbered(f"features.{len(spec['stages']) + 1}", "head")
@@ -132,39 +150,24 @@ def efficientnet_names(spec: Spec) -> Names:
     return names
 
 
-def gpt_names(spec: Spec) -> Names:
-    """Name the modules of GPT-2 as Hugging Face's `GPT2LMHeadModel` does: `transformer.h.0.attn.c_attn`, ...
-
-    Pass `ignore=["lm_head.weight", "*.attn.bias", "*.attn.masked_bias"]` to `from_torch`: the output layer is the table
-    of embeddings again, and older files hold masks.
-
-    Example:
-        >>> from jaxnets import models
-        >>> gpt_names(models.gpt_spec(layers=2))["transformer.h.1.attn.c_proj"]
-        Place(path='blocks/attention/out', layer=1, flattened=None, transposed=True)
-    """
+def _gpt(config: models.GPTConfig, spec: Spec) -> Names:
     names: dict[str, Place | Sequence[Place]] = {
         "transformer.wte": Place("tokens"),
         "transformer.wpe": Place("positions"),
         "transformer.ln_f": Place("norm"),
+        "lm_head.weight": (),  # the table of tokens again
     }
     parts = {"attn.c_proj": "attention/out", "mlp.c_fc": "linear1", "mlp.c_proj": "linear2"}
-    for block in range(spec["blocks"]["norm1"]["scale"].shape[0]):
+    for block in range(config.layers):
         module = f"transformer.h.{block}"
         names |= {f"{module}.ln_{number}": Place(f"blocks/norm{number}", block) for number in (1, 2)}
         names |= {f"{module}.{part}": Place(f"blocks/{path}", block, transposed=True) for part, path in parts.items()}
         names[f"{module}.attn.c_attn"] = _heads(block, transposed=True)
+        names |= {f"{module}.attn.{mask}": () for mask in ("bias", "masked_bias")}  # in older files
     return names
 
 
-def vit_names(spec: Spec) -> Names:
-    """Name the modules of a Vision Transformer as torchvision does: `encoder.layers.encoder_layer_0.mlp.0`, ...
-
-    Example:
-        >>> from jaxnets import models
-        >>> vit_names(models.vit_spec(layers=2))["encoder.layers.encoder_layer_1.mlp.3"].path
-        'blocks/linear2'
-    """
+def _vit(config: models.ViTConfig, spec: Spec) -> Names:
     names: dict[str, Place | Sequence[Place]] = {
         "conv_proj": Place("patches"),
         "class_token": Place("class_token"),
@@ -173,7 +176,7 @@ def vit_names(spec: Spec) -> Names:
         "heads.head": Place("fc"),
     }
     parts = {"self_attention.out_proj": "attention/out", "mlp.0": "linear1", "mlp.3": "linear2"}
-    for block in range(spec["blocks"]["norm1"]["scale"].shape[0]):
+    for block in range(config.layers):
         module = f"encoder.layers.encoder_layer_{block}"
         names |= {f"{module}.ln_{number}": Place(f"blocks/norm{number}", block) for number in (1, 2)}
         names |= {f"{module}.{part}": Place(f"blocks/{path}", block) for part, path in parts.items()}
@@ -186,10 +189,6 @@ def _heads(block: int, *, transposed: bool = False) -> list[Place]:
     return [Place(f"blocks/attention/{part}", block, transposed=transposed) for part in ("query", "key", "value")]
 
 
-def _plain(*modules: str) -> dict[str, Place]:
-    return {module: Place(module) for module in modules}
-
-
 def _numbered(module: str, path: str) -> dict[str, Place]:
     return {f"{module}.0": Place(f"{path}/conv"), f"{module}.1": Place(f"{path}/norm")}
 
@@ -198,21 +197,14 @@ def _conv_bn(module: str, path: str) -> dict[str, Place]:
     return {f"{module}.conv": Place(f"{path}/conv"), f"{module}.bn": Place(f"{path}/norm")}
 
 
-def _square(layer: Any, channels: int) -> tuple[int, int, int]:
-    """Height, width and channels of the square image whose entries are the inputs of a linear layer."""
-    features = layer["kernel"].shape[0]
-    side = math.isqrt(features // channels)
-    if side * side * channels != features:
-        raise ValueError(
-            f"{features} inputs of a linear layer are no square image of {channels} channels; write a table of names "
-            "with Place(path, flattened=(height, width, channels))"
-        )
-    return side, side, channels
-
-
-def _blocks(stage: Spec) -> Iterator[tuple[str, int | None, list[str]]]:
-    """Path, index and parts of each block of a stage."""
-    yield "first", None, list(stage["first"])
-    if "rest" in stage:
-        for index in range(stage["rest"]["conv1"]["conv"]["kernel"].shape[0]):
-            yield "rest", index, list(stage["rest"])
+_TABLES: Mapping[Any, Callable[[Any, Spec], Names]] = {
+    models.CifarResNetConfig: _resnet,
+    models.EfficientNetConfig: _efficientnet,
+    models.GPTConfig: _gpt,
+    models.GoogLeNetConfig: _googlenet,
+    models.LeNet5Config: _mnist,
+    models.MnistCNNConfig: _mnist,
+    models.ResNetConfig: _resnet,
+    models.VGGConfig: _vgg,
+    models.ViTConfig: _vit,
+}

@@ -12,6 +12,7 @@ import jax.export
 
 from jaxnets.model import Model
 from jaxnets.types import Params, PyTree, State
+from jaxnets.weights.files import whole_file
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 
@@ -59,13 +60,8 @@ def export_model(
     exported = jax.export.export(jax.jit(lambda x: model.apply(params, state, x, train=False)[0]), platforms=platforms)(
         _with_any_batch(inputs) if any_batch else inputs
     )
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as part:
         part.write_bytes(exported.serialize())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _with_any_batch(inputs: PyTree) -> PyTree:

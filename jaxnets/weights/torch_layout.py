@@ -38,10 +38,10 @@ def to_torch_layout(array: HostArray, axes: tuple[str | None, ...]) -> HostArray
 
     Heads and their features are one axis there.
     """
-    if axes[-1:] == ("head_features",):  # queries, keys and values: [in, heads, head_features], [heads, head_features]
+    if axes[-1:] == ("head_dim",):  # queries, keys and values: [in, heads, head_dim], [heads, head_dim]
         array = array.reshape((*array.shape[:-2], -1))
         return array.T
-    if axes[:1] == ("heads",):  # [heads, head_features, out]
+    if axes[:1] == ("heads",):  # [heads, head_dim, out]
         return array.reshape((-1, array.shape[-1])).T
     if axes[-3:] == ("groups", "in", "out"):  # [*window, groups, in, out]
         array = np.moveaxis(array, (-3, -1, -2), (0, 1, 2))
@@ -56,7 +56,7 @@ def to_torch_layout(array: HostArray, axes: tuple[str | None, ...]) -> HostArray
 
 def from_torch_layout(array: HostArray, shape: tuple[int, ...], axes: tuple[str | None, ...]) -> HostArray:
     """Undo `to_torch_layout` for an array that has here the given shape and logical axes."""
-    if axes[-1:] == ("head_features",) or axes[:1] == ("heads",):
+    if axes[-1:] == ("head_dim",) or axes[:1] == ("heads",):
         return array.T.reshape(shape)
     if axes[-3:] == ("groups", "in", "out"):
         groups, inputs, outputs = shape[-3:]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnets.model import Model
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.tree import paths
 from jaxnets.types import ArrayLike, Params, State
-from jaxnets.weights.files import arrange
+from jaxnets.weights.files import arrange, misfits
+from jaxnets.weights.names import Names, Place, torch_names
 from jaxnets.weights.torch_layout import (
     LEAVES,
     HostArray,
@@ -22,31 +24,6 @@ from jaxnets.weights.torch_layout import (
     to_torch_layout,
     torch_shape,
 )
-
-
-class Place(NamedTuple):
-    """Where the arrays of one of PyTorch's modules are in a spec.
-
-    Attributes:
-        path: of the layer, such as `"stages/0/first/conv1/norm"`.
-        layer: its position among stacked layers; None if it is not stacked.
-        flattened: height, width and channels of the image whose entries are the inputs of this linear layer, None for
-            other layers. PyTorch flattens channels first.
-        transposed: whether the weight is `[in, out]` there too, as in Hugging Face's `Conv1D`.
-    """
-
-    path: str
-    layer: int | None = None
-    flattened: tuple[int, int, int] | None = None
-    transposed: bool = False
-
-
-Names: TypeAlias = Mapping[str, Place | Sequence[Place]]
-"""Of each of PyTorch's modules its place in a spec, or the places of its parts, if it computes several layers at once.
-
-A place may also be that of an array, if its name there is not that of a module. A name that ends with an underscore is
-followed by `weight` without a dot.
-"""
 
 
 class _Entry(NamedTuple):
@@ -69,17 +46,17 @@ class _Entry(NamedTuple):
 
 def from_torch(
     weights: Mapping[str, ArrayLike],
-    spec: Spec,
-    names: Callable[[Spec], Names],
+    model: Model | Spec,
+    names: Names | None = None,
     *,
     ignore: Sequence[str] = (),
 ) -> tuple[Params, State]:
-    """Make the parameters and the state that a spec describes of the `state_dict` of a PyTorch network.
+    """Make the parameters and the state of a network of the `state_dict` of the same network in PyTorch.
 
     Args:
         weights: PyTorch's names with numpy arrays or CPU tensors, as `read_torch` returns them or `state_dict()`.
-        spec: of the network here.
-        names: the network's table of names, such as `resnet_names`.
+        model: the network here, or its spec.
+        names: the place of each of PyTorch's modules in the spec; None for `torch_names(model)`.
         ignore: patterns (`"aux1.*"`) of entries that may be there and are not read.
 
     Returns:
@@ -87,21 +64,22 @@ def from_torch(
         (as in older files), training goes on as after many batches.
 
     Raises:
-        ValueError: if an entry is missing, not expected or of another shape, or the table does not cover the spec;
-            the message lists all of them.
+        ValueError: if an entry is missing, not expected or of another shape, or the names do not cover the spec; the
+            message lists all of them.
 
     Example:
         >>> import jax
-        >>> from jaxnets import init, models
-        >>> from jaxnets.weights import lenet5_names
-        >>> spec = models.lenet5_spec()
-        >>> weights = to_torch(*init(spec, jax.random.key(0)), spec, lenet5_names)
+        >>> from jaxnets import models
+        >>> model = models.lenet5()
+        >>> weights = to_torch(*model.init(jax.random.key(0)), model)
         >>> weights["conv2.weight"].shape
         (16, 6, 5, 5)
-        >>> params, state = from_torch(weights, spec, lenet5_names)
+        >>> params, state = from_torch(weights, model)
     """
-    entries = _entries(spec, names(spec))
-    arrays = {name: _host(array) for name, array in weights.items() if not _matches(name, ignore)}
+    spec, names = _spec_and_names(model, names)
+    entries = _entries(spec, names)
+    ignored = [*ignore, *(name for name, places in names.items() if not places)]
+    arrays = {name: _host(array) for name, array in weights.items() if not _matches(name, ignored)}
     _check(arrays, entries)
     made: dict[str, dict[int | None, HostArray]] = {}
     for name, parts in entries.items():
@@ -119,34 +97,33 @@ _MANY_BATCHES = 10**6
 """The count of batch norm if the weights do not say how many batches their statistics have seen."""
 
 
-def to_torch(params: Params, state: State, spec: Spec, names: Callable[[Spec], Names]) -> dict[str, HostArray]:
+def to_torch(params: Params, state: State, model: Model | Spec, names: Names | None = None) -> dict[str, HostArray]:
     """Make the `state_dict` of a PyTorch network of parameters and state here.
 
     Args:
         params: as the spec describes them.
         state: as the spec describes it.
-        spec: of the network.
-        names: the network's table of names, such as `resnet_names`.
+        model: the network, or its spec.
+        names: the place of each of PyTorch's modules in the spec; None for `torch_names(model)`.
 
     Returns:
         PyTorch's names with numpy arrays in its layout. `module.load_state_dict({name: torch.tensor(array) for name,
         array in ....items()})` loads them, `safetensors.numpy.save_file` writes them.
 
     Raises:
-        ValueError: if the table does not cover the spec.
+        ValueError: if the names do not cover the spec.
 
     Example:
         >>> import jax
-        >>> from jaxnets import init, models
-        >>> from jaxnets.weights import resnet_names
-        >>> spec = models.cifar_resnet_spec(8, width=4)
-        >>> weights = to_torch(*init(spec, jax.random.key(0)), spec, resnet_names)
+        >>> from jaxnets import models
+        >>> model = models.cifar_resnet(models.CifarResNetConfig(8, width=4))
+        >>> weights = to_torch(*model.init(jax.random.key(0)), model)
         >>> weights["layer2.0.bn2.running_mean"].shape
         (8,)
     """
     arrays = {**paths(params), **paths(state)}
     result = {}
-    for name, parts in _entries(spec, names(spec)).items():
+    for name, parts in _entries(*_spec_and_names(model, names)).items():
         converted = [_to_torch_array(np.asarray(arrays[part.leaf_path]), part) for part in parts]
         array = np.concatenate(converted, axis=_outputs_axis(parts)) if len(parts) > 1 else converted[0]
         if name.endswith("num_batches_tracked"):
@@ -155,8 +132,16 @@ def to_torch(params: Params, state: State, spec: Spec, names: Callable[[Spec], N
     return result
 
 
+def _spec_and_names(model: Model | Spec, names: Names | None) -> tuple[Spec, Names]:
+    if isinstance(model, Model):
+        return model.spec, torch_names(model) if names is None else names
+    if names is None:
+        raise ValueError("a spec alone does not say the names; pass the model, or names={'conv1': Place('conv1'), ...}")
+    return model, names
+
+
 def _entries(spec: Spec, names: Names) -> dict[str, list[_Entry]]:
-    """The parts of every array of PyTorch's network; checks that the table covers the spec."""
+    """The parts of every array of PyTorch's network; checks that the names cover the spec."""
     leaves = paths(spec)
     entries: dict[str, list[_Entry]] = {}
     for module, places in names.items():
@@ -165,7 +150,7 @@ def _entries(spec: Spec, names: Names) -> dict[str, list[_Entry]]:
                 entries.setdefault(name, []).append(_Entry(leaf_path, leaves[leaf_path], place))
     left = sorted(set(leaves) - {part.leaf_path for parts in entries.values() for part in parts})
     if left:
-        raise ValueError(f"the table of names has no module for {', '.join(left)}")
+        raise ValueError(f"the names have no module for {', '.join(left)}")
     return entries
 
 
@@ -176,7 +161,7 @@ def _arrays_at(leaves: Mapping[str, Any], module: str, path: str) -> Iterator[tu
         return
     found = [leaf for leaf in LEAVES if f"{path}/{leaf}" in leaves]
     if not found:
-        raise ValueError(f"the table of names has a module for '{path}', where the spec has no arrays")
+        raise ValueError(f"the names have a module for '{path}', where the spec has no arrays")
     dot = "" if module.endswith("_") else "."
     yield from ((f"{module}{dot}{LEAVES[leaf]}", f"{path}/{leaf}") for leaf in found)
 
@@ -205,18 +190,12 @@ def _split(array: HostArray | None, parts: Sequence[_Entry]) -> list[HostArray]:
 
 def _check(arrays: Mapping[str, HostArray], entries: Mapping[str, Sequence[_Entry]]) -> None:
     """List everything that does not fit."""
-    expected = {name: _whole_shape(parts) for name, parts in entries.items()}
-    optional = {name for name in expected if name.endswith("num_batches_tracked")}
-    problems = [
-        *(f"missing {name} {list(shape)}" for name, shape in expected.items() if name not in {*arrays, *optional}),
-        *(f"unexpected {name} {list(array.shape)}" for name, array in arrays.items() if name not in expected),
-        *(
-            f"{name} must be {list(shape)}, got {list(arrays[name].shape)}"
-            for name, shape in expected.items()
-            if name in arrays and arrays[name].shape != shape
-        ),
-    ]
-    if problems:
+    expected = {
+        name: _whole_shape(parts)
+        for name, parts in entries.items()
+        if name in arrays or not name.endswith("num_batches_tracked")
+    }
+    if problems := misfits(arrays, expected):
         raise ValueError("from_torch: the weights do not fit the spec:\n  " + "\n  ".join(problems))
 
 

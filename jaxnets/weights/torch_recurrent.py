@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxnets.spec import Spec
 from jaxnets.types import Array, ArrayLike, Params
+from jaxnets.weights.files import misfits
 
 _GRU_GATES = 3
 
@@ -45,16 +46,7 @@ def recurrent_from_torch(weights: Mapping[str, ArrayLike], spec: Spec) -> Params
     expected = {
         name: shape for suffix, layer in _layers(spec) for name, shape in _expected_shapes(layer, suffix).items()
     }
-    problems = [
-        *(f"missing {name} {list(shape)}" for name, shape in expected.items() if name not in arrays),
-        *(f"unexpected {name} {list(array.shape)}" for name, array in arrays.items() if name not in expected),
-        *(
-            f"{name} must be {list(shape)}, got {list(arrays[name].shape)}"
-            for name, shape in expected.items()
-            if name in arrays and arrays[name].shape != shape
-        ),
-    ]
-    if problems:
+    if problems := misfits(arrays, expected):
         raise ValueError("recurrent_from_torch: the weights do not fit the spec: " + "; ".join(problems))
     layers = {suffix: _from_torch(arrays, layer, suffix) for suffix, layer in _layers(spec)}
     return _rebuild(spec, layers)

@@ -9,7 +9,7 @@ from tests.cases.case import Case, no_params, stateless
 from tests.oracles import normal
 
 SPEC = nn.attention_spec(12, heads=2)
-GROUPED = nn.attention_spec(12, heads=4, kv_heads=2, head_features=4, bias=False)
+GROUPED = nn.attention_spec(12, heads=4, kv_heads=2, head_dim=4, bias=False)
 X = normal(2, 5, 12)
 MASK = np.random.default_rng(1).random((2, 1, 5, 5)) < 0.6
 
@@ -38,7 +38,8 @@ def cached(params, state, inputs, key):
 
 def block_dropped(params, state, inputs, key):
     settings = {"rotary": nn.rotary, "mask": MASK, "activation": nn.relu}
-    return nn.transformer_block(params, inputs, rate=0.2, attention_rate=0.3, key=key, train=True, **settings), state
+    rates = {"dropout_rate": 0.2, "attention_dropout_rate": 0.3}
+    return nn.transformer_block(params, inputs, key=key, train=True, **settings, **rates), state
 
 
 BLOCK = nn.transformer_block_spec(12, heads=2, kv_heads=1, bias=False)

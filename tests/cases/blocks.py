@@ -16,8 +16,10 @@ def with_state(function, **settings):
     return apply
 
 
-def depthwise_spec(window, in_channels, out_channels, **settings):
-    return nn.depthwise_conv_spec(window, in_channels, **(settings | {"kernel_init": jax.nn.initializers.normal()}))
+def depthwise_spec(in_channels, out_channels, kernel_size, **settings):
+    return nn.depthwise_conv_spec(
+        in_channels, kernel_size, **(settings | {"kernel_init": jax.nn.initializers.normal()})
+    )
 
 
 CONV_NORM = (nn.conv_norm,)
@@ -28,14 +30,14 @@ CASES = [
     Case(
         "conv-norm-train",
         CONV_NORM,
-        nn.conv_norm_spec((3, 3), 4, 3),
+        nn.conv_norm_spec(4, 3, (3, 3)),
         with_state(nn.conv_norm, train=True, stride=2, padding=1, **SMOOTH),
         IMAGE,
     ),
     Case(
         "conv-norm-depthwise",
         CONV_NORM,
-        nn.conv_norm_spec((3, 3), 4, 4, convolution_spec=depthwise_spec),
+        nn.conv_norm_spec(4, 4, (3, 3), convolution_spec=depthwise_spec),
         with_state(nn.conv_norm, train=False, convolution=nn.depthwise_conv, epsilon=1e-3),
         IMAGE,
     ),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxnets import init
+from jaxnets import init, subkey
+from jaxnets.spec import assemble
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,25 +49,32 @@ class Case:
     tolerance: float = 1e-5
     slow: bool = False
 
-    def init(self, dtype=jnp.float32):
-        """Parameters that are not at their starting values, so that zeros and ones hide nothing, and the state."""
+    def init(self, dtype=np.float32):
+        """Parameters that are not at their initial values, so that zeros and ones hide nothing, and the state.
+
+        The parameters are numpy's, for which nothing has to be compiled.
+        """
         generator = np.random.default_rng(1)
-        leaves, structure = jax.tree.flatten(self.spec)
-        return init(
-            jax.tree.unflatten(structure, [_noisy(leaf, generator, self.noise) for leaf in leaves]), KEY, dtype=dtype
-        )
+        noisy = jax.tree.map(lambda leaf: _noisy(leaf, generator, self.noise), self.spec)
+
+        def make(path, leaf):
+            if leaf.is_state:
+                return init(leaf, functools.reduce(subkey, path, KEY), dtype=dtype)[1]
+            return leaf.initializer(None, leaf.shape, dtype if leaf.dtype is None else leaf.dtype)
+
+        return assemble(noisy, make)
 
 
 KEY = jax.random.key(1)
 
 
 def _noisy(leaf, generator, noise):
-    """The same array started by numpy, which compiles nothing; state starts as it does."""
+    """The same array initialized by numpy; state as it is."""
     if leaf.is_state:
         return leaf
     around = 1.0 if leaf.initializer is jax.nn.initializers.ones else 0.0
     values = around + generator.normal(size=leaf.shape) * noise
-    return dataclasses.replace(leaf, initializer=lambda key, shape, dtype: jnp.asarray(values, dtype))
+    return dataclasses.replace(leaf, initializer=lambda key, shape, dtype: values.astype(dtype))
 
 
 def stateless(function, **settings):

@@ -6,8 +6,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxnets.data import cifar10, cifar100
 from jaxnets.data.cifar_classes import CIFAR100_COARSE, CIFAR100_FINE

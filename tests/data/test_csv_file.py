@@ -3,8 +3,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxnets.data import parse_csv, read_csv
 
@@ -100,12 +99,12 @@ def test_byte_order_mark_windows_lines_and_empty_end(tmp_path):
         ("x,y\n1,2\n", {"header": False}, "got 'x'; if the first line names the columns, write header=True"),
         ("1,2\n3,4\n", {}, "write header=False"),
         ("5.1,3.5,setosa\n4.9,3.0,setosa\n", {}, "write header=False"),
-        ("a;b;c\n1;2;0\n", {}, "one column only, 'a;b;c'; is it another delimiter, such as delimiter=';'"),
+        ("a;b;c\n1;2;0\n", {}, "only one column, 'a;b;c'; is the delimiter another one, such as delimiter=';'"),
         ("\nx,y\n1,2\n", {}, "line 1 is empty"),
-        ("x,x\n1,2\n", {}, "name of its own, got 'x', 'x'"),
-        ("x,y\n1,0.5\n", {}, "'0.5' is no class; .* regression=True"),
-        ("x,y\n1,inf\n", {}, "'inf' is no class"),
-        ("x,y\n1,\n", {}, "'' is no class"),
+        ("x,x\n1,2\n", {}, "names must be different, got 'x', 'x'"),
+        ("x,y\n1,0.5\n", {}, "'0.5' is not a class; .* regression=True"),
+        ("x,y\n1,inf\n", {}, "'inf' is not a class"),
+        ("x,y\n1,\n", {}, "'' is not a class"),
         ("x,y\n1,red\n", {"regression": True}, "column 'y': expected a finite number"),
         ("x,y\n1,2\n", {"target": "z"}, "no column is named 'z'; the names are 'x', 'y'"),
         ("1,2\n", {"target": "x", "header": False}, "none, for header=False"),

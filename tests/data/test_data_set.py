@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
@@ -90,7 +89,7 @@ def test_split_errors():
         make_data_set(x, y[:9])
     with pytest.raises(ValueError, match="sum below 1"):
         make_data_set(x, y, validation=0.5, test=0.5)
-    with pytest.raises(ValueError, match="too few for parts of 5, 0 and 1"):
+    with pytest.raises(ValueError, match="too few for splits of 5, 0 and 1"):
         make_data_set(x[:6], y[:6], validation=0.01, test=0.2)
     with pytest.raises(ValueError, match="too few"):
         make_data_set(x, y, classes=["a", "b"])

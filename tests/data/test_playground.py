@@ -2,8 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from scipy import stats
 
 from jaxnets.data import playground, playground_features
@@ -121,7 +120,7 @@ def test_chosen_features_keep_their_order():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "ring"}, "no set is named 'ring'; the names are circle, xor"),
+        ({"name": "ring"}, "no data set is named 'ring'; the names are circle, xor"),
         ({"noise": 50}, "from 0 to 0.5, got 50"),
         ({"noise": -0.1}, "got -0.1"),
         ({"train": 1.0}, "train=1.0"),

@@ -1,8 +1,7 @@
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxnets.data import Vocabulary, characters, text_streams, text_windows
 from jaxnets.training.batches import batch_indices

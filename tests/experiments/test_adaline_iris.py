@@ -1,19 +1,11 @@
 """ADALINE on irises against scikit-learn's least squares, and each of its steps."""
 
-import jax
 import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
 from experiments import adaline_iris
 from experiments.adaline_iris import Config
-
-
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """Users have neither strict promotion nor strict ranks."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
 
 
 def test_gradient_descent_comes_to_least_squares_which_needs_no_threshold():
@@ -29,7 +21,7 @@ def test_each_step_is_the_delta_rule_by_one_flower():
     weights = adaline_iris.learn(Config(epochs=2), train, [0.1, 0.01], 2, batch_size=1)
     assert weights.shape == (2, 2, 160, 2)
     x, targets = train[0].astype(np.float64), train[1]
-    before = np.concatenate([[adaline_iris.START], weights[1, 1, :-1]])
+    before = np.concatenate([[adaline_iris.INITIAL], weights[1, 1, :-1]])
     candidates = before[:, None] + 0.01 * (targets - before @ x.T)[..., None] * x
     away = np.abs(candidates - weights[1, 1][:, None]).max(axis=-1)
     assert away.min(axis=1).max() < 1e-6

@@ -18,20 +18,15 @@ ROOT = Path(__file__).parents[2]
 NAMES = sorted(experiments())
 QUICK = ("adaline_iris", "neuron_logic")
 """Whose smoke runs belong to the quick tests; all others are slow."""
+WITHOUT_FOLDER = ("backprop_by_hand", "plain_loop")
+"""Which print all that they find."""
 WITH_FOLDER = [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
     for name in NAMES
-    if name != "backprop_by_hand"
+    if name not in WITHOUT_FOLDER
 ]
 PICTURES = {"neuron_logic": "half_planes.png"}
 """Of experiments without curves."""
-
-
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """Users have neither strict promotion nor strict ranks, and optax's schedules need the former."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
 
 
 def smoke(name, folder, **settings):
@@ -81,6 +76,23 @@ def test_the_other_cells_run(cell, tmp_path):
     assert len((tmp_path / "sample.txt").read_text()) == 501
 
 
+def imported(file):
+    """The modules that a file imports, or imports from."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def test_no_experiment_is_imported_by_another_or_by_what_they_share():
+    files = [*(ROOT / "experiments").rglob("*.py")]
+    assert len(files) > len(NAMES)
+    for file in files:
+        experiments_in_it = [name for name in imported(file) if name.split(".")[:1] == ["experiments"]]
+        assert all(name.startswith("experiments.support.") for name in experiments_in_it), file
+
+
 def test_the_list_has_a_line_for_each():
     command = [sys.executable, "-m", "experiments"]
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -113,7 +125,7 @@ def test_pima_is_what_pytorch_trains(tmp_path):
     generator = np.random.default_rng(0)
     x = generator.normal(size=(48, 8)).astype(np.float32)
     labels = (x[:, 0] > 0).astype(np.int64)
-    params = module.start(config, 0).params
+    params = module.initialize(config, 0).params
     net = torch.nn.Sequential(
         torch.nn.Linear(8, 12), torch.nn.ReLU(), torch.nn.Linear(12, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1),
         torch.nn.Sigmoid(),
@@ -153,7 +165,7 @@ def test_the_cross_validation_measures_each_network_on_its_own_fold():
     for fold, (train, test) in enumerate(StratifiedKFold(3, shuffle=True, random_state=2).split(x, labels)):
         scaler = StandardScaler().fit(x[train])
         data = module.filled(scaler.transform(x[train]), labels[train], 50)
-        trained, _ = jax.jit(module.trainer(config, 50, shuffle=True))(module.start(config, 3), data)
+        trained, _ = jax.jit(module.trainer(config, 50, shuffle=True))(module.initialize(config, 3), data)
         logits, _ = module.MODEL.apply(trained.params, {}, scaler.transform(x[test]).astype(np.float32), train=False)
         expected = np.mean((np.asarray(logits) > 0) == labels[test])
         assert together[fold, 1] == pytest.approx(expected, abs=1e-6)

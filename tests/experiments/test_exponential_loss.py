@@ -1,6 +1,5 @@
 """The exponential loss: its data, its training against PyTorch, and what is measured of it."""
 
-import jax
 import numpy as np
 import pytest
 import torch
@@ -8,21 +7,19 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.preprocessing import StandardScaler
 
 from experiments import exponential_loss
-from experiments.exponential_loss import Config, Data
+from experiments.exponential_loss import Config, Data, split_and_flip
+from experiments.support.many import stack
 from jaxnets.data import breast_cancer
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.training import batch_indices, init_train_state
 
 
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """Users have neither strict promotion nor strict ranks."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
 def test_only_training_labels_are_flipped_and_only_the_training_part_standardizes():
-    raw, clean, data = breast_cancer(4), exponential_loss.split(4, 0.0), exponential_loss.split(4, 0.1)
+    raw, clean, data = (
+        breast_cancer(4),
+        split_and_flip(4, 0.0),
+        split_and_flip(4, 0.1),
+    )
     scaler = StandardScaler().fit(raw.train[0])
     for ours, theirs in zip(data[:3], raw[:3], strict=True):
         np.testing.assert_allclose(ours[0], scaler.transform(theirs[0]), atol=1e-4)
@@ -52,11 +49,11 @@ def test_the_losses_are_pytorchs():
 def test_each_network_is_what_pytorch_trains_on_its_split():
     name = "exponential"
     config = Config(seed=1, networks=2, epochs=3)
-    model = mlp([30, 1])
+    model = mlp(MLPConfig((30, 1)))
     seeds = exponential_loss.network_seeds(config)
     assert seeds.tolist() == [2, 3]
-    splits = [exponential_loss.split(int(seed), 0.1) for seed in seeds]
-    data = exponential_loss.stack([exponential_loss.stack(splits)])
+    splits = [split_and_flip(int(seed), 0.1) for seed in seeds]
+    data = stack([stack(splits)])
     trained, history = exponential_loss.train_all(config, model, name, data)
     start = init_train_state(model, exponential_loss.optax.adam(1e-2), 3)
     layer = torch.nn.Linear(30, 1)
@@ -92,7 +89,7 @@ def test_the_pull_of_examples_is_the_derivative_of_their_loss():
         "hinge": np.array([0, 0, 1, 1]),
     }
     for name, pull in derivatives.items():
-        outcome = exponential_loss.examine(mlp([1, 1]), name, params, data)
+        outcome = exponential_loss.examine(mlp(MLPConfig((1, 1))), name, params, data)
         shares = pull / pull.sum()
         if name != "hinge":  # which has a kink at a margin of 1
             np.testing.assert_allclose(outcome.pull[0], shares, rtol=1e-5)

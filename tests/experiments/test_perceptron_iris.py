@@ -1,23 +1,16 @@
 """The perceptron on irises: its data, the bound it is held to, and what it measures."""
 
-import jax
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
 from experiments import perceptron_iris
 from experiments.perceptron_iris import Bound, Config, Trace
-
-
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """Users have neither strict promotion nor strict ranks."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
+from experiments.support.iris import two_irises
 
 
 def test_the_flowers_are_all_of_two_species_each_once():
-    (x, labels), (test_x, test_labels) = perceptron_iris.two_irises(3)
+    (x, labels), (test_x, test_labels) = two_irises(3)
     assert (len(x), len(test_x), labels.sum(), test_labels.sum()) == (80, 20, 40, 10)
     raw = load_iris()
     theirs = np.column_stack([raw.data[:100, 0], raw.data[:100, 2], raw.target[:100]])
@@ -35,7 +28,7 @@ def test_the_largest_margin_of_two_points_is_that_of_the_line_between_them():
 
 
 def test_no_direction_has_a_larger_margin_on_irises():
-    train, _ = perceptron_iris.two_irises(0)
+    train, _ = two_irises(0)
     x = perceptron_iris.with_one(train[0])
     bound = perceptron_iris.novikoff(x, train[1])
     directions = (
@@ -49,16 +42,16 @@ def test_no_direction_has_a_larger_margin_on_irises():
 
 def test_the_bound_from_any_start_is_the_last_number_of_mistakes_that_the_two_lengths_allow():
     bound = Bound(np.array([0.6, 0.8]), margin=0.3, radius=2.0)
-    starts = np.random.default_rng(1).normal(size=(20, 2))
+    initial = np.random.default_rng(1).normal(size=(20, 2))
     numbers = np.arange(0, 200, 0.001)
-    for start, most in zip(starts, bound.mistakes(starts), strict=True):
-        allowed = start @ bound.direction + numbers * 0.3 <= np.sqrt(start @ start + numbers * 4)
+    for weights, most in zip(initial, bound.mistakes(initial), strict=True):
+        allowed = weights @ bound.direction + numbers * 0.3 <= np.sqrt(weights @ weights + numbers * 4)
         assert most == pytest.approx(numbers[allowed].max(), abs=2e-3)
 
 
 def test_each_order_is_followed_as_it_was_learned():
     config = Config(orders=3, picks=2000)
-    train, _ = perceptron_iris.two_irises(0)
+    train, _ = two_irises(0)
     x = perceptron_iris.with_one(train[0])
     _, learned = perceptron_iris.learn_all(config, x, train[1], 1.0)
     trace = perceptron_iris.follow(config, x, train[1], orders=3)

@@ -10,16 +10,16 @@ import pytest
 from PIL import Image
 
 from experiments.playground import Config, run
-from experiments.playground_figures import animate, frame_epochs
-from experiments.playground_network import Setting, make_data, make_network, make_trainer, shrink_l1, train_draws
-from experiments.playground_survey import GROUPS, LINEAR, Outcome, outcome, table
-
-
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """Users have neither strict promotion nor strict ranks, and optax's schedules need the former."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
+from experiments.support.playground_figures import animate, frame_epochs
+from experiments.support.playground_network import (
+    Setting,
+    make_data,
+    make_network,
+    make_trainer,
+    shrink_l1,
+    train_draws,
+)
+from experiments.support.playground_survey import GROUPS, LINEAR, Outcome, outcome, table
 
 
 @functools.cache

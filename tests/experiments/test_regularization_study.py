@@ -12,10 +12,10 @@ from experiments.regularization_study import (
     Config,
     Variant,
     draw,
+    initialize,
     make_optimizer,
     measure_networks,
     network,
-    start_networks,
     train_network,
     train_networks,
     training_loss,
@@ -25,22 +25,15 @@ from jaxnets.training import make_step, scan_data
 RATE = 1e-3
 
 
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """Users have neither strict promotion nor strict ranks."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
-
-
 def images_and_labels(count, seed=0):
     generator = np.random.default_rng(seed)
     return generator.random((count, 28, 28, 1), np.float32), (np.arange(count) % 10).astype(np.int32)
 
 
 @pytest.fixture(scope="module")
-def starts():
+def initial():
     """Three new networks."""
-    return start_networks(Variant(), np.arange(5, 8, dtype=np.uint32))
+    return initialize(Variant(), np.arange(5, 8, dtype=np.uint32))
 
 
 def of_network(number, tree):
@@ -77,12 +70,12 @@ DECAYS = {
 
 
 @pytest.mark.parametrize("kind", DECAYS)
-def test_both_decays_are_pytorchs(kind, starts):
+def test_both_decays_are_pytorchs(kind, initial):
     """Two steps of the experiment's step and of PyTorch, which decays weights alone in a group of their own."""
     variant, optimizer_class, decay = DECAYS[kind]
     optimizer = make_optimizer(variant, RATE)
     step = jax.jit(make_step(training_loss(variant), optimizer))
-    train_state = of_network(0, starts)
+    train_state = of_network(0, initial)
     net, weights, biases = torch_copy(train_state.params)
     groups = [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
     theirs = optimizer_class(groups, lr=RATE)
@@ -98,10 +91,10 @@ def test_both_decays_are_pytorchs(kind, starts):
 
 
 @pytest.mark.parametrize("variant", [Variant(entropy_penalty=0.3), Variant(label_smoothing=0.2)])
-def test_the_gradient_of_a_softer_target_is_pytorchs(variant, starts):
+def test_the_gradient_of_a_softer_target_is_pytorchs(variant, initial):
     """PyTorch's own entropy, with the sign of L - b H(p), and its own label smoothing."""
     params = jax.tree.map(
-        lambda leaf: 3 * leaf[1], starts.params
+        lambda leaf: 3 * leaf[1], initial.params
     )  # so that predictions are neither uniform nor certain
     images, labels = images_and_labels(20)
     loss = training_loss(variant)
@@ -117,11 +110,11 @@ def test_the_gradient_of_a_softer_target_is_pytorchs(variant, starts):
         np.testing.assert_allclose(ours, weight.grad.numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_the_entropy_penalty_has_the_gradient_of_the_formula(starts):
+def test_the_entropy_penalty_has_the_gradient_of_the_formula(initial):
     """d(L - b H) / dz_k = p_k - y_k + b p_k (log p_k + H), from the bias of the last layer of one example."""
     variant = Variant(entropy_penalty=0.7)
     model = network(variant)
-    params = of_network(2, starts.params)
+    params = of_network(2, initial.params)
     images, labels = images_and_labels(1)
     loss = training_loss(variant)
     gradient = jax.jit(jax.grad(lambda p: loss(p, {}, (images, labels), key=None, train=False)[0]))(params)
@@ -133,14 +126,14 @@ def test_the_entropy_penalty_has_the_gradient_of_the_formula(starts):
 
 
 @pytest.fixture(scope="module")
-def together(starts):
+def together(initial):
     """Three networks trained at once, with dropout, on random images, of which they remember the training part."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         config = Config(networks=3, per_class=4, epochs=6, batch_size=20, learning_rate=RATE)
         variant = Variant(dropout=0.2)
         parts = [draw(images_and_labels(120, seed), config.per_class, seed) for seed in range(3)]
         data = jax.tree.map(lambda *arrays: np.stack(arrays), *parts)
-        return config, variant, starts, data, train_networks(config, variant, starts, data)
+        return config, variant, initial, data, train_networks(config, variant, initial, data)
 
 
 def validation_loss(params, part):
@@ -154,12 +147,12 @@ def validation_loss(params, part):
 
 def test_early_stopping_keeps_what_a_python_loop_finds(together):
     """One epoch a call, one network at a time, and the best copy kept by an `if`."""
-    config, variant, starts, data, (_, kept, _) = together
+    config, variant, initial, data, (_, kept, _) = together
     step = make_step(training_loss(variant), make_optimizer(variant, RATE))
     run_epoch = jax.jit(scan_data(step, steps=2, batch_size=config.batch_size))
     found = []
     for number in range(3):
-        train_state, part = of_network(number, starts), of_network(number, data)
+        train_state, part = of_network(number, initial), of_network(number, data)
         best = np.inf
         for epoch in range(1, config.epochs + 1):
             train_state, _ = run_epoch(train_state, part["train"])
@@ -176,9 +169,9 @@ def test_early_stopping_keeps_what_a_python_loop_finds(together):
 
 def test_a_network_of_many_is_the_network_alone(together):
     """After 12 steps, up to rounding: see `assert_same_weights`; 1e-4 of the losses and accuracies of every epoch."""
-    config, variant, starts, data, (last, kept, curves) = together
+    config, variant, initial, data, (last, kept, curves) = together
     alone, kept_alone, curves_alone = jax.jit(train_network, static_argnums=0)(
-        config, variant, of_network(1, starts), of_network(1, data)
+        config, variant, of_network(1, initial), of_network(1, data)
     )
     assert int(kept_alone.epoch) == int(kept.epoch[1])
     assert_same_weights(kernels(of_network(1, last.params)), kernels(alone.params))

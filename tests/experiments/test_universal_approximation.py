@@ -6,18 +6,11 @@ import pytest
 from scipy.special import expit
 
 from experiments import universal_approximation as experiment
-from jaxnets.models import mlp
-
-
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """Users have neither strict promotion nor strict ranks."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
+from jaxnets.models import MLPConfig, mlp
 
 
 def network(units, seed=0):
-    return jax.device_get(experiment.start(units, jax.random.key(seed)))
+    return jax.device_get(experiment.initialize(units, jax.random.key(seed)))
 
 
 def test_features_and_weights_are_the_network():
@@ -28,7 +21,8 @@ def test_features_and_weights_are_the_network():
     )  # fmt: skip
     outputs = experiment.features(params, x) @ experiment.output_weights(params)
     np.testing.assert_allclose(outputs, by_hand + last["bias"][0], rtol=1e-12, atol=1e-12)
-    by_model, _ = mlp([1, 12, 1], activation=jax.nn.sigmoid).apply(params, {}, np.float32(x[:, None]), train=False)
+    model = mlp(MLPConfig((1, 12, 1), activation="sigmoid"))
+    by_model, _ = model.apply(params, {}, np.float32(x[:, None]), train=False)
     np.testing.assert_allclose(by_model[:, 0], outputs, rtol=1e-5, atol=1e-5)
 
 
@@ -68,10 +62,10 @@ def test_training_descends_and_each_network_is_its_own():
     x = np.linspace(0, 1, 65)
     y = np.stack([function(x) for function in experiment.FUNCTIONS.values()])
     seeds = np.array([4, 5], np.uint32)
-    begun, trained, values = jax.device_get(experiment.train(3, 30, x, y, seeds))
+    initial, trained, values = jax.device_get(experiment.train(3, 30, x, y, seeds))
     assert values.shape == (2, 3, 30)
     for seed, function in np.ndindex(2, 3):
-        first, last = (jax.tree.map(lambda leaf, at=(seed, function): leaf[at], tree) for tree in (begun, trained))
+        first, last = (jax.tree.map(lambda leaf, at=(seed, function): leaf[at], tree) for tree in (initial, trained))
         for leaf, expected in zip(jax.tree.leaves(first), jax.tree.leaves(network(3, int(seeds[seed]))), strict=True):
             np.testing.assert_allclose(leaf, expected, rtol=1e-5)
         errors = [

@@ -8,20 +8,13 @@ import torch
 
 from experiments import vanishing_gradients as experiment
 from jaxnets import losses
-from jaxnets.models import mlp
+from jaxnets.models import MLPConfig, mlp
 from jaxnets.training import TrainState, init_train_state
 
 X = np.random.default_rng(0).uniform(size=(16, 64)).astype(np.float32)
 LABELS = np.random.default_rng(1).integers(0, 10, 16).astype(np.int32)
 NUMBERS = {name: number for number, name in enumerate(experiment.ACTIVATIONS)}
 TORCH = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "ReLU": torch.relu}
-
-
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """Users have neither strict promotion nor strict ranks."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
 
 
 def begin(depth, activation, name, width=12):
@@ -91,7 +84,9 @@ def test_sigmoids_at_zero_pass_on_exactly_a_quarter():
 
 
 def test_orthogonal_layers_without_activation_keep_the_norm():
-    model = mlp([64, *[12] * 8, 10], activation=lambda x: x, kernel_init=experiment.INITIALIZERS["orthogonal"])
+    model = mlp(
+        MLPConfig((64, *[12] * 8, 10), activation="identity"), kernel_init=experiment.INITIALIZERS["orthogonal"]
+    )
     params, _ = model.init(jax.random.key(5))
     norms = deltas(model, params)
     np.testing.assert_allclose(norms[:-1], norms[-2], rtol=1e-4)
@@ -112,11 +107,11 @@ def test_a_network_among_many_is_trained_as_alone():
     """One of the vmapped networks against PyTorch's clipping and momentum."""
     config = experiment.Config(width=8, steps=4, seeds=2, batch_size=8, seed=6)
     names = ["LeCun", "too large, clipped"]
-    starts = experiment.make_starts(config, 3, names)
-    norms, loss, accuracy, params = experiment.train(config, names, starts, (X, LABELS))
+    initial = experiment.initialize(config, 3, names)
+    norms, loss, accuracy, params = experiment.train(config, names, initial, (X, LABELS))
     assert norms.shape == (3, 2, 2, 3)
     assert loss.shape == accuracy.shape == (3, 2, 2, 4)
-    start: TrainState = jax.tree.map(lambda leaf: leaf[1, 1], starts)
+    start: TrainState = jax.tree.map(lambda leaf: leaf[1, 1], initial)
     arrays = [torch.tensor(np.array(leaf), requires_grad=True) for leaf in jax.tree.leaves(start.params)]
     optimizer = torch.optim.SGD(arrays, lr=config.learning_rate, momentum=0.9)
     for step in range(4):

@@ -141,7 +141,7 @@ def test_every_usual_name_is_found_and_means_what_it_says(name, meaning):
 
 
 class FieldNet(linen.Module):
-    """A module that is told to train by a field."""
+    """A module with a field for training."""
 
     deterministic: bool = True
 
@@ -183,9 +183,11 @@ def test_fields_functions_and_none():
 
 def test_unclear_ways_to_train_are_errors():
     for module in (TwoNames(), Anything()):
-        with pytest.raises(ValueError, match=r"cannot tell how .* is told to train.*pass train_argument=<name>"):
+        with pytest.raises(ValueError, match=r"cannot detect how to pass train.*pass train_argument=<name>"):
             from_linen(module, X)
-    with pytest.raises(ValueError, match=r"cannot tell how Net is told to train, its __call__ takes \['x', 'train'\]"):
+    with pytest.raises(
+        ValueError, match=r"cannot detect how to pass train to Net, its __call__ takes \['x', 'train'\]"
+    ):
         from_linen(Net(), X, train_argument="deterministic")
     with pytest.raises(ValueError, match=r"got 'learning'; pass train_argument=lambda train: \{'learning': train\}"):
         from_linen(Net(), X, train_argument="learning")
@@ -209,9 +211,9 @@ def test_other_random_keys_and_boxed_parameters():
     first, again = (model.apply(params, state, X, key=KEY, train=False)[0] for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, model.apply(params, state, X, key=jax.random.key(4), train=False)[0])
-    with pytest.raises(ValueError, match=r"random key that it has not got; pass key=subkey\(key, '<name>'\)"):
+    with pytest.raises(ValueError, match=r"random key that it was not given; pass key=subkey\(key, '<name>'\)"):
         model.apply(params, state, X, train=False)
-    with pytest.raises(ValueError, match=r"random key that it has not got; add its name to rngs=\('dropout',\)"):
+    with pytest.raises(ValueError, match=r"random key that it was not given; add its name to rngs=\('dropout',\)"):
         permissive(from_linen(Noisy(), X)).apply(params, state, X, key=KEY, train=False)
 
 
@@ -252,7 +254,7 @@ def test_an_argument_that_may_mean_training_is_not_passed_over():
             return linen.Dropout(0.5)(linen.Dense(3)(x), deterministic=not is_train)
 
     with pytest.raises(
-        ValueError, match=r"cannot tell how Net is told to train, its __call__ takes \['x', 'is_train'\]"
+        ValueError, match=r"cannot detect how to pass train to Net, its __call__ takes \['x', 'is_train'\]"
     ):
         from_linen(Net(), jnp.ones((1, 5)))
     model = from_linen(Net(), jnp.ones((1, 5)), train_argument=lambda train: {"is_train": train})

@@ -144,9 +144,9 @@ def test_from_nnx_errors():
         MODEL.apply(params, state, X, train=True)
     with pytest.raises(ValueError, match=r"from_nnx: params must have .* missing \['fc/bias', 'fc/kernel'\]"):
         MODEL.apply({name: part for name, part in params.items() if name != "fc"}, state, X, key=KEY, train=True)
-    with pytest.raises(TypeError, match=r"need a module or a function that makes one of rngs, got dict"):
+    with pytest.raises(TypeError, match=r"expected a module or a function that makes one, got dict"):
         from_nnx({})
-    with pytest.raises(TypeError, match=r"the function must make an nnx.Module, got Array|got ShapeDtypeStruct"):
+    with pytest.raises(TypeError, match=r"the function must return an nnx.Module, got Array|got ShapeDtypeStruct"):
         from_nnx(lambda rngs: rngs.params.uniform((2,)))
 
 

@@ -101,7 +101,7 @@ def test_batches_that_do_not_fit_are_refused(name):
     outputs, targets = data(np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"\[24.*\[5"):
         metric(outputs, targets[:5], weights=None)
-    with pytest.raises(ValueError, match=r"weights must be \[24\], one an example, got \[5\]"):
+    with pytest.raises(ValueError, match=r"weights must be \[24\], one per example, got \[5\]"):
         metric(outputs, targets, weights=np.ones(5))
     if name != "confusion_matrix":
         with pytest.raises(TypeError, match="must be floating point"):
@@ -114,7 +114,7 @@ def test_wrong_settings_are_refused():
         metrics.top_k_accuracy(logits, labels, k=4)
     with pytest.raises(ValueError, match=r"precision: average must be 'binary', .* got 'samples'"):
         metrics.precision(logits, labels, average="samples")
-    with pytest.raises(ValueError, match="recall: a threshold has a meaning for average='binary' only, got 'macro'"):
+    with pytest.raises(ValueError, match="recall: a threshold is only for average='binary', got 'macro'"):
         metrics.recall(logits, labels, threshold=0.5)
     with pytest.raises(ValueError, match="'binary' needs two classes, got 3"):
         metrics.confusion_matrix(labels, labels, classes=3).f1("binary")

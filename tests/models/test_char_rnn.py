@@ -1,15 +1,19 @@
 """The character network, against PyTorch's recurrent layers, and what it writes."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 
-from jaxnets.models import char_rnn, char_rnn_sequence, generate_characters
+from jaxnets.models import CharRNNConfig, char_rnn, char_rnn_sequence, generate_characters
 from jaxnets.weights import recurrent_to_torch
+from tests.compilations import count_compilations
 
 TORCH = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}
+CONFIG = CharRNNConfig(7, hidden=6)
 IDS = np.random.default_rng(0).integers(0, 7, (3, 11))
 
 
@@ -26,7 +30,7 @@ def torch_logits(params, ids, cell, layers):
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_logits_are_pytorchs(cell, layers):
-    model = char_rnn(7, cell=cell, hidden=6, layers=layers)
+    model = char_rnn(CharRNNConfig(7, cell=cell, hidden=6, layers=layers))
     params, state = model.init(jax.random.key(1))
     logits, _ = model.apply(params, state, jnp.asarray(IDS), train=False)
     np.testing.assert_allclose(logits, torch_logits(params, IDS, cell, layers).detach(), rtol=1e-4, atol=1e-5)
@@ -34,8 +38,9 @@ def test_logits_are_pytorchs(cell, layers):
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_the_likeliest_characters_are_those_of_reading_the_whole_text_again(cell):
-    params, _ = char_rnn(7, cell=cell, hidden=6).init(jax.random.key(2))
-    drawn = generate_characters(params, jnp.asarray(IDS), 8, cell=cell, temperature=0.0, key=jax.random.key(0))
+    config = CharRNNConfig(7, cell=cell, hidden=6)
+    params, _ = char_rnn(config).init(jax.random.key(2))
+    drawn = generate_characters(config, params, IDS, 8, temperature=0.0, key=jax.random.key(0))
     text = IDS
     for _ in range(8):
         following = torch_logits(params, text, cell, 1)[:, -1].argmax(dim=-1).numpy()
@@ -44,9 +49,9 @@ def test_the_likeliest_characters_are_those_of_reading_the_whole_text_again(cell
 
 
 def test_characters_are_drawn_with_the_probabilities_of_the_softmax():
-    params, _ = char_rnn(7, hidden=6).init(jax.random.key(3))
+    params, _ = char_rnn(CONFIG).init(jax.random.key(3))
     prompt = jnp.broadcast_to(jnp.asarray(IDS[:1]), (20_000, 11))
-    drawn = generate_characters(params, prompt, 1, temperature=0.5, key=jax.random.key(4))
+    drawn = generate_characters(CONFIG, params, prompt, 1, temperature=0.5, key=jax.random.key(4))
     expected = torch.softmax(torch_logits(params, IDS[:1], "lstm", 1)[0, -1] / 0.5, dim=-1).detach().numpy()
     shares = np.bincount(np.asarray(drawn[:, 0]), minlength=7) / 20_000
     # Five standard deviations of a share.
@@ -54,20 +59,33 @@ def test_characters_are_drawn_with_the_probabilities_of_the_softmax():
 
 
 def test_dropout_acts_in_training_only():
-    params, _ = char_rnn(7, hidden=6).init(jax.random.key(3))
+    params, _ = char_rnn(CONFIG).init(jax.random.key(3))
     ids = jnp.asarray(IDS)
-    plain, _ = char_rnn_sequence(params, ids, train=False)
-    same, _ = char_rnn_sequence(params, ids, rate=0.5, train=False)
-    dropped, _ = char_rnn_sequence(params, ids, rate=0.5, key=jax.random.key(0), train=True)
+    dropout = dataclasses.replace(CONFIG, dropout_rate=0.5)
+    plain, _ = char_rnn_sequence(CONFIG, params, ids, train=False)
+    same, _ = char_rnn_sequence(dropout, params, ids, train=False)
+    dropped, _ = char_rnn_sequence(dropout, params, ids, key=jax.random.key(0), train=True)
     np.testing.assert_array_equal(plain, same)
     assert float(jnp.max(jnp.abs(dropped - plain))) > 1e-3
 
 
 def test_wrong_settings_are_refused():
-    params, _ = char_rnn(7, hidden=6).init(jax.random.key(3))
-    with pytest.raises(ValueError, match="cell must be one of rnn, lstm, gru; got 'transformer'"):
-        char_rnn(7, cell="transformer")
+    params, _ = char_rnn(CONFIG).init(jax.random.key(3))
+    with pytest.raises(ValueError, match="cell must be one of rnn, lstm, gru, got 'transformer'"):
+        CharRNNConfig(7, cell="transformer")
     with pytest.raises(ValueError, match=r"prompt must be \[batch, time\] with time >= 1, got \[1, 0\]"):
-        generate_characters(params, jnp.zeros((1, 0), jnp.int32), 3, key=jax.random.key(0))
+        generate_characters(CONFIG, params, jnp.zeros((1, 0), jnp.int32), 3, key=jax.random.key(0))
     with pytest.raises(ValueError, match="temperature must not be negative, got -1"):
-        generate_characters(params, jnp.zeros((1, 1), jnp.int32), 3, temperature=-1, key=jax.random.key(0))
+        generate_characters(CONFIG, params, jnp.zeros((1, 1), jnp.int32), 3, temperature=-1, key=jax.random.key(0))
+
+
+def test_generation_is_compiled_once_outside_of_jit():
+    params, _ = char_rnn(CONFIG).init(jax.random.key(3))
+    keys = list(map(jax.random.key, range(3)))
+    with count_compilations() as first:
+        generate_characters(CONFIG, params, IDS, 9, key=keys[0])
+    with count_compilations() as later:
+        generate_characters(CharRNNConfig(7, hidden=6), params, IDS[::-1] // 2, 9, temperature=0.5, key=keys[1])
+        generate_characters(CONFIG, params, IDS.tolist(), 9, temperature=0, key=keys[2])
+    assert first.count > 0
+    assert later.count == 0

@@ -24,50 +24,34 @@ def vgg(depth, norm):
     suffix = "_bn" if norm else ""
     return (
         getattr(torchvision, f"vgg{depth}{suffix}")(num_classes=CLASSES, dropout=0.0, init_weights=False),
-        models.vgg(depth, CLASSES, norm=norm, rate=0.0),
-        models.vgg_spec(depth, CLASSES, norm=norm),
-        weights.vgg_names,
+        models.vgg(models.VGGConfig(depth, CLASSES, norm=norm, dropout_rate=0.0)),
     )
 
 
 def resnet(depth):
-    return (
-        getattr(torchvision, f"resnet{depth}")(num_classes=CLASSES),
-        models.resnet(depth, CLASSES),
-        models.resnet_spec(depth, CLASSES),
-        weights.resnet_names,
-    )
+    theirs = getattr(torchvision, f"resnet{depth}")(num_classes=CLASSES)
+    return theirs, models.resnet(models.ResNetConfig(depth, CLASSES))
 
 
 def googlenet(auxiliary):
-    return (
-        torchvision.googlenet(
-            num_classes=CLASSES, aux_logits=auxiliary, init_weights=False, dropout=0.0, dropout_aux=0.0
-        ),
-        models.googlenet(CLASSES, auxiliary=auxiliary, rate=0.0, auxiliary_rate=0.0),
-        models.googlenet_spec(CLASSES, auxiliary=auxiliary),
-        weights.googlenet_names,
+    theirs = torchvision.googlenet(
+        num_classes=CLASSES, aux_logits=auxiliary, init_weights=False, dropout=0.0, dropout_aux=0.0
     )
+    rates = {"dropout_rate": 0.0, "auxiliary_dropout_rate": 0.0}
+    return theirs, models.googlenet(models.GoogLeNetConfig(CLASSES, auxiliary=auxiliary, **rates))
 
 
 def efficientnet(variant):
     settings = {"num_classes": CLASSES, "dropout": 0.0, "stochastic_depth_prob": 0.0}
-    spec = models.efficientnet_spec(variant, CLASSES)
-
-    def apply(params, state, x, *, key=None, train):
-        scale = models.EFFICIENTNET_SCALES[variant]
-        norm = {"epsilon": scale.epsilon, "momentum": scale.momentum}
-        return models.efficientnet_apply(params, state, x, train=train, rate=0.0, drop_path_rate=0.0, **norm)
-
-    ours = models.efficientnet(variant, CLASSES)._replace(apply=apply)
-    return getattr(torchvision, f"efficientnet_b{variant}")(**settings), ours, spec, weights.efficientnet_names
+    config = models.efficientnet_config(variant, classes=CLASSES, dropout_rate=0.0, drop_path_rate=0.0)
+    return getattr(torchvision, f"efficientnet_b{variant}")(**settings), models.efficientnet(config)
 
 
 def vit(size):
-    """torchvision starts the last layer as zeros, which would hide the gradients of all others."""
+    """torchvision initializes the last layer as zeros, which would hide the gradients of all others."""
     theirs = torchvision.vit_b_16(num_classes=CLASSES, image_size=size)
     torch.nn.init.normal_(theirs.heads.head.weight, std=0.1)
-    return theirs, models.vit(size, 16, CLASSES), models.vit_spec(size, 16, CLASSES), weights.vit_names
+    return theirs, models.vit(models.ViTConfig(size, 16, CLASSES))
 
 
 slow = pytest.mark.slow
@@ -109,7 +93,7 @@ def double_precision():
 def make_pair(make):
     """torchvision's network with random weights and statistics that have seen batches, and ours with the same."""
     torch.manual_seed(0)
-    theirs, ours, spec, names = make()
+    theirs, ours = make()
     theirs = theirs.double()
     for module in theirs.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -118,8 +102,7 @@ def make_pair(make):
             torch.nn.init.normal_(module.running_mean, std=0.1)
             torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
             module.num_batches_tracked.fill_(10**4)  # so many that ours is no longer in its first, exact averages
-    params, state = weights.from_torch(theirs.state_dict(), spec, names)
-    return theirs, ours, params, state, lambda params, state: weights.to_torch(params, state, spec, names)
+    return theirs, ours, *weights.from_torch(theirs.state_dict(), ours)
 
 
 def images(size):
@@ -135,7 +118,7 @@ def assert_near(actual, expected, what):
 
 @pytest.mark.parametrize(("make", "size"), CASES)
 def test_evaluation(make, size):
-    theirs, ours, params, state, _ = make_pair(make)
+    theirs, ours, params, state = make_pair(make)
     x = images(size)
     with torch.no_grad():
         expected = theirs.eval()(torch.tensor(x).permute(0, 3, 1, 2))
@@ -146,7 +129,7 @@ def test_evaluation(make, size):
 
 @pytest.mark.parametrize(("make", "size"), CASES)
 def test_training(make, size):
-    theirs, ours, params, state, to_torch = make_pair(make)
+    theirs, ours, params, state = make_pair(make)
     x = images(size)
     outputs = theirs.train()(torch.tensor(x).permute(0, 3, 1, 2))
     expected = [outputs.logits, outputs.aux_logits1, outputs.aux_logits2] if hasattr(outputs, "logits") else [outputs]
@@ -162,7 +145,7 @@ def test_training(make, size):
     gradients, (outputs, new_state) = jax.jit(jax.grad(scalar, has_aux=True))(params)
     for number, (actual, output) in enumerate(zip(outputs, expected, strict=True)):
         assert_near(actual, output.detach(), f"output {number}")
-    actual = to_torch(gradients, new_state)
+    actual = weights.to_torch(gradients, new_state, ours)
     for name, parameter in theirs.named_parameters():
         assert_near(actual[name], parameter.grad, f"gradient of {name}")
     for name, buffer in theirs.named_buffers():

@@ -10,7 +10,7 @@ import pytest
 from jaxnets import init, nn
 from tests.oracles import normal
 
-SPEC = nn.attention_spec(12, heads=4, kv_heads=2, head_features=6)
+SPEC = nn.attention_spec(12, heads=4, kv_heads=2, head_dim=6)
 PARAMS, _ = init(SPEC, jax.random.key(0))
 ROTARY = functools.partial(nn.rotary, features=4, interleaved=True)
 

@@ -275,10 +275,12 @@ def test_pmap_with_averaged_gradients_equals_the_whole_batch():
 
 def test_one_value_a_feature_is_an_error_unless_other_devices_have_more():
     params, state = init(nn.batch_norm_spec(2), jax.random.key(0))
-    with pytest.raises(ValueError, match=r"training needs two values a feature or more .* got x \[1, 2\]; use a larg"):
+    with pytest.raises(
+        ValueError, match=r"training needs at least two values per feature .* got x \[1, 2\]; use a larg"
+    ):
         nn.batch_norm(params, state, jnp.ones((1, 2)), train=True)
     sync = functools.partial(nn.batch_norm, params, state, train=True, axis_name="data")
-    with pytest.raises(ValueError, match="two values a feature"):
+    with pytest.raises(ValueError, match="two values per feature"):
         jax.vmap(sync, axis_name="data")(jnp.ones((1, 1, 2)))
     y, _ = jax.vmap(sync, axis_name="data")(jnp.asarray(normal(5, 1, 2)))
     assert_close(y[:, 0], nn.batch_norm(params, state, jnp.asarray(normal(5, 2)), train=True)[0], atol=1e-6)

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxnets import init, nn, torch_defaults
+from tests.forms import switch_off
 from tests.oracles import assert_close, assert_parity, normal
 
 TORCH_CONV = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
@@ -89,7 +89,7 @@ def parameters(*kernel_shape, out=None):
 )
 def test_conv_equals_torch(monkeypatch, form, window, shape, out, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     params = parameters(*window, shape[-1], out, out=out)
     assert_parity(
         lambda p, x: nn.conv(p, x, **{"padding": "VALID", **options}),
@@ -113,7 +113,7 @@ def test_conv_equals_torch(monkeypatch, form, window, shape, out, options):
 )
 def test_grouped_conv_equals_torch(monkeypatch, form, kernel, shape, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     groups, _, out = kernel[-3:]
     assert_parity(
         lambda p, x: nn.grouped_conv(p, x, **{"padding": "VALID", **options}),
@@ -138,7 +138,7 @@ def test_grouped_conv_equals_torch(monkeypatch, form, kernel, shape, options):
 )
 def test_depthwise_conv_equals_torch(monkeypatch, form, kernel, shape, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     channels, multiplier = kernel[-2:]
     assert_parity(
         lambda p, x: nn.depthwise_conv(p, x, **{"padding": "VALID", **options}),
@@ -164,7 +164,7 @@ def test_depthwise_conv_equals_torch(monkeypatch, form, kernel, shape, options):
 )
 def test_conv_transpose_equals_torch(monkeypatch, form, kernel, shape, options):
     if form == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "convolution")
+        switch_off(monkeypatch, "convolution")
     assert_parity(
         lambda p, x: nn.conv_transpose(p, x, **{"padding": "VALID", **options}),
         torch_conv_transpose(dense_weight, **options),
@@ -251,12 +251,12 @@ def test_transposed_same_is_that_of_lax_and_the_adjoint_of_conv(window, stride, 
 @pytest.mark.parametrize(
     ("spec", "fan_in", "torch_layer"),
     [
-        (nn.conv_spec((3, 5), 20, 40), 300, torch.nn.Conv2d(20, 40, (3, 5))),
-        (nn.grouped_conv_spec((3, 5), 40, 80, groups=2), 300, torch.nn.Conv2d(40, 80, (3, 5), groups=2)),
-        (nn.depthwise_conv_spec((5, 5), 400, multiplier=2), 25, torch.nn.Conv2d(400, 800, (5, 5), groups=400)),
-        (nn.conv_transpose_spec((3, 5), 20, 40), 300, torch.nn.ConvTranspose2d(20, 40, (3, 5))),
+        (nn.conv_spec(20, 40, (3, 5)), 300, torch.nn.Conv2d(20, 40, (3, 5))),
+        (nn.grouped_conv_spec(40, 80, (3, 5), groups=2), 300, torch.nn.Conv2d(40, 80, (3, 5), groups=2)),
+        (nn.depthwise_conv_spec(400, (5, 5), multiplier=2), 25, torch.nn.Conv2d(400, 800, (5, 5), groups=400)),
+        (nn.conv_transpose_spec(20, 40, (3, 5)), 300, torch.nn.ConvTranspose2d(20, 40, (3, 5))),
         (
-            nn.grouped_conv_transpose_spec((3, 5), 40, 80, groups=2),
+            nn.grouped_conv_transpose_spec(40, 80, (3, 5), groups=2),
             300,
             torch.nn.ConvTranspose2d(40, 80, (3, 5), groups=2),
         ),
@@ -285,7 +285,7 @@ def test_settings_may_be_numpy_integers():
 
 
 def test_parameters_without_bias():
-    assert set(nn.conv_spec((3,), 2, 4, bias=False)) == {"kernel"}
+    assert set(nn.conv_spec(2, 4, (3,), bias=False)) == {"kernel"}
     kernel, x = normal(3, 2, 4, seed=1), normal(2, 5, 2)
     biased = nn.conv({"kernel": kernel, "bias": jnp.full(4, 2.0)}, x)
     assert_close(nn.conv({"kernel": kernel}, x) + 2, biased)
@@ -298,6 +298,8 @@ PARAMS = {"kernel": jnp.ones((3, 3, 4, 2)), "bias": jnp.ones(2)}
     ("shape", "options", "message"),
     [
         ((2, 5, 5, 3), {}, r"conv: last axis must be 4 \(kernel \[3, 3, 4, 2\]\), got x \[2, 5, 5, 3\]"),
+        ((2, 4, 5, 5), {}, r"got x \[2, 4, 5, 5\]; channels are the last axis: write jnp.moveaxis\(x, 1, -1\)"),
+        ((4, 5, 5), {}, r"got x \[4, 5, 5\]; channels are the last axis: write jnp.moveaxis\(x, 0, -1\)"),
         ((5, 4), {}, r"conv: x must have 2 spatial axes and one of channels.*kernel \[3, 3, 4, 2\], got x \[5, 4\]"),
         ((1, 2, 5, 4), {"padding": "VALID"}, r"the window spans 3 entries.*spatial axis 0 has 2, with padding 2"),
         ((1, 5, 4, 4), {"padding": "VALID", "dilation": 2}, r"spans 5 entries \(window 3, dilation 2\).*axis 1 has 4"),
@@ -327,9 +329,13 @@ def test_errors_of_other_convolutions():
     with pytest.raises(ValueError, match=r"grouped_conv: last axis must be 6 \(kernel \[3, 3, 2, 3, 1\]\), got x"):
         nn.grouped_conv({"kernel": jnp.ones((3, 3, 2, 3, 1))}, x)
     with pytest.raises(
-        ValueError, match=r"grouped_conv: kernel must be \[\*window, groups, in, out\], got \[3, 4, 2\]"
+        ValueError, match=r"grouped_conv: kernel must be \[\*kernel_size, groups, in, out\], got \[3, 4, 2\]"
     ):
         nn.grouped_conv({"kernel": jnp.ones((3, 4, 2))}, x)
+    with pytest.raises(ValueError, match=r"got x \[2, 6, 5, 5\]; channels are the last axis: write jnp.moveaxis"):
+        nn.grouped_conv({"kernel": jnp.ones((3, 3, 2, 3, 1))}, jnp.ones((2, 6, 5, 5)))
+    with pytest.raises(ValueError, match=r"got x \[9, 5, 5\]; images of one channel .*write x\[..., None\]$"):
+        nn.conv({"kernel": jnp.ones((3, 3, 1, 2))}, jnp.ones((9, 5, 5)))
     with pytest.raises(ValueError, match=r"depthwise_conv: last axis must be 3 \(kernel \[3, 3, 3, 1\]\), got x"):
         nn.depthwise_conv({"kernel": jnp.ones((3, 3, 3, 1))}, x)
     with pytest.raises(ValueError, match=r"conv_transpose: last axis must be 2 \(kernel \[3, 3, 4, 2\]\), got x"):
@@ -343,11 +349,11 @@ def test_errors_of_other_convolutions():
 
 
 def test_errors_of_specs():
-    with pytest.raises(TypeError, match=r"window must hold one size for each spatial axis, got 3; write \(3,\)"):
-        nn.conv_spec(3, 4, 2)
-    with pytest.raises(ValueError, match=r"window must have one to three axes, got \(3, 3, 3, 3\)"):
-        nn.conv_spec((3, 3, 3, 3), 4, 2)
-    with pytest.raises(ValueError, match=r"window must be an int of at least 1.*got \(3, 0\)"):
-        nn.depthwise_conv_spec((3, 0), 4)
+    with pytest.raises(TypeError, match=r"kernel_size must hold one size for each spatial axis, got 3; write \(3,\)"):
+        nn.conv_spec(4, 2, 3)
+    with pytest.raises(ValueError, match=r"kernel_size must have one to three axes, got \(3, 3, 3, 3\)"):
+        nn.conv_spec(4, 2, (3, 3, 3, 3))
+    with pytest.raises(ValueError, match=r"kernel_size must be an int of at least 1.*got \(3, 0\)"):
+        nn.depthwise_conv_spec(4, (3, 0))
     with pytest.raises(ValueError, match=r"groups must be positive and divide .* got groups 3 for 4 and 6 channels"):
-        nn.grouped_conv_spec((3,), 4, 6, groups=3)
+        nn.grouped_conv_spec(4, 6, (3,), groups=3)

@@ -10,6 +10,7 @@ import torch
 from jax.experimental import rnn
 
 from jaxnets import init, nn
+from tests.forms import trace_for
 from tests.nn.test_recurrent import random_carry, random_params, torch_weights
 from tests.oracles import normal
 
@@ -38,7 +39,7 @@ def backward(residuals, gradients, **settings):
 @pytest.fixture
 def kernel(monkeypatch):
     if not ON_GPU:
-        monkeypatch.setenv("JAXNETS_PLATFORM", "gpu")
+        trace_for(monkeypatch, "gpu")
         monkeypatch.setattr(rnn, "lstm_fwd", forward)
         monkeypatch.setattr(rnn, "lstm_bwd", backward)
 
@@ -106,10 +107,10 @@ def test_it_can_be_mapped_over_networks_and_inputs():
 def test_what_cudnn_cannot_do_is_refused(monkeypatch):
     params, _ = init(nn.lstm_spec(IN, HIDDEN), jax.random.key(0))
     x = jnp.ones((3, TIME, IN))
-    monkeypatch.setenv("JAXNETS_PLATFORM", "cpu")
+    trace_for(monkeypatch, "cpu")
     with pytest.raises(ValueError, match=r"needs an NVIDIA GPU, this is traced for cpu; take implementation='scan'"):
         cudnn(params, x)
-    monkeypatch.setenv("JAXNETS_PLATFORM", "gpu")
+    trace_for(monkeypatch, "gpu")
     with pytest.raises(TypeError, match=r"float32 only, got x of bfloat16"):
         cudnn(params, x.astype(jnp.bfloat16))
     with pytest.raises(ValueError, match="takes no mask"):

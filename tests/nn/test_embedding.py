@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from jaxnets import init, nn, torch_defaults
-from tests.oracles import assert_parity, normal
+from tests.forms import trace_for
+from tests.oracles import assert_parity, normal, quick_jit
 
 TABLE = {"embedding": normal(7, 4, seed=1)}
 IDS = np.array([[0, 3, 3], [6, 1, 0]], np.int32)
@@ -17,7 +18,7 @@ both_platforms = pytest.mark.parametrize("platform", ["cpu", "tpu"])
 @pytest.fixture
 def on(monkeypatch):
     """Trace as on the given platform."""
-    return lambda platform: monkeypatch.setenv("JAXNETS_PLATFORM", platform)
+    return lambda platform: trace_for(monkeypatch, platform)
 
 
 @both_platforms
@@ -69,13 +70,14 @@ def test_the_tpu_form_has_forward_mode_second_derivatives_and_vmap(on):
     table, results = jnp.asarray(TABLE["embedding"]), []
     for platform in ("cpu", "tpu"):
         on(platform)
-        results.append(
-            (
-                jax.jvp(lambda t: nn.embedding({"embedding": t}, IDS), (table,), (2 * table,))[1],
-                jax.hessian(loss)(table, IDS),
-                jax.vmap(jax.grad(loss), in_axes=(None, 0))(table, IDS),
+        derivatives = quick_jit(
+            lambda table, ids: (
+                jax.jvp(lambda t: nn.embedding({"embedding": t}, ids), (table,), (2 * table,))[1],
+                jax.hessian(loss)(table, ids),
+                jax.vmap(jax.grad(loss), in_axes=(None, 0))(table, ids),
             )
         )
+        results.append(derivatives(table, IDS))
     for plain, product in zip(*results, strict=True):
         np.testing.assert_allclose(plain, product, rtol=1e-6, atol=1e-6)
 

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxnets import nn
-from tests.oracles import assert_close, assert_parity, normal
+from tests.forms import switch_off
+from tests.oracles import assert_close, assert_parity, normal, quick_jit
 
 FUNCTIONAL = torch.nn.functional
 
@@ -29,7 +29,7 @@ def torch_pool(name, rank, *args, **options):
 @pytest.fixture(params=["fast", "plain"])
 def form(request, monkeypatch):
     if request.param == "plain":
-        monkeypatch.setenv("JAXNETS_PLAIN", "pooling")
+        switch_off(monkeypatch, "pooling")
 
 
 GRID = [
@@ -129,43 +129,57 @@ def test_nan_and_infinities_are_treated_as_in_torch(window):
     x = normal(2, 6, 6, 2)
     x[0, 1, 1, 0], x[0, 4, 3, 1], x[1, 0, 0, 0], x[1, 3:, 3:, 1] = np.nan, np.inf, -np.inf, -np.inf
     theirs = torch_pool("max_pool", 2, window)(torch.tensor(x))
-    np.testing.assert_array_equal(nn.max_pool(x, window), theirs)
-    np.testing.assert_array_equal(
-        nn.adaptive_max_pool(x, (2, 4)), torch_pool("adaptive_max_pool", 2, (2, 4))(torch.tensor(x))
-    )
-    np.testing.assert_array_equal(nn.global_max_pool(x), torch.tensor(x).amax((1, 2)))
-    gradient = jax.grad(lambda x: jnp.sum(nn.max_pool(x, window)[1]))(jnp.asarray(x))
-    assert bool(jnp.all(jnp.isfinite(gradient)))
+
+    @jax.jit
+    def ours(x):
+        return nn.max_pool(x, window), nn.adaptive_max_pool(x, (2, 4)), nn.global_max_pool(x)
+
+    y, adaptive, whole = ours(x)
+    np.testing.assert_array_equal(y, theirs)
+    np.testing.assert_array_equal(adaptive, torch_pool("adaptive_max_pool", 2, (2, 4))(torch.tensor(x)))
+    np.testing.assert_array_equal(whole, torch.tensor(x).amax((1, 2)))
+    gradient = jax.jit(jax.grad(lambda x: jnp.sum(nn.max_pool(x, window)[1])))(x)
+    assert np.isfinite(gradient).all()
 
 
 @pytest.mark.usefixtures("form")
 @pytest.mark.parametrize("dtype", [np.int32, np.int8, np.uint8])
 def test_maxima_of_integers(dtype):
     x = np.random.default_rng(0).integers(np.iinfo(dtype).min, np.iinfo(dtype).max, (2, 5, 6, 3), dtype)
-    y = nn.max_pool(jnp.asarray(x), (3, 3), padding=1)
+
+    @jax.jit
+    def ours(x):
+        return nn.max_pool(x, (3, 3), padding=1), nn.global_max_pool(x), nn.adaptive_max_pool(x, (1, 2))
+
+    y, whole, adaptive = ours(x)
     assert y.dtype == dtype
     lowest = np.iinfo(dtype).min
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=lowest)
     np.testing.assert_array_equal(y, padded[:, :6, :6].reshape(2, 2, 3, 2, 3, 3).max(axis=(2, 4)))
-    np.testing.assert_array_equal(nn.global_max_pool(jnp.asarray(x)), x.max(axis=(1, 2)))
-    np.testing.assert_array_equal(nn.adaptive_max_pool(jnp.asarray(x), (1, 2))[:, 0, 1], x[:, :, 3:].max(axis=(1, 2)))
+    np.testing.assert_array_equal(whole, x.max(axis=(1, 2)))
+    np.testing.assert_array_equal(adaptive[:, 0, 1], x[:, :, 3:].max(axis=(1, 2)))
 
 
 def test_the_fast_form_is_used_unless_switched_off(monkeypatch):
     def jaxpr():
         return str(jax.make_jaxpr(lambda x: (nn.max_pool(x, (2, 2)), nn.avg_pool(x, (3, 3))))(jnp.ones((1, 6, 6, 1))))
 
-    assert "reduce_window" not in jaxpr()
-    monkeypatch.setenv("JAXNETS_PLAIN", "pooling")
-    assert jaxpr().count("reduce_window") == 2
+    assert "reduce_window_" not in jaxpr()
+    switch_off(monkeypatch, "pooling")
+    assert jaxpr().count("reduce_window_") == 2
 
 
 @pytest.mark.parametrize("window", [(2, 2), (3, 3)])
 def test_second_derivatives_of_max_pool(window):
     """The maximum is linear near distinct entries: H v of sum(pool(x)^3) is 6 pool(x) * v at the maxima."""
     x, v = normal(1, 6, 6, 2), normal(1, 6, 6, 2, seed=1)
-    hessian_vector = jax.jvp(jax.grad(lambda x: jnp.sum(nn.max_pool(x, window) ** 3)), (x,), (v,))[1]
-    is_maximum = jax.grad(lambda x: jnp.sum(nn.max_pool(x, window)))(x)
+
+    @quick_jit
+    def derivatives(x, v):
+        hessian_vector = jax.jvp(jax.grad(lambda x: jnp.sum(nn.max_pool(x, window) ** 3)), (x,), (v,))[1]
+        return hessian_vector, jax.grad(lambda x: jnp.sum(nn.max_pool(x, window)))(x)
+
+    hessian_vector, is_maximum = derivatives(x, v)
     assert_close(hessian_vector, 6 * x * v * is_maximum, rtol=1e-4)
 
 

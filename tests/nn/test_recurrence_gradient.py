@@ -9,6 +9,7 @@ import pytest
 
 from jaxnets import nn
 from jaxnets.nn import recurrence_gradient
+from tests.forms import switch_off, trace_for
 from tests.oracles import assert_close, normal
 
 BATCH, TIME, IN, HIDDEN = 2, 4, 3, 2
@@ -23,8 +24,8 @@ every_kind = pytest.mark.parametrize("kind", SEQUENCES)
 
 @pytest.fixture(autouse=True)
 def double_precision(monkeypatch):
-    monkeypatch.delenv("JAXNETS_PLAIN", raising=False)
-    monkeypatch.setenv("JAXNETS_PLATFORM", "cpu")
+    switch_off(monkeypatch, "")
+    trace_for(monkeypatch, "cpu")
     with jax.enable_x64(True):
         yield
 
@@ -103,7 +104,7 @@ def scan(loss):
 
 def assert_same_as_plain(monkeypatch, transform, kind, *args, **settings):
     fast = jax.jit(transform(loss_of(kind, **settings)))(*args)
-    monkeypatch.setenv("JAXNETS_PLAIN", kind)
+    switch_off(monkeypatch, kind)
     plain = jax.jit(transform(loss_of(kind, **settings)))(*args)
     assert_close(fast, plain, rtol=1e-9, atol=1e-11)
 
@@ -210,7 +211,7 @@ def test_one_product_a_step_on_the_way_back(monkeypatch, kind):
     params, x, carry = arguments(kind)
     program = functools.partial(jax.make_jaxpr(gradient(loss_of(kind))), params, x, carry)
     assert products_in_loops(program().jaxpr) == 3
-    monkeypatch.setenv("JAXNETS_PLAIN", kind)
+    switch_off(monkeypatch, kind)
     jax.clear_caches()
     assert products_in_loops(jax.make_jaxpr(gradient(loss_of(kind)))(params, x, carry).jaxpr) == 6
 

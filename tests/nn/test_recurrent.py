@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from jaxnets import init, nn, torch_defaults
+from jaxnets import init, make_model, nn, torch_defaults
+from tests.forms import switch_off
 from tests.oracles import assert_close, assert_parity, normal
 
 BATCH, TIME, IN, HIDDEN = 3, 5, 4, 2
@@ -185,7 +185,7 @@ def test_masked_steps_are_as_if_they_were_not_there(kind, bits, reverse):
 @every_kind
 @pytest.mark.parametrize("plain", ["", "all"])
 def test_padding_that_is_not_a_number_stays_out_of_gradients(kind, plain, monkeypatch):
-    monkeypatch.setenv("JAXNETS_PLAIN", plain)
+    switch_off(monkeypatch, plain)
     sequence, _, spec, _, _ = KINDS[kind]
     params, x = random_params(spec(IN, HIDDEN)), normal(BATCH, TIME, IN)
     mask = mask_of((2, 5, 3))
@@ -244,7 +244,7 @@ def test_zero_carries_have_the_batch_and_dtype_asked_for():
 @every_kind
 @pytest.mark.parametrize("plain", ["", "all"])
 def test_bfloat16_carries_are_float32_and_gradients_near_float32(kind, plain, monkeypatch):
-    monkeypatch.setenv("JAXNETS_PLAIN", plain)
+    switch_off(monkeypatch, plain)
     sequence, _, spec, _, _ = KINDS[kind]
     params, x = random_params(spec(IN, HIDDEN)), jnp.asarray(normal(BATCH, 20, IN), jnp.bfloat16)
     y, carry = sequence(params, x)
@@ -387,6 +387,8 @@ def test_errors_say_what_came_and_what_was_expected(error, message, call):
 def test_errors_name_the_layer_in_a_stack():
     params = random_params(nn.stacked_spec(nn.lstm_spec, IN, HIDDEN, count=2, bidirectional=True))
     params[1]["backward"] = lstm_params() | {"input_kernel": normal(3, 8)}
+    layers = functools.partial(nn.stacked, functools.partial(nn.bidirectional, nn.lstm))
+    model = make_model({}, lambda params, state, x, *, key=None, train: (layers(params, x)[0], state))
     with pytest.raises(ValueError, match="last axis must be 3") as caught:
-        nn.stacked(functools.partial(nn.bidirectional, nn.lstm), params, normal(BATCH, TIME, IN))
+        model.apply(params, {}, normal(BATCH, TIME, IN), train=False)
     assert caught.value.__notes__ == ["in layer '1/backward'"]

@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from jaxnets import nn
 from tests.oracles import normal
@@ -73,7 +72,7 @@ def test_errors():
         nn.rotary(x, jnp.arange(5), features=3)
     with pytest.raises(ValueError, match=r"positions must be \[5\] or \[2, 5\] for x \[2, 5, 3, 8\], got \[2\]"):
         nn.rotary(x, jnp.arange(2))
-    with pytest.raises(ValueError, match=r"x must be \[\.\.\., time, heads, head_features\], got \[5, 8\]"):
+    with pytest.raises(ValueError, match=r"x must be \[\.\.\., time, heads, head_dim\], got \[5, 8\]"):
         nn.rotary(jnp.ones((5, 8)), jnp.arange(5))
     with pytest.raises(TypeError, match="must be floating point"):
         nn.rotary(jnp.ones((5, 3, 8), jnp.int32), jnp.arange(5))

@@ -11,8 +11,8 @@ from tests.oracles import assert_close, normal
 
 LAYERS = {
     "linear": (nn.linear_spec(3, 4), nn.linear, normal(8, 3)),
-    "conv": (nn.conv_spec((3, 3), 3, 4), nn.conv, normal(8, 5, 5, 3)),
-    "depthwise_conv": (nn.depthwise_conv_spec((3, 3), 3), nn.depthwise_conv, normal(8, 5, 5, 3)),
+    "conv": (nn.conv_spec(3, 4, (3, 3)), nn.conv, normal(8, 5, 5, 3)),
+    "depthwise_conv": (nn.depthwise_conv_spec(3, (3, 3)), nn.depthwise_conv, normal(8, 5, 5, 3)),
     "lstm": (nn.lstm_spec(3, 4), lambda params, x: nn.lstm(params, x)[0], normal(8, 5, 3)),
     "gru": (nn.gru_spec(3, 4), lambda params, x: nn.gru(params, x)[0], normal(8, 5, 3)),
     "attention": (nn.attention_spec(4, heads=2), nn.attention, normal(8, 5, 4)),

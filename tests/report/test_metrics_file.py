@@ -60,7 +60,7 @@ def test_a_row_cut_off_by_a_kill_is_reported_and_then_removed(tmp_path, kept):
     append(path, 2.0, 2)
     last = path.read_bytes()[len(whole) :]
     path.write_bytes(whole + last[:kept])
-    with pytest.warns(UserWarning, match=r"metrics\.jsonl: line 2 was cut off and is left out"):
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl: line 2 is incomplete and was skipped"):
         assert [row["loss"] for row in read_metrics(path)] == [1.0]
     append(path, 3.0, 3)
     assert [row["loss"] for row in read_metrics(path)] == [1.0, 3.0]
@@ -109,7 +109,7 @@ def test_a_broken_row_is_an_error_with_its_number(tmp_path, line):
     ("change", "error", "message"),
     [
         ({"split": "valid"}, ValueError, "split must be one of train, validation, test, got 'valid'"),
-        ({"metrics": {"epoch": 1.0}}, ValueError, "'epoch' is a column of its own"),
+        ({"metrics": {"epoch": 1.0}}, ValueError, "'epoch' is the name of a column"),
         ({"metrics": {"loss": object()}}, TypeError, "loss cannot be written as JSON: object"),
         ({"metrics": {"z": np.array(1j)}}, TypeError, "z cannot be written as JSON"),
     ],

@@ -137,7 +137,7 @@ def test_images_are_shown_between_black_and_white(figures, image, expected):
 def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match=r"images must be .* got \[2, 4, 4, 2\]"):
         plot_mistakes(np.ones((2, 4, 4, 2)), [0, 1], [1, 0], [1.0, 1.0], "unused")
-    with pytest.raises(ValueError, match=r"predictions must be \[2\], one an image, got \[3\]"):
+    with pytest.raises(ValueError, match=r"predictions must be \[2\], one per image, got \[3\]"):
         plot_mistakes(np.ones((2, 4, 4)), [0, 1], [1, 0, 0], [1.0, 1.0], "unused")
 
 

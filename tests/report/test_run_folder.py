@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import jaxnets
-from jaxnets import report
 from jaxnets.report import RunFolder, provenance, record_metrics
 from jaxnets.report.strict_json import write_atomically
 from jaxnets.training import Event
@@ -251,4 +250,3 @@ def test_import_of_report_needs_neither_matplotlib_nor_rich():
     code = "import sys, jaxnets.report; print([name for name in ('matplotlib', 'rich') if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert output.strip() == "[]"
-    assert set(report.__all__) <= set(dir(report))

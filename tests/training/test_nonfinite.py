@@ -137,7 +137,7 @@ def test_losses_and_batches_that_supervised_cannot_use():
     mean = supervised(model, lambda outputs, targets: jnp.mean(losses.cross_entropy(outputs, targets)))
     with pytest.raises(ValueError, match=r"must give one number an example, \[batch\], got a single one"):
         mean(params, state, batch, key=None, train=True)
-    with pytest.raises(TypeError, match=r"a batch is the pair \(inputs, targets\), got dict"):
+    with pytest.raises(TypeError, match=r"a batch is the pair \(inputs, targets\) or the triple .*, got a dict"):
         supervised(model, losses.cross_entropy)(params, state, {"x": 1, "y": 2}, key=None, train=True)
 
 

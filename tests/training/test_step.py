@@ -23,7 +23,7 @@ def apply(params, state, x, *, key=None, train):
     return nn.linear(params["fc"], x.reshape((x.shape[0], -1))), state
 
 
-MODEL = make_model({"conv": nn.conv_spec((3, 3), 1, 4), "fc": nn.linear_spec(36, 3)}, apply)
+MODEL = make_model({"conv": nn.conv_spec(1, 4, (3, 3)), "fc": nn.linear_spec(36, 3)}, apply)
 
 
 class TorchNet(torch.nn.Module):
@@ -67,7 +67,7 @@ def test_ten_steps_equal_torch(name):
 
 def test_every_step_has_its_own_key_which_depends_on_seed_and_step_alone():
     optimizer = optax.sgd(0.0)
-    model = make_model(nn.linear_spec(2, 2), None)
+    model = make_model(nn.linear_spec(2, 2), lambda params, state, inputs, *, key=None, train: (inputs, state))
     step = make_step(noisy_loss_tree, optimizer)
     noises = {}
     for seed in (0, 1):

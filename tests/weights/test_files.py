@@ -14,8 +14,8 @@ import torch
 from jaxnets import models
 from jaxnets.weights import load, read_torch, save
 
-SPEC = models.cifar_resnet_spec(14, 3, width=2)
-MODEL = models.cifar_resnet(14, 3, width=2)
+MODEL = models.cifar_resnet(models.CifarResNetConfig(14, 3, width=2))
+SPEC = MODEL.spec
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_a_failed_save_leaves_the_file_before(network, tmp_path, monkeypatch):
 def test_a_file_of_another_network_lists_what_does_not_fit(network, tmp_path):
     save(tmp_path / "net.safetensors", *network)
     with pytest.raises(ValueError, match="do not fit the spec") as caught:
-        load(tmp_path / "net.safetensors", models.cifar_resnet_spec(8, 10, width=2))
+        load(tmp_path / "net.safetensors", models.cifar_resnet(models.CifarResNetConfig(8, 10, width=2)).spec)
     for part in ("unexpected params/stages/0/rest/conv1/conv/kernel", "params/fc/kernel must be [8, 10], got [8, 3]"):
         assert part in str(caught.value)
 

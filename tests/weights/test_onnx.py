@@ -18,12 +18,12 @@ pytestmark = [
 NETWORKS = {
     "lenet5": ("models.lenet5()", (28, 28, 1), "B"),
     "mnist_cnn": ("models.mnist_cnn()", (28, 28, 1), "B"),
-    "mlp": ("models.mlp([4, 8, 8, 3], norm=True)", (4,), "B"),
-    "vgg": ("models.vgg(11, 5, norm=True, pooled=1, hidden=(), width=1 / 16)", (32, 32, 3), "B"),
-    "cifar_resnet": ("models.cifar_resnet(14, width=4)", (16, 16, 3), "B"),
-    "resnet": ("models.resnet(50, 3, width=2)", (32, 32, 3), 5),
-    "googlenet": ("models.googlenet(5, small_images=True, width=1 / 16)", (32, 32, 3), 5),
-    "efficientnet": ("models.efficientnet(0, 3)", (32, 32, 3), 5),
+    "mlp": ("models.mlp(models.MLPConfig((4, 8, 8, 3), norm=True))", (4,), "B"),
+    "vgg": ("models.vgg(models.VGGConfig(11, 5, norm=True, pooled=1, hidden=(), width=1 / 16))", (32, 32, 3), "B"),
+    "cifar_resnet": ("models.cifar_resnet(models.CifarResNetConfig(14, width=4))", (16, 16, 3), "B"),
+    "resnet": ("models.resnet(models.ResNetConfig(50, 3, width=2))", (32, 32, 3), 5),
+    "googlenet": ("models.googlenet(models.GoogLeNetConfig(5, small_images=True, width=1 / 16))", (32, 32, 3), 5),
+    "efficientnet": ("models.efficientnet(models.efficientnet_config(0, classes=3))", (32, 32, 3), 5),
 }
 """Models, the shapes of their examples, and the batch; "B" for any, which jax2onnx cannot do where it pads."""
 PROGRAM = """

@@ -13,11 +13,19 @@ from jaxnets.weights import export_model, load_exported
 
 NETWORKS = {
     "lenet5": (models.lenet5(), (28, 28, 1), jnp.float32),
-    "cifar_resnet": (models.cifar_resnet(14, width=4), (16, 16, 3), jnp.float32),
-    "vgg": (models.vgg(11, 5, norm=True, pooled=1, hidden=(), width=1 / 16), (32, 32, 3), jnp.float32),
-    "googlenet": (models.googlenet(5, small_images=True, width=1 / 16), (32, 32, 3), jnp.float32),
-    "char_rnn": (models.char_rnn(7, hidden=8), (5,), jnp.int32),
-    "mlp": (models.mlp([4, 8, 8, 3], norm=True), (4,), jnp.float32),
+    "cifar_resnet": (models.cifar_resnet(models.CifarResNetConfig(14, width=4)), (16, 16, 3), jnp.float32),
+    "vgg": (
+        models.vgg(models.VGGConfig(11, 5, norm=True, pooled=1, hidden=(), width=1 / 16)),
+        (32, 32, 3),
+        jnp.float32,
+    ),
+    "googlenet": (
+        models.googlenet(models.GoogLeNetConfig(5, small_images=True, width=1 / 16)),
+        (32, 32, 3),
+        jnp.float32,
+    ),
+    "char_rnn": (models.char_rnn(models.CharRNNConfig(7, hidden=8)), (5,), jnp.int32),
+    "mlp": (models.mlp(models.MLPConfig((4, 8, 8, 3), norm=True)), (4,), jnp.float32),
 }
 SLOW = ("cifar_resnet", "googlenet", "vgg")
 ELSEWHERE = """

@@ -6,17 +6,7 @@ import pytest
 import torch
 
 from jaxnets import init, models, nn
-from jaxnets.weights import (
-    Place,
-    efficientnet_names,
-    from_torch,
-    googlenet_names,
-    lenet5_names,
-    mnist_cnn_names,
-    resnet_names,
-    to_torch,
-    vgg_names,
-)
+from jaxnets.weights import Place, from_torch, to_torch, torch_names
 from tests.oracles import assert_close
 
 
@@ -45,32 +35,26 @@ class TorchMnistCnn(torch.nn.Module):
         return self.fc2(torch.relu(self.fc1(x.flatten(1))))
 
 
-@pytest.mark.parametrize(
-    ("network", "model", "spec", "names"),
-    [
-        (TorchLeNet5, models.lenet5(), models.lenet5_spec(), lenet5_names),
-        (TorchMnistCnn, models.mnist_cnn(), models.mnist_cnn_spec(), mnist_cnn_names),
-    ],
-)
-def test_the_course_s_networks_in_pytorch(network, model, spec, names):
+@pytest.mark.parametrize(("network", "model"), [(TorchLeNet5, models.lenet5()), (TorchMnistCnn, models.mnist_cnn())])
+def test_the_course_s_networks_in_pytorch(network, model):
     torch.manual_seed(0)
     theirs = network()
-    params, state = from_torch(theirs.state_dict(), spec, names)
+    params, state = from_torch(theirs.state_dict(), model)
     x = np.random.default_rng(0).normal(size=(3, 28, 28, 1)).astype(np.float32)
     assert_close(model.apply(params, state, x, train=False)[0], theirs(torch.tensor(x).permute(0, 3, 1, 2)))
 
 
 LAYERS = {
-    "conv3d": (nn.conv, nn.conv_spec((2, 3, 1), 4, 6), torch.nn.Conv3d(4, 6, (2, 3, 1)), (1, 5, 5, 5, 4)),
+    "conv3d": (nn.conv, nn.conv_spec(4, 6, (2, 3, 1)), torch.nn.Conv3d(4, 6, (2, 3, 1)), (1, 5, 5, 5, 4)),
     "grouped": (
         nn.grouped_conv,
-        nn.grouped_conv_spec((3, 2), 4, 6, groups=2),
+        nn.grouped_conv_spec(4, 6, (3, 2), groups=2),
         torch.nn.Conv2d(4, 6, (3, 2), groups=2),
         (2, 6, 5, 4),
     ),
     "depthwise": (
         nn.depthwise_conv,
-        nn.depthwise_conv_spec((3,), 4, multiplier=2),
+        nn.depthwise_conv_spec(4, (3,), multiplier=2),
         torch.nn.Conv1d(4, 8, 3, groups=4),
         (2, 6, 4),
     ),
@@ -80,21 +64,21 @@ LAYERS = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_layout_of_every_kind_of_kernel(name):
     layer, spec, theirs, shape = LAYERS[name]
-    params, _ = from_torch(theirs.state_dict(prefix="conv."), {"conv": spec}, lambda spec: {"conv": Place("conv")})
+    params, _ = from_torch(theirs.state_dict(prefix="conv."), {"conv": spec}, {"conv": Place("conv")})
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     expected = theirs(torch.tensor(np.moveaxis(x, -1, 1)))
     assert_close(np.moveaxis(np.asarray(layer(params["conv"], x, padding="VALID")), -1, 1), expected)
-    back = to_torch(params, {}, {"conv": spec}, lambda spec: {"conv": Place("conv")})
+    back = to_torch(params, {}, {"conv": spec}, {"conv": Place("conv")})
     assert_close(back["conv.weight"], theirs.weight)
 
 
-SPECS = {
-    "mnist_cnn": (models.mnist_cnn_spec(), mnist_cnn_names),
-    "vgg16_bn": (models.vgg_spec(16, 10, norm=True, pooled=2, hidden=(8, 6), width=1 / 16), vgg_names),
-    "resnet50": (models.resnet_spec(50, 10, width=2), resnet_names),
-    "cifar_resnet": (models.cifar_resnet_spec(20, width=2), resnet_names),
-    "googlenet": (models.googlenet_spec(10, width=1 / 16), googlenet_names),
-    "efficientnet_b1": (models.efficientnet_spec(1, 10), efficientnet_names),
+MODELS = {
+    "mnist_cnn": models.mnist_cnn(),
+    "vgg16_bn": models.vgg(models.VGGConfig(16, 10, norm=True, pooled=2, hidden=(8, 6), width=1 / 16)),
+    "resnet50": models.resnet(models.ResNetConfig(50, 10, width=2)),
+    "cifar_resnet": models.cifar_resnet(models.CifarResNetConfig(20, width=2)),
+    "googlenet": models.googlenet(models.GoogLeNetConfig(10, width=1 / 16)),
+    "efficientnet_b1": models.efficientnet(models.efficientnet_config(1, classes=10)),
 }
 
 
@@ -113,12 +97,12 @@ def random_weights(spec):
     return jax.tree_util.tree_map_with_path(pick, params), jax.tree_util.tree_map_with_path(pick, state)
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", MODELS)
 def test_there_and_back(name):
-    spec, names = SPECS[name]
-    params, state = random_weights(spec)
-    weights = to_torch(params, state, spec, names)
-    assert_trees_equal(from_torch(weights, spec, names), (params, state))
+    model = MODELS[name]
+    params, state = random_weights(model.spec)
+    weights = to_torch(params, state, model)
+    assert_trees_equal(from_torch(weights, model), (params, state))
 
 
 def assert_trees_equal(actual, expected):
@@ -132,7 +116,7 @@ def test_everything_that_does_not_fit_is_listed_at_once():
     theirs["fc3.weight"] = torch.zeros(100, 84)
     theirs["head.weight"] = torch.zeros(3)
     with pytest.raises(ValueError, match="do not fit") as caught:
-        from_torch(theirs, models.lenet5_spec(), lenet5_names)
+        from_torch(theirs, models.lenet5())
     message = str(caught.value)
     for part in (
         "missing conv1.bias [6]",
@@ -144,12 +128,12 @@ def test_everything_that_does_not_fit_is_listed_at_once():
 
 
 def test_entries_to_ignore_and_old_files_without_counts():
-    spec = models.cifar_resnet_spec(8, width=2)
-    params, state = random_weights(spec)
-    weights = to_torch(params, state, spec, resnet_names)
+    model = models.cifar_resnet(models.CifarResNetConfig(8, width=2))
+    params, state = random_weights(model.spec)
+    weights = to_torch(params, state, model)
     weights = {name: array for name, array in weights.items() if not name.endswith("num_batches_tracked")}
     weights["aux.0.weight"] = np.zeros(3, np.float32)
-    again, new_state = from_torch(weights, spec, resnet_names, ignore=["aux.*"])
+    again, new_state = from_torch(weights, model, ignore=["aux.*"])
     assert_trees_equal(again, params)
     norm = {"scale": np.ones(2, np.float32), "bias": np.zeros(2, np.float32)}
     x = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
@@ -158,20 +142,29 @@ def test_entries_to_ignore_and_old_files_without_counts():
     np.testing.assert_allclose(after["mean"], 0.9 * old + 0.1 * x.mean(axis=0), rtol=1e-5, atol=1e-6)
 
 
-def test_a_table_that_does_not_cover_the_spec_is_an_error():
-    spec = models.lenet5_spec()
+def test_names_that_do_not_cover_the_spec_are_an_error():
+    spec = models.lenet5().spec
     with pytest.raises(ValueError, match="no module for conv2/bias, conv2/kernel, fc1/bias"):
-        from_torch({}, spec, lambda spec: {"conv1": Place("conv1")})
+        from_torch({}, spec, {"conv1": Place("conv1")})
     with pytest.raises(ValueError, match="module for 'conv9', where the spec has no arrays"):
-        from_torch({}, spec, lambda spec: {"conv1": Place("conv9")})
+        from_torch({}, spec, {"conv1": Place("conv9")})
+    with pytest.raises(ValueError, match="a spec alone does not say the names; pass the model"):
+        from_torch({}, spec)
+    with pytest.raises(ValueError, match="there is no table for MLPConfig, only for CifarResNetConfig, "):
+        torch_names(models.mlp(models.MLPConfig((2, 3))))
 
 
-def test_an_image_that_is_not_square_needs_a_table_of_its_own():
-    with pytest.raises(ValueError, match=r"no square image of 64 channels; .*flattened="):
-        mnist_cnn_names(models.mnist_cnn_spec(28, 20))
+def test_an_image_that_is_not_square():
+    torch.manual_seed(0)
+    theirs = TorchMnistCnn()
+    theirs.fc1 = torch.nn.Linear(12 * 8 * 64, 128)
+    model = models.mnist_cnn(models.MnistCNNConfig(28, 20))
+    params, state = from_torch(theirs.state_dict(), model)
+    x = np.random.default_rng(0).normal(size=(3, 28, 20, 1)).astype(np.float32)
+    assert_close(model.apply(params, state, x, train=False)[0], theirs(torch.tensor(x).permute(0, 3, 1, 2)))
 
 
 def test_bfloat16_tensors():
     weights = {name: tensor.bfloat16() for name, tensor in TorchLeNet5().state_dict().items()}
-    params, _ = from_torch(weights, models.lenet5_spec(), lenet5_names)
+    params, _ = from_torch(weights, models.lenet5())
     assert_close(params["conv1"]["bias"], weights["conv1.bias"].float())

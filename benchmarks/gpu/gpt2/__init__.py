@@ -23,7 +23,7 @@ def weights() -> Any:
 
     from jaxnets import models
 
-    return jax.device_get(models.gpt(VOCABULARY, CONTEXT, **SIZES).init(jax.random.key(0))[0])
+    return jax.device_get(models.gpt(models.GPTConfig(VOCABULARY, CONTEXT, **SIZES)).init(jax.random.key(0))[0])
 
 
 def data() -> tuple[np.ndarray]:
@@ -32,13 +32,13 @@ def data() -> tuple[np.ndarray]:
 
 
 def flops() -> float:
-    """Of a step: the forward pass, and twice as many backward."""
+    """Per step: the forward pass, and twice as many backward."""
     import jax
     import jax.numpy as jnp
 
     from jaxnets import count_flops, models
 
-    model = models.gpt(VOCABULARY, CONTEXT, **SIZES)
+    model = models.gpt(models.GPTConfig(VOCABULARY, CONTEXT, **SIZES))
     params, state = jax.eval_shape(model.init, jax.random.key(0))
     ids = jax.ShapeDtypeStruct((BATCH, CONTEXT), jnp.int32)
     return 3.0 * count_flops(lambda p, ids: model.apply(p, state, ids, train=False)[0], params, ids)

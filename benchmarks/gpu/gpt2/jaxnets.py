@@ -1,4 +1,4 @@
-"""jaxnets: the model of the zoo in bfloat16, cuDNN attention where it is legal, ten steps a dispatch."""
+"""jaxnets: the library's model in bfloat16, cuDNN attention where it is legal, ten steps per dispatch."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jaxnets.training import TrainState, compute_in, make_step, supervised
 
 
 def prepare(weights, ids):
-    model = compute_in(jnp.bfloat16, models.gpt(case.VOCABULARY, case.CONTEXT, **case.SIZES))
+    model = compute_in(jnp.bfloat16, models.gpt(models.GPTConfig(case.VOCABULARY, case.CONTEXT, **case.SIZES)))
     loss = supervised(model, losses.cross_entropy)
     optimizer = optax.adamw(case.RATE, *case.BETAS, weight_decay=case.DECAY, mask=decay_mask)
     params, data = jax.device_put(weights), jax.device_put((ids[:, :-1], ids[:, 1:]))

@@ -28,5 +28,5 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def flops() -> float:
-    """Of a step: two products a gate and position, three times."""
+    """Per step: two products per gate and position, three times."""
     return 3.0 * 2 * BATCH * LENGTH * 2 * UNITS * 4 * UNITS

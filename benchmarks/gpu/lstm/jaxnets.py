@@ -1,4 +1,4 @@
-"""jaxnets: nn.lstm with cuDNN's kernel, ten steps a dispatch; the scan where there is no GPU."""
+"""jaxnets: nn.lstm with cuDNN's kernel, ten steps per dispatch; the scan where there is no GPU."""
 
 import functools
 

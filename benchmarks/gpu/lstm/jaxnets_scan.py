@@ -1,4 +1,4 @@
-"""jaxnets: nn.lstm as it comes, a scan that allows all transformations."""
+"""jaxnets: nn.lstm by default, a scan that supports all transformations."""
 
 import functools
 

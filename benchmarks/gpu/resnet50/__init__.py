@@ -23,24 +23,24 @@ def weights() -> Any:
 
     from jaxnets import models
 
-    return jax.device_get(models.resnet(DEPTH, CLASSES).init(jax.random.key(0)))
+    return jax.device_get(models.resnet(models.ResNetConfig(DEPTH, CLASSES)).init(jax.random.key(0)))
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:
-    """One batch of images `[batch, size, size, 3]` and labels; speed does not depend on what they show."""
+    """One batch of images `[batch, size, size, 3]` and labels; speed does not depend on their content."""
     generator = np.random.default_rng(1)
     images = generator.normal(size=(BATCH, SIZE, SIZE, 3)).astype(np.float32)
     return images, generator.integers(0, CLASSES, BATCH).astype(np.int32)
 
 
 def flops() -> float:
-    """Of a step: the forward pass, and twice as many backward."""
+    """Per step: the forward pass, and twice as many backward."""
     import jax
     import jax.numpy as jnp
 
     from jaxnets import count_flops, models
 
-    model = models.resnet(DEPTH, CLASSES)
+    model = models.resnet(models.ResNetConfig(DEPTH, CLASSES))
     params, state = jax.eval_shape(model.init, jax.random.key(0))
     x = jax.ShapeDtypeStruct((BATCH, SIZE, SIZE, 3), jnp.float32)
     return 3.0 * count_flops(lambda p, s, x: model.apply(p, s, x, train=False)[0], params, state, x)

@@ -1,4 +1,4 @@
-"""jaxnets: the model of the zoo in bfloat16, ten steps a dispatch."""
+"""jaxnets: the library's model in bfloat16, ten steps per dispatch."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxnets.training import TrainState, compute_in, make_step, supervised
 
 
 def prepare(weights, images, labels):
-    model = compute_in(jnp.bfloat16, models.resnet(case.DEPTH, case.CLASSES))
+    model = compute_in(jnp.bfloat16, models.resnet(models.ResNetConfig(case.DEPTH, case.CLASSES)))
     loss, optimizer = supervised(model, losses.cross_entropy), optax.sgd(case.RATE, momentum=case.MOMENTUM)
     params, state = jax.device_put(weights)
     data = jax.device_put((jnp.asarray(images, jnp.bfloat16), jnp.asarray(labels)))

@@ -1,4 +1,4 @@
-"""The sampler behind every geometric augmentation: images read at positions between their pixels."""
+"""The sampler of all geometric augmentations: reads images at positions between their pixels."""
 
 from __future__ import annotations
 
@@ -8,23 +8,25 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.data.augment.images import Fill, Values, check_images, per_image, with_margin
+from jaxnets.layer import names_errors
 from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike
 
 Method: TypeAlias = Literal["bilinear", "nearest"]
-"""How to read between pixels: the weighted mean of the four around, or the nearest one."""
+"""How to read between pixels: the weighted mean of the four nearest, or the nearest one."""
 
 
+@names_errors
 def sample_at(images: Array, rows: Array, columns: Array, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Read images at positions given in pixels, (0, 0) being the centre of the upper left one.
+    """Read images at positions in pixels; (0, 0) is the center of the upper left pixel.
 
-    Outside the image lies `fill`, so that bilinear reads within one pixel of the edge mix with it.
+    Outside the image the value is `fill`, so bilinear reads within one pixel of the edge mix with it.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         rows: the row of each position, `[batch, new_height, new_width]`.
         columns: the column of each position, `[batch, new_height, new_width]`.
-        fill: what lies outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"` (halves to the even pixel, as in PyTorch).
 
     Returns:
@@ -44,18 +46,18 @@ def sample_at(images: Array, rows: Array, columns: Array, *, fill: Fill = 0.0, m
         This is `align_corners=True` without the division in PyTorch's `grid_sample`, and mode `"grid-constant"` of
         `scipy.ndimage.map_coordinates`.
     """
-    check_images("sample_at", images)
+    check_images(images)
     if rows.ndim != 3 or rows.shape != columns.shape or rows.shape[0] != images.shape[0]:
         raise ValueError(
-            f"sample_at: rows and columns must be [{images.shape[0]}, new_height, new_width], "
+            f"rows and columns must be [{images.shape[0]}, new_height, new_width], "
             f"got {list(rows.shape)} and {list(columns.shape)}"
         )
     if method not in ("bilinear", "nearest"):
-        raise ValueError(f"sample_at: method must be 'bilinear' or 'nearest', got {method!r}")
+        raise ValueError(f"method must be 'bilinear' or 'nearest', got {method!r}")
     batch, height, width, channels = images.shape
     wide = compute_dtype(images)
-    # With a margin of one pixel of fill, every position outside has the same value as its nearest one in the margin.
-    pixels = with_margin("sample_at", images, 1, 1, fill).reshape(batch, (height + 2) * (width + 2), channels)
+    # With a margin of one pixel of fill, every position outside has the value of the nearest position in the margin.
+    pixels = with_margin(images, 1, 1, fill).reshape(batch, (height + 2) * (width + 2), channels)
     row = jnp.clip(rows.astype(wide), -1, height)
     column = jnp.clip(columns.astype(wide), -1, width)
 
@@ -76,7 +78,7 @@ def sample_at(images: Array, rows: Array, columns: Array, *, fill: Fill = 0.0, m
 
 
 def affine_matrix(*, degrees: ArrayLike = 0.0, factor: ArrayLike = 1.0, offsets: Values = (0.0, 0.0)) -> Array:
-    """Make the matrices with which `affine` scales, rotates about the centre, then translates.
+    """Compute the matrices with which `affine` scales, rotates about the center, then translates.
 
     For scale f, angle a and translation t, the output at position p shows the input at R(-a) (p - t) / f. Multiples
     of 90 degrees are exact.
@@ -118,14 +120,15 @@ def _cosine_and_sine(degrees: Array) -> tuple[Array, Array]:
     return sign * jnp.where(is_odd, -sine, cosine), sign * jnp.where(is_odd, cosine, sine)
 
 
+@names_errors
 def affine(images: Array, matrices: ArrayLike, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Show at each position p, counted in pixels from the centre, what the image has at A p + b.
+    """Map images: the output at position p, in pixels from the center, is the input at A p + b.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
-        matrices: A and b side by side, `[2, 3]`, or `[batch, 2, 3]` with one for each image; positions are
+        matrices: A and b side by side, `[2, 3]`, or `[batch, 2, 3]` with one per image; positions are
             (row, column). See `affine_matrix`.
-        fill: what lies outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:
@@ -142,9 +145,9 @@ def affine(images: Array, matrices: ArrayLike, *, fill: Fill = 0.0, method: Meth
         Array([[1., 3.],
                [2., 4.]], dtype=float32)
     """
-    check_images("affine", images)
+    check_images(images)
     _, height, width, _ = images.shape
-    entries = per_image("affine", "matrices", matrices, images, (2, 3))[:, :, :, None, None]
+    entries = per_image("matrices", matrices, images, (2, 3))[:, :, :, None, None]
     row = (jnp.arange(height, dtype=entries.dtype) - (height - 1) / 2)[None, :, None]
     column = (jnp.arange(width, dtype=entries.dtype) - (width - 1) / 2)[None, None, :]
     rows, columns = (entries[:, i, 0] * row + entries[:, i, 1] * column + entries[:, i, 2] for i in (0, 1))

@@ -1,7 +1,6 @@
-"""Brightness, contrast and saturation: images mixed with black, with their mean grey, with their grey version.
+"""Brightness, contrast and saturation: images mixed with black, with their mean gray, with their gray version.
 
-Nothing is clipped unless `clip` says so: networks see values above 1 as well as others, and standardized images have no
-bounds.
+Values are not clipped unless `clip` is given: networks accept values above 1, and standardized images have no bounds.
 """
 
 from __future__ import annotations
@@ -9,20 +8,22 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from jaxnets.data.augment.images import check_images, check_range, clipped, image_keys, per_image, uniform
+from jaxnets.layer import names_errors
 from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike, Key
 
 LUMA = (0.299, 0.587, 0.114)
-"""The weights of red, green and blue in grey (ITU-R BT.601)."""
+"""The weights of red, green and blue in gray (ITU-R BT.601)."""
 
 
+@names_errors
 def adjust_brightness(images: Array, factor: ArrayLike, *, clip: tuple[float, float] | None = None) -> Array:
     """Multiply by a factor: y = f x.
 
     Args:
         images: `[batch, height, width, channels]`, floating point, black being 0.
         factor: one number, or `[batch]`.
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -38,18 +39,19 @@ def adjust_brightness(images: Array, factor: ArrayLike, *, clip: tuple[float, fl
     Warning:
         torchvision and PIL always clip to [0, 1] here, which is `clip=(0.0, 1.0)`.
     """
-    check_images("adjust_brightness", images)
-    factors = per_image("adjust_brightness", "factor", factor, images)
+    check_images(images)
+    factors = per_image("factor", factor, images)
     return _blend(images, jnp.zeros((1, 1, 1, 1), factors.dtype), factors, clip)
 
 
+@names_errors
 def adjust_contrast(images: Array, factor: ArrayLike, *, clip: tuple[float, float] | None = None) -> Array:
-    """Change the distance from the image's mean grey m: y = m + f (x - m).
+    """Change the distance from the image's mean gray m: y = m + f (x - m).
 
     Args:
         images: `[batch, height, width, channels]`, floating point, with 1 channel or 3 (red, green, blue).
-        factor: one number, or `[batch]`; 0 leaves nothing but the mean.
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        factor: one number, or `[batch]`; 0 leaves only the mean.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -64,22 +66,23 @@ def adjust_contrast(images: Array, factor: ArrayLike, *, clip: tuple[float, floa
 
     Warning:
         torchvision and PIL always clip to [0, 1], which is `clip=(0.0, 1.0)`. torchvision rounds the weight of red
-        to 0.2989, PIL the mean to a whole grey level.
+        to 0.2989, PIL the mean to a whole gray level.
     """
-    check_images("adjust_contrast", images)
-    factors = per_image("adjust_contrast", "factor", factor, images)
-    mean = jnp.mean(_grey("adjust_contrast", images), axis=(1, 2, 3), keepdims=True)
+    check_images(images)
+    factors = per_image("factor", factor, images)
+    mean = jnp.mean(_gray(images), axis=(1, 2, 3), keepdims=True)
     return _blend(images, mean, factors, clip)
 
 
+@names_errors
 def adjust_saturation(images: Array, factor: ArrayLike, *, clip: tuple[float, float] | None = None) -> Array:
-    """Change the distance of each pixel from its grey g = 0.299 red + 0.587 green + 0.114 blue: y = g + f (x - g).
+    """Change the distance of each pixel from its gray g = 0.299 red + 0.587 green + 0.114 blue: y = g + f (x - g).
 
     Args:
-        images: `[batch, height, width, channels]`, floating point, with 1 channel (whose saturation is 0 and stays
-            so) or 3 (red, green, blue).
-        factor: one number, or `[batch]`; 0 makes grey images.
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        images: `[batch, height, width, channels]`, floating point, with 1 channel (which does not change) or 3
+            (red, green, blue).
+        factor: one number, or `[batch]`; 0 gives gray images.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -96,12 +99,13 @@ def adjust_saturation(images: Array, factor: ArrayLike, *, clip: tuple[float, fl
         torchvision and PIL always clip to [0, 1], which is `clip=(0.0, 1.0)`. torchvision rounds the weight of red
         to 0.2989.
     """
-    check_images("adjust_saturation", images)
-    factors = per_image("adjust_saturation", "factor", factor, images)
-    grey = _grey("adjust_saturation", images)
-    return clipped(images, clip) if images.shape[-1] == 1 else _blend(images, grey, factors, clip)
+    check_images(images)
+    factors = per_image("factor", factor, images)
+    gray = _gray(images)
+    return clipped(images, clip) if images.shape[-1] == 1 else _blend(images, gray, factors, clip)
 
 
+@names_errors
 def brightness(
     images: Array, *, key: Key | None, factor: tuple[float, float], clip: tuple[float, float] | None = None
 ) -> Array:
@@ -111,7 +115,7 @@ def brightness(
         images: `[batch, height, width, channels]`, floating point, black being 0.
         key: a typed PRNG key.
         factor: (low, high).
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -126,9 +130,10 @@ def brightness(
         >>> bool(0.8 <= y[0, 0, 0, 0] <= 1.2)
         True
     """
-    return adjust_brightness(images, _factors("brightness", images, key, factor), clip=clip)
+    return adjust_brightness(images, _factors(images, key, factor), clip=clip)
 
 
+@names_errors
 def contrast(
     images: Array, *, key: Key | None, factor: tuple[float, float], clip: tuple[float, float] | None = None
 ) -> Array:
@@ -138,7 +143,7 @@ def contrast(
         images: `[batch, height, width, channels]`, floating point, with 1 channel or 3 (red, green, blue).
         key: a typed PRNG key.
         factor: (low, high).
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -153,9 +158,10 @@ def contrast(
         >>> contrast(images, key=jax.random.key(1), factor=(0.5, 1.5), clip=(0.0, 1.0)).shape
         (2, 8, 8, 3)
     """
-    return adjust_contrast(images, _factors("contrast", images, key, factor), clip=clip)
+    return adjust_contrast(images, _factors(images, key, factor), clip=clip)
 
 
+@names_errors
 def saturation(
     images: Array, *, key: Key | None, factor: tuple[float, float], clip: tuple[float, float] | None = None
 ) -> Array:
@@ -165,7 +171,7 @@ def saturation(
         images: `[batch, height, width, channels]`, floating point, with 1 channel or 3 (red, green, blue).
         key: a typed PRNG key.
         factor: (low, high).
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -180,22 +186,22 @@ def saturation(
         >>> saturation(images, key=jax.random.key(1), factor=(0.5, 1.5), clip=(0.0, 1.0)).shape
         (2, 8, 8, 3)
     """
-    return adjust_saturation(images, _factors("saturation", images, key, factor), clip=clip)
+    return adjust_saturation(images, _factors(images, key, factor), clip=clip)
 
 
-def _factors(function: str, images: Array, key: Key | None, factor: tuple[float, float]) -> Array:
-    check_images(function, images)
-    check_range(function, "factor", factor, least=0.0)
-    return uniform(image_keys(function, images, key), factor)
+def _factors(images: Array, key: Key | None, factor: tuple[float, float]) -> Array:
+    check_images(images)
+    check_range("factor", factor, least=0.0)
+    return uniform(image_keys(images, key), factor)
 
 
-def _grey(function: str, images: Array) -> Array:
-    """The grey version `[batch, height, width, 1]`, in at least float32."""
+def _gray(images: Array) -> Array:
+    """The gray version `[batch, height, width, 1]`, in at least float32."""
     wide = images.astype(compute_dtype(images))
     if images.shape[-1] == 1:
         return wide
     if images.shape[-1] != 3:
-        raise ValueError(f"{function}: images must have 1 channel or 3 (red, green, blue), got {list(images.shape)}")
+        raise ValueError(f"images must have 1 channel or 3 (red, green, blue), got {list(images.shape)}")
     return sum((weight * wide[..., i : i + 1] for i, weight in enumerate(LUMA)), start=jnp.zeros((), wide.dtype))
 
 

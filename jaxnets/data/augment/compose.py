@@ -1,4 +1,4 @@
-"""Augmentations one after the other, and how they enter training."""
+"""Chains of augmentations, and augmentation in training."""
 
 from __future__ import annotations
 
@@ -7,33 +7,37 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from jaxnets.layer import names_errors
 from jaxnets.nn.check import require_key
 from jaxnets.random import subkey
+from jaxnets.tree import describe
 from jaxnets.types import Array, Key, Params, PyTree, State
 
 if TYPE_CHECKING:
+    from jaxnets.metrics import Mean
     from jaxnets.training.gradient import Loss
 
 Augmentation: TypeAlias = Callable[..., Array]
 """`augment(images, *, key) -> images`, a pure function."""
 
 
+@names_errors
 def chain(*augmentations: Augmentation) -> Augmentation:
     """Apply augmentations one after the other.
 
-    Each draws with a key of its own, derived from the name of its function (that inside `functools.partial`) and, if
-    the name comes again, from how often it came before. So adding, removing or moving one leaves the random numbers of
+    Each has its own key, derived from the name of its function (the one inside `functools.partial`) and, for repeated
+    names, from the number of earlier occurrences. So adding, removing or moving one leaves the random numbers of
     functions with other names unchanged.
 
     Args:
         *augmentations: functions `augment(images, *, key)`; fix their settings with `functools.partial`.
 
     Returns:
-        `augment(images, *, key)`, again an augmentation.
+        `augment(images, *, key)`, an augmentation itself.
 
     Raises:
         TypeError: if one of them is not a function.
-        ValueError: by what is returned, without a key.
+        ValueError: by the returned function, without a key.
 
     Example:
         >>> from functools import partial
@@ -48,7 +52,7 @@ def chain(*augmentations: Augmentation) -> Augmentation:
     for augmentation in augmentations:
         if not callable(augmentation):
             raise TypeError(
-                f"chain: got {type(augmentation).__name__} instead of a function augment(images, *, key); "
+                f"got {type(augmentation).__name__} instead of a function augment(images, *, key); "
                 "write functools.partial(random_rotation, degrees=10.0)"
             )
         name = _name(augmentation)
@@ -56,7 +60,7 @@ def chain(*augmentations: Augmentation) -> Augmentation:
         named.append((name if seen[name] == 1 else f"{name} {seen[name]}", augmentation))
 
     def chained(images: Array, *, key: Key | None) -> Array:
-        base = require_key("chain", key, "an augmentation")
+        base = require_key(key, "chain")
         for name, augmentation in named:
             images = augmentation(images, key=subkey(base, name))
         return images
@@ -70,26 +74,28 @@ def _name(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+@names_errors
 def augmented(
     loss: Loss, augment: Augmentation | None = None, *, mix: Callable[..., tuple[Array, Array]] | None = None
 ) -> Loss:
     """Augment the batches of a loss in training, on the device and inside the compiled step.
 
-    The random numbers are folded from the key of the step, so that a resumed run sees the same images, and `fit`,
-    scanned steps and several devices need nothing more. In evaluation the loss gets its batches as they are.
+    The random numbers depend on the key of the step, so a resumed run sees the same images, and `fit`, scanned steps
+    and several devices work without further changes. In evaluation the batches are not changed.
 
     Args:
-        loss: `loss(params, state, batch, *, key, train)` whose batches are pairs (images, labels); see
-            `jaxnets.training.supervised`.
+        loss: `loss(params, state, batch, *, key, train)` whose batches are pairs (images, labels), or triples with
+            weights; see `jaxnets.training.supervised`.
         augment: `augment(images, *, key)`, such as `random_flip` or a `chain`.
-        mix: `mix(images, labels, *, key)`, such as `mixup` or `cutmix`, applied after `augment`. For data with
-            integer labels make it a function that writes them as probabilities first.
+        mix: `mix(images, labels, *, key)`, such as `mixup` or `cutmix`, applied after `augment`. For
+            integer labels, pass a function that first converts them to probabilities.
 
     Returns:
         A loss for `jaxnets.training.make_step` and `make_evaluate`.
 
     Raises:
-        ValueError: by the returned loss, in training, without a key or if the batch is not a pair.
+        ValueError: by the returned loss, in training, without a key, if the batch is neither pair nor triple, or if
+            there are weights and `mix`, since mixed images would need weights of their own.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -109,17 +115,19 @@ def augmented(
 
     def augmented_loss(
         params: Params, state: State, batch: Any, *, key: Key | None, train: bool
-    ) -> tuple[Array, tuple[State, PyTree]]:
+    ) -> tuple[Array | Mean, tuple[State, PyTree]]:
         if not train:
             return loss(params, state, batch, key=key, train=train)
-        base = require_key("augmented", key, "an augmentation")
-        if not isinstance(batch, tuple | list) or len(batch) != 2:
-            raise ValueError(f"augmented: a batch must be a pair (images, labels), got {type(batch).__name__}")
-        images, labels = batch
+        base = require_key(key, "augmented")
+        if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
+            raise ValueError(f"a batch must be (images, labels) or (images, labels, weights), got {describe(batch)}")
+        images, labels, *weights = batch
+        if weights and mix is not None:
+            raise ValueError("mix= takes no weights; give it a batch (images, labels)")
         if augment is not None:
             images = augment(images, key=subkey(base, "augment"))
         if mix is not None:
             images, labels = mix(images, labels, key=subkey(base, "mix"))
-        return loss(params, state, (images, labels), key=key, train=train)
+        return loss(params, state, (images, labels, *weights), key=key, train=train)
 
     return augmented_loss

@@ -1,4 +1,4 @@
-"""Crops, with the padding that makes a crop of the full size possible."""
+"""Crops, with padding for crops of the full size."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from jaxnets.data.augment.images import (
     subkeys,
     with_margin,
 )
+from jaxnets.layer import names_errors
 from jaxnets.types import Array, Key
 
 
+@names_errors
 def crop(images: Array, corners: Values, size: int | tuple[int, int]) -> Array:
-    """Cut out a window of each image.
+    """Crop a window from each image.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         corners: the upper left pixel (row, column) of the window, integers `[2]`, or `[batch, 2]`. A window that
-            would leave the image is moved inside.
+            extends outside the image is moved inside.
         size: of the window: (height, width), or one number for both.
 
     Returns:
@@ -42,13 +44,13 @@ def crop(images: Array, corners: Values, size: int | tuple[int, int]) -> Array:
         Array([[3., 4.],
                [6., 7.]], dtype=float32)
     """
-    check_images("crop", images)
+    check_images(images)
     height, width = size if isinstance(size, tuple) else (size, size)
     if not (0 < height <= images.shape[1] and 0 < width <= images.shape[2]):
-        raise ValueError(f"crop: a window {(height, width)} does not fit into images {list(images.shape)}")
+        raise ValueError(f"a window {(height, width)} does not fit into images {list(images.shape)}")
     last = jnp.array([images.shape[1] - height, images.shape[2] - width], jnp.int32)
-    starts = per_image("crop", "corners", corners, images, (2,)).astype(jnp.int32)
-    starts = jnp.clip(starts, 0, last[None])  # dynamic_slice would count a negative corner from the other side
+    starts = per_image("corners", corners, images, (2,)).astype(jnp.int32)
+    starts = jnp.clip(starts, 0, last[None])  # dynamic_slice would count a negative corner from the end
 
     def cut(image: Array, start: Array) -> Array:
         return jax.lax.dynamic_slice(image, (start[0], start[1], jnp.int32(0)), (height, width, image.shape[-1]))
@@ -56,6 +58,7 @@ def crop(images: Array, corners: Values, size: int | tuple[int, int]) -> Array:
     return jax.vmap(cut)(images, starts)
 
 
+@names_errors
 def random_crop(
     images: Array,
     *,
@@ -65,18 +68,18 @@ def random_crop(
     mode: Literal["constant", "reflect", "edge"] = "constant",
     fill: Fill = 0.0,
 ) -> Array:
-    """Pad images and cut a window out of each, every place being as likely.
+    """Pad images and crop a window from each, at a uniformly random position.
 
-    With `padding=4` and no size it is the usual augmentation of small images.
+    With `padding=4` and no size it is the usual augmentation for small images.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
         size: of the window: (height, width), or one number for both; by default the size of the images.
         padding: pixels added on every side first: one number, or (vertical, horizontal).
-        mode: pad with `"constant"` `fill`, with the image `"reflect"`ed (its outermost pixels not repeated), or with
-            its `"edge"`.
-        fill: for mode `"constant"`: one number, or one for each channel.
+        mode: pad with the `"constant"` `fill`, by `"reflect"`ion (the outermost pixels are not repeated), or with the
+            `"edge"` pixels.
+        fill: for mode `"constant"`: one number, or one per channel.
 
     Returns:
         `[batch, *size, channels]`, in the dtype of `images`.
@@ -94,22 +97,20 @@ def random_crop(
     Reference:
         Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep Convolutional Neural Networks, 2012.
     """
-    check_images("random_crop", images)
+    check_images(images)
     vertical, horizontal = padding if isinstance(padding, tuple) else (padding, padding)
     if vertical < 0 or horizontal < 0:
-        raise ValueError(f"random_crop: padding must be at least 0, got {padding}")
+        raise ValueError(f"padding must be at least 0, got {padding}")
     if mode not in ("constant", "reflect", "edge"):
-        raise ValueError(f"random_crop: mode must be 'constant', 'reflect' or 'edge', got {mode!r}")
+        raise ValueError(f"mode must be 'constant', 'reflect' or 'edge', got {mode!r}")
     height, width = images.shape[1:3] if size is None else size if isinstance(size, tuple) else (size, size)
     if mode == "constant":
-        padded = with_margin("random_crop", images, vertical, horizontal, fill)
+        padded = with_margin(images, vertical, horizontal, fill)
     else:
         padded = jnp.pad(images, ((0, 0), (vertical, vertical), (horizontal, horizontal), (0, 0)), mode=mode)
     spare = padded.shape[1] - height, padded.shape[2] - width
     if min(height, width, spare[0] + 1, spare[1] + 1) < 1:
-        raise ValueError(
-            f"random_crop: a window {(height, width)} does not fit into images {list(images.shape)} with {padding=}"
-        )
-    keys = image_keys("random_crop", images, key)
+        raise ValueError(f"a window {(height, width)} does not fit into images {list(images.shape)} with {padding=}")
+    keys = image_keys(images, key)
     rows, columns = integers(subkeys(keys, "row"), 0, spare[0]), integers(subkeys(keys, "column"), 0, spare[1])
     return crop(padded, jnp.stack([rows, columns], axis=-1), (height, width))

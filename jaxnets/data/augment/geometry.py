@@ -1,4 +1,4 @@
-"""Flips, rotation, scale and translation, with given parameters and with drawn ones."""
+"""Flips, rotation, scale and translation, with given or random parameters."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from jaxnets.data.augment.images import (
     symmetric,
     uniform,
 )
+from jaxnets.layer import names_errors
 from jaxnets.nn.check import check_rate
 from jaxnets.types import Array, ArrayLike, Key
 
 
+@names_errors
 def flip(images: Array, where: ArrayLike = True, *, axis: Literal["horizontal", "vertical"] = "horizontal") -> Array:
     """Mirror images.
 
@@ -44,13 +46,14 @@ def flip(images: Array, where: ArrayLike = True, *, axis: Literal["horizontal", 
         >>> flip(jnp.array([[[[1.0], [2.0]]]])).ravel()
         Array([2., 1.], dtype=float32)
     """
-    check_images("flip", images)
+    check_images(images)
     if axis not in ("horizontal", "vertical"):
-        raise ValueError(f"flip: axis must be 'horizontal' or 'vertical', got {axis!r}")
-    chosen = per_image("flip", "where", where, images)[:, None, None, None] != 0
+        raise ValueError(f"axis must be 'horizontal' or 'vertical', got {axis!r}")
+    chosen = per_image("where", where, images)[:, None, None, None] != 0
     return jnp.where(chosen, jnp.flip(images, 2 if axis == "horizontal" else 1), images)
 
 
+@names_errors
 def random_flip(
     images: Array,
     *,
@@ -63,7 +66,7 @@ def random_flip(
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
-        probability: of an image to be mirrored.
+        probability: that an image is mirrored.
         axis: `"horizontal"` exchanges left and right, `"vertical"` top and bottom.
 
     Returns:
@@ -79,21 +82,22 @@ def random_flip(
         >>> sorted(set(random_flip(images, key=jax.random.key(0))[:, 0, 0, 0].tolist()))
         [0.0, 1.0]
     """
-    check_images("random_flip", images)
-    check_rate("random_flip", probability)
-    draws = uniform(image_keys("random_flip", images, key), (0.0, 1.0))
+    check_images(images)
+    check_rate(probability)
+    draws = uniform(image_keys(images, key), (0.0, 1.0))
     return flip(images, draws < probability, axis=axis)
 
 
+@names_errors
 def rotate(images: Array, degrees: ArrayLike, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Rotate images about their centre, counter-clockwise, in a frame of the same size.
+    """Rotate images about their center, counter-clockwise, keeping their size.
 
     Multiples of 90 degrees move pixels of square images exactly.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         degrees: one angle, or `[batch]`.
-        fill: what comes in from outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:
@@ -111,11 +115,12 @@ def rotate(images: Array, degrees: ArrayLike, *, fill: Fill = 0.0, method: Metho
     Warning:
         torchvision's `rotate` reads the nearest pixel by default.
     """
-    check_images("rotate", images)
-    matrices = affine_matrix(degrees=per_image("rotate", "degrees", degrees, images))
+    check_images(images)
+    matrices = affine_matrix(degrees=per_image("degrees", degrees, images))
     return affine(images, matrices, fill=fill, method=method)
 
 
+@names_errors
 def random_rotation(
     images: Array, *, key: Key | None, degrees: Range, fill: Fill = 0.0, method: Method = "bilinear"
 ) -> Array:
@@ -124,8 +129,8 @@ def random_rotation(
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
-        degrees: the largest angle either way, or a pair (low, high); counter-clockwise.
-        fill: what comes in from outside: one number, or one for each channel.
+        degrees: the largest angle in both directions, or a pair (low, high); counter-clockwise.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:
@@ -143,20 +148,21 @@ def random_rotation(
         >>> rotated.shape
         (2, 28, 28, 1)
     """
-    check_images("random_rotation", images)
-    low_high = symmetric("random_rotation", "degrees", degrees)
-    angles = uniform(image_keys("random_rotation", images, key), low_high)
+    check_images(images)
+    low_high = symmetric("degrees", degrees)
+    angles = uniform(image_keys(images, key), low_high)
     return rotate(images, angles, fill=fill, method=method)
 
 
+@names_errors
 def scale(images: Array, factor: ArrayLike, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Magnify images about their centre in a frame of the same size.
+    """Magnify images about their center, keeping their size.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         factor: one factor, or `[batch]`; 2 doubles lengths, 1/2 halves them.
-        fill: what comes in from outside: one number, or one for each channel.
-        method: `"bilinear"` (without smoothing before it shrinks) or `"nearest"`.
+        fill: value outside the image: one number, or one per channel.
+        method: `"bilinear"` (without smoothing when shrinking) or `"nearest"`.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -170,10 +176,11 @@ def scale(images: Array, factor: ArrayLike, *, fill: Fill = 0.0, method: Method 
         >>> scale(images, 2.0).ravel()
         Array([2., 4., 6.], dtype=float32)
     """
-    check_images("scale", images)
-    return affine(images, affine_matrix(factor=per_image("scale", "factor", factor, images)), fill=fill, method=method)
+    check_images(images)
+    return affine(images, affine_matrix(factor=per_image("factor", factor, images)), fill=fill, method=method)
 
 
+@names_errors
 def random_scale(
     images: Array,
     *,
@@ -182,13 +189,13 @@ def random_scale(
     fill: Fill = 0.0,
     method: Method = "bilinear",
 ) -> Array:
-    """Magnify each image by a factor whose logarithm is drawn uniformly, so that 1/f is as likely as f.
+    """Magnify each image by a random factor with uniform logarithm, so 1/f is as likely as f.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
         factor: (low, high), positive.
-        fill: what comes in from outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:
@@ -206,23 +213,24 @@ def random_scale(
     Warning:
         torchvision's `RandomAffine` draws the factor itself uniformly.
     """
-    check_images("random_scale", images)
-    check_range("random_scale", "factor", factor, least=1e-6)
-    factors = log_uniform(image_keys("random_scale", images, key), factor)
+    check_images(images)
+    check_range("factor", factor, least=1e-6)
+    factors = log_uniform(image_keys(images, key), factor)
     return scale(images, factors, fill=fill, method=method)
 
 
+@names_errors
 def translate(images: Array, offsets: Values, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Move images by whole pixels or parts of them.
+    """Translate images by pixels or fractions of pixels.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         offsets: pixels (down, right), `[2]`, or `[batch, 2]`.
-        fill: what comes in from outside: one number, or one for each channel.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:
-        `[batch, height, width, channels]`, in the dtype of `images`. Whole pixels move exactly.
+        `[batch, height, width, channels]`, in the dtype of `images`, exact for whole pixels.
 
     Raises:
         ValueError: if shapes do not fit or the method is unknown.
@@ -232,19 +240,20 @@ def translate(images: Array, offsets: Values, *, fill: Fill = 0.0, method: Metho
         >>> translate(jnp.array([1.0, 2.0, 3.0])[None, None, :, None], (0, 1)).ravel()
         Array([0., 1., 2.], dtype=float32)
     """
-    check_images("translate", images)
-    moves = per_image("translate", "offsets", offsets, images, (2,))
+    check_images(images)
+    moves = per_image("offsets", offsets, images, (2,))
     return affine(images, affine_matrix(offsets=moves), fill=fill, method=method)
 
 
+@names_errors
 def random_translation(images: Array, *, key: Key | None, pixels: int | tuple[int, int], fill: Fill = 0.0) -> Array:
-    """Move each image by whole pixels, every offset being as likely.
+    """Translate each image by whole pixels, all offsets equally likely.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
-        pixels: the largest offset either way: one for both axes, or (vertical, horizontal).
-        fill: what comes in from outside: one number, or one for each channel.
+        pixels: the largest offset in both directions: one for both axes, or (vertical, horizontal).
+        fill: value outside the image: one number, or one per channel.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -260,16 +269,17 @@ def random_translation(images: Array, *, key: Key | None, pixels: int | tuple[in
         >>> move(jnp.ones((1, 4, 4, 1)), key=jax.random.key(0)).sum().item() in (12, 16)
         True
     """
-    check_images("random_translation", images)
+    check_images(images)
     vertical, horizontal = pixels if isinstance(pixels, tuple) else (pixels, pixels)
     if vertical < 0 or horizontal < 0:
-        raise ValueError(f"random_translation: pixels must be at least 0, got {pixels}")
-    keys = image_keys("random_translation", images, key)
+        raise ValueError(f"pixels must be at least 0, got {pixels}")
+    keys = image_keys(images, key)
     down = integers(subkeys(keys, "down"), -vertical, vertical)
     right = integers(subkeys(keys, "right"), -horizontal, horizontal)
     return translate(images, jnp.stack([down, right], axis=-1), fill=fill, method="nearest")
 
 
+@names_errors
 def random_affine(
     images: Array,
     *,
@@ -280,15 +290,16 @@ def random_affine(
     fill: Fill = 0.0,
     method: Method = "bilinear",
 ) -> Array:
-    """Scale, rotate and translate each image at once: read once, it loses less sharpness than in three steps.
+    """Scale, rotate and translate each image in one step, which loses less sharpness than three steps.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
-        degrees: the largest angle either way, or a pair (low, high).
-        factor: (low, high) of the magnification, drawn uniformly in its logarithm.
-        pixels: the largest offset either way: one for both axes, or (vertical, horizontal); fractions are drawn too.
-        fill: what comes in from outside: one number, or one for each channel.
+        degrees: the largest angle in both directions, or a pair (low, high).
+        factor: (low, high) of the magnification; its logarithm is drawn uniformly.
+        pixels: the largest offset in both directions: one for both axes, or (vertical, horizontal); not only whole
+            pixels.
+        fill: value outside the image: one number, or one per channel.
         method: `"bilinear"` or `"nearest"`.
 
     Returns:
@@ -306,14 +317,14 @@ def random_affine(
         >>> distort(images, key=jax.random.key(1)).shape
         (2, 28, 28, 1)
     """
-    check_images("random_affine", images)
-    low_high = symmetric("random_affine", "degrees", degrees)
-    check_range("random_affine", "factor", factor, least=1e-6)
+    check_images(images)
+    low_high = symmetric("degrees", degrees)
+    check_range("factor", factor, least=1e-6)
     vertical, horizontal = pixels if isinstance(pixels, tuple) else (pixels, pixels)
-    keys = image_keys("random_affine", images, key)
+    keys = image_keys(images, key)
     angles = uniform(subkeys(keys, "degrees"), low_high)
     factors = log_uniform(subkeys(keys, "factor"), factor)
-    down = uniform(subkeys(keys, "down"), symmetric("random_affine", "pixels", vertical))
-    right = uniform(subkeys(keys, "right"), symmetric("random_affine", "pixels", horizontal))
+    down = uniform(subkeys(keys, "down"), symmetric("pixels", vertical))
+    right = uniform(subkeys(keys, "right"), symmetric("pixels", horizontal))
     matrices = affine_matrix(degrees=angles, factor=factors, offsets=jnp.stack([down, right], axis=-1))
     return affine(images, matrices, fill=fill, method=method)

@@ -1,4 +1,4 @@
-"""What the augmentations share: checks, one key an image, and draws from it."""
+"""Shared by the augmentations: checks, one key per image, and random draws."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ Range: TypeAlias = float | tuple[float, float]
 """A number `a` for draws from -a to a, or a pair (low, high)."""
 
 Fill: TypeAlias = float | Sequence[float] | Array
-"""What lies outside an image: one number, or one for each channel."""
+"""The value outside an image: one number, or one per channel."""
 Values: TypeAlias = ArrayLike | Sequence[float]
-"""A small array, or a tuple of numbers in its place."""
+"""A small array, or a tuple of numbers."""
 
 
-def check_images(function: str, images: Array) -> None:
+def check_images(images: Array) -> None:
     """Raise unless `images` are floating point `[batch, height, width, channels]`."""
-    check_floating(function, images)
+    check_floating(images)
     if images.ndim != 4:
         raise ValueError(
-            f"{function}: images must be [batch, height, width, channels], got {list(images.shape)}; "
+            f"images must be [batch, height, width, channels], got {list(images.shape)}; "
             "write images[None] for one image, images[..., None] for images without a channel axis"
         )
 
 
-def check_range(function: str, name: str, low_high: tuple[float, float], *, least: float | None = None) -> None:
-    """Raise ValueError unless low <= high, and `least` <= low if there is a least value."""
+def check_range(name: str, low_high: tuple[float, float], *, least: float | None = None) -> None:
+    """Raise ValueError unless low <= high, and `least` <= low if `least` is given."""
     if not isinstance(low_high, tuple | list) or len(low_high) != 2:
-        raise ValueError(f"{function}: {name} must be a pair (low, high), got {low_high!r}")
+        raise ValueError(f"{name} must be a pair (low, high), got {low_high!r}")
     low, high = low_high
     if low > high or (least is not None and low < least):
         condition = "low <= high" if least is None else f"{least} <= low <= high"
-        raise ValueError(f"{function}: {name} must be (low, high) with {condition}, got {low_high}")
+        raise ValueError(f"{name} must be (low, high) with {condition}, got {low_high}")
 
 
-def symmetric(function: str, name: str, value: Range) -> tuple[float, float]:
-    """Return the pair (low, high) that a range stands for, checked."""
+def symmetric(name: str, value: Range) -> tuple[float, float]:
+    """Return a range as a checked pair (low, high)."""
     low_high = value if isinstance(value, tuple | list) else (-value, value)
-    check_range(function, name, low_high)
+    check_range(name, low_high)
     return low_high
 
 
-def image_keys(function: str, images: Array, key: Key | None) -> Key:
-    """Derive one key for each image from its place in the batch: `[batch]`, whatever the size of the batch."""
-    base = require_key(function, key, "an augmentation")
+def image_keys(images: Array, key: Key | None) -> Key:
+    """Derive one key per image from its index in the batch, `[batch]`; it does not depend on the batch size."""
+    base = require_key(key, "an augmentation")
     return jax.vmap(lambda place: subkey(base, place))(jnp.arange(images.shape[0]))
 
 
@@ -61,28 +61,28 @@ def uniform(keys: Key, low_high: tuple[float, float], shape: tuple[int, ...] = (
 
 
 def log_uniform(keys: Key, low_high: tuple[float, float]) -> Array:
-    """Draw factors whose logarithm is uniform, so that 1/f is as likely as f: float32 `[batch]`."""
+    """Draw factors with uniform logarithm, so 1/f is as likely as f: float32 `[batch]`."""
     low, high = jnp.log(jnp.asarray(low_high, jnp.float32))
     return jnp.exp(low + uniform(keys, (0.0, 1.0)) * (high - low))
 
 
 def integers(keys: Key, low: int, high: int) -> Array:
-    """Draw one of low, ..., high with each image's key: int32 `[batch]`."""
+    """Draw an integer from low to high, inclusive, with each image's key: int32 `[batch]`."""
     return jax.vmap(lambda key: jax.random.randint(key, (), low, high + 1, jnp.int32))(keys)
 
 
 def subkeys(keys: Key, name: str) -> Key:
-    """Derive from each image's key the one for a second draw: `[batch]`."""
+    """Derive a key by name from each image's key: `[batch]`."""
     return jax.vmap(lambda key: subkey(key, name))(keys)
 
 
-def per_image(function: str, name: str, value: Values, images: Array, trailing: tuple[int, ...] = ()) -> Array:
-    """Return a parameter as `[batch, *trailing]`, from one for all images or from one for each."""
+def per_image(name: str, value: Values, images: Array, trailing: tuple[int, ...] = ()) -> Array:
+    """Return a parameter as `[batch, *trailing]`, given for all images or for each."""
     array = jnp.asarray(value)
     shape = (images.shape[0], *trailing)
     if array.shape not in (shape, trailing):
         raise ValueError(
-            f"{function}: {name} must have shape {list(trailing)}, or {list(shape)} with one for each image, "
+            f"{name} must have shape {list(trailing)}, or {list(shape)} with one for each image, "
             f"got {list(array.shape)}"
         )
     if array.ndim == len(trailing):
@@ -90,14 +90,12 @@ def per_image(function: str, name: str, value: Values, images: Array, trailing: 
     return jnp.broadcast_to(array, shape).astype(compute_dtype(images))
 
 
-def with_margin(function: str, images: Array, rows: int, columns: int, fill: Fill) -> Array:
-    """Put `rows` rows and `columns` columns of `fill`, one number or one for each channel, on every side."""
+def with_margin(images: Array, rows: int, columns: int, fill: Fill) -> Array:
+    """Add `rows` rows and `columns` columns of `fill`, one number or one per channel, on every side."""
     batch, height, width, channels = images.shape
     value = jnp.asarray(fill).astype(images.dtype)
     if value.shape not in ((), (channels,)):
-        raise ValueError(
-            f"{function}: fill must be one number, or one for each of {channels} channels, got {list(value.shape)}"
-        )
+        raise ValueError(f"fill must be one number, or one for each of {channels} channels, got {list(value.shape)}")
     value = jnp.broadcast_to(value, (channels,))
     canvas = jnp.broadcast_to(value[None, None, None], (batch, height + 2 * rows, width + 2 * columns, channels))
     return jax.lax.dynamic_update_slice(canvas, images, (0, rows, columns, 0))

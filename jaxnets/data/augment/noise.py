@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.data.augment.images import check_images, check_range, clipped, image_keys, per_image, uniform
+from jaxnets.layer import names_errors
 from jaxnets.types import Array, ArrayLike, Key
 
 
+@names_errors
 def gaussian_noise(
     images: Array, *, key: Key | None, deviation: float | Array, clip: tuple[float, float] | None = None
 ) -> Array:
@@ -19,7 +21,7 @@ def gaussian_noise(
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
         deviation: the standard deviation s: one number, or `[batch]`.
-        clip: bounds (low, high) to clip to; None leaves values as they are.
+        clip: bounds (low, high) to clip to; None does not clip.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -36,26 +38,27 @@ def gaussian_noise(
     Warning:
         torchvision's `gaussian_noise` clips to [0, 1] by default, which is `clip=(0.0, 1.0)`.
     """
-    check_images("gaussian_noise", images)
+    check_images(images)
     if isinstance(deviation, int | float) and deviation < 0:
-        raise ValueError(f"gaussian_noise: deviation must be at least 0, got {deviation}")
-    deviations = per_image("gaussian_noise", "deviation", deviation, images)[:, None, None, None]
-    keys = image_keys("gaussian_noise", images, key)
+        raise ValueError(f"deviation must be at least 0, got {deviation}")
+    deviations = per_image("deviation", deviation, images)[:, None, None, None]
+    keys = image_keys(images, key)
     noise = jax.vmap(lambda k: jax.random.normal(k, images.shape[1:], jnp.float32))(keys)
     noisy = images.astype(deviations.dtype) + deviations * noise.astype(deviations.dtype)
     return clipped(noisy, clip).astype(images.dtype)
 
 
+@names_errors
 def blur(images: Array, sigma: ArrayLike, *, radius: int | None = None) -> Array:
-    """Smooth with a Gaussian: the mean of the pixels around, weighted with exp(-distance^2 / (2 sigma^2)).
+    """Smooth with a Gaussian: the mean of the surrounding pixels, weighted with exp(-distance^2 / (2 sigma^2)).
 
-    The image is continued by reflection at its edges, its outermost pixels not repeated.
+    At its edges the image is extended by reflection, without repeating the outermost pixels.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
-        sigma: the Gaussian's standard deviation in pixels: one number, or `[batch]`. 0 leaves the image as it is.
-        radius: pixels further away than this, along either axis, do not count; by default 4 sigma. It must be given
-            if sigma is an array, because it is part of the program.
+        sigma: the Gaussian's standard deviation in pixels: one number, or `[batch]`. 0 does not change the image.
+        radius: pixels further away than this along an axis do not count; by default 4 sigma. Required if sigma is an
+            array, because the radius must be known when the function is compiled.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -70,25 +73,25 @@ def blur(images: Array, sigma: ArrayLike, *, radius: int | None = None) -> Array
         [0.084, 0.619, 0.084]
 
     Warning:
-        `scipy.ndimage.gaussian_filter` calls these edges mode `"mirror"`. torchvision takes the size of the window,
-        2 radius + 1, and derives sigma from it where none is given.
+        `scipy.ndimage.gaussian_filter` calls these edges mode `"mirror"`. torchvision takes `kernel_size`,
+        2 radius + 1, and derives sigma from it if none is given.
     """
-    check_images("blur", images)
+    check_images(images)
     sigma = sigma.item() if isinstance(sigma, np.generic) else sigma
     if radius is None and not isinstance(sigma, int | float):
-        raise ValueError("blur: sigma is an array; pass radius=int(4 * largest_sigma + 0.5)")
+        raise ValueError("sigma is an array; pass radius=int(4 * largest_sigma + 0.5)")
     reach = int(4 * float(sigma) + 0.5) if radius is None else radius  # type: ignore[arg-type]  # a number, see above
     if reach < 0 or (isinstance(sigma, int | float) and sigma < 0):
-        raise ValueError(f"blur: sigma and radius must be at least 0, got sigma {sigma} and {radius=}")
-    sigmas = per_image("blur", "sigma", sigma, images)
+        raise ValueError(f"sigma and radius must be at least 0, got sigma {sigma} and {radius=}")
+    sigmas = per_image("sigma", sigma, images)
     return smooth(images.astype(sigmas.dtype), sigmas, reach).astype(images.dtype)
 
 
 def smooth(x: Array, sigma: Array, radius: int) -> Array:
     """Smooth `[batch, height, width, channels]` with a Gaussian of `sigma` `[batch]` along both axes.
 
-    Along an axis it is a product with a matrix, which also holds the reflection at the edges: hardware is better at
-    products than at many short sums.
+    Along an axis this is a product with a matrix that includes the reflection at the edges: products are faster than
+    many short sums.
     """
     down, across = (_smoothing_matrices(sigma, radius, x.shape[axis]) for axis in (1, 2))
     highest = jax.lax.Precision.HIGHEST
@@ -99,16 +102,17 @@ def smooth(x: Array, sigma: Array, radius: int) -> Array:
 def _smoothing_matrices(sigma: Array, radius: int, size: int) -> Array:
     """The matrices `[batch, size, size]` that smooth along an axis of `size` pixels."""
     distance = jnp.arange(-radius, radius + 1, dtype=sigma.dtype)
-    # Below 0.01 pixels all weights but the central one are 0 in every floating-point format, and 0 / 0 is left out.
+    # Below 0.01 pixels all weights but the central one are 0 in every floating-point format; this avoids 0 / 0.
     weights = jnp.exp(-((distance[None] / jnp.maximum(sigma, 0.01)[:, None]) ** 2) / 2)
     weights = weights / jnp.sum(weights, axis=1, keepdims=True)
-    padded = np.pad(np.arange(size), radius, mode="reflect")  # the pixel that stands at each place around the image
+    padded = np.pad(np.arange(size), radius, mode="reflect")  # the source pixel of each position of the padded axis
     sources = np.stack([padded[i : i + 2 * radius + 1] for i in range(size)])
     spread = jnp.broadcast_to(weights[:, None], (weights.shape[0], *sources.shape))
     zeros = jnp.zeros((weights.shape[0], size, size), weights.dtype)
     return zeros.at[:, np.arange(size)[:, None], sources].add(spread)
 
 
+@names_errors
 def gaussian_blur(
     images: Array, *, key: Key | None, sigma: tuple[float, float] = (0.1, 2.0), radius: int | None = None
 ) -> Array:
@@ -118,7 +122,7 @@ def gaussian_blur(
         images: `[batch, height, width, channels]`, floating point.
         key: a typed PRNG key.
         sigma: (low, high), in pixels.
-        radius: of the window; by default 4 times the largest sigma.
+        radius: see `blur`; by default 4 times the largest sigma.
 
     Returns:
         `[batch, height, width, channels]`, in the dtype of `images`.
@@ -135,7 +139,7 @@ def gaussian_blur(
     Reference:
         Chen, Kornblith, Norouzi, Hinton: A Simple Framework for Contrastive Learning of Visual Representations, 2020.
     """
-    check_images("gaussian_blur", images)
-    check_range("gaussian_blur", "sigma", sigma, least=0.0)
-    sigmas = uniform(image_keys("gaussian_blur", images, key), sigma)
+    check_images(images)
+    check_range("sigma", sigma, least=0.0)
+    sigmas = uniform(image_keys(images, key), sigma)
     return blur(images, sigmas, radius=int(4 * sigma[1] + 0.5) if radius is None else radius)

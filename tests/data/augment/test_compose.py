@@ -48,7 +48,7 @@ def test_chains_chain():
 def test_chain_errors():
     with pytest.raises(TypeError, match=r"chain: got Array.* instead of a function"):
         augment.chain(augment.random_flip(IMAGES, key=KEY))
-    with pytest.raises(ValueError, match=r"chain: an augmentation needs a random key"):
+    with pytest.raises(ValueError, match=r"chain needs a random key"):
         augment.chain(noise)(IMAGES, key=None)
 
 
@@ -93,10 +93,25 @@ def test_evaluation_sees_its_batches_as_they_are_and_needs_no_key():
 
 def test_augmented_errors():
     loss = augment.augmented(lambda *_, **__: None, noise)
-    with pytest.raises(ValueError, match=r"augmented: an augmentation needs a random key"):
+    with pytest.raises(ValueError, match=r"augmented needs a random key"):
         loss({}, {}, (IMAGES, jnp.arange(4)), key=None, train=True)
-    with pytest.raises(ValueError, match=r"a batch must be a pair \(images, labels\), got dict"):
+    with pytest.raises(
+        ValueError, match=r"a batch must be \(images, labels\) or \(images, labels, weights\), got a dict"
+    ):
         loss({}, {}, {"images": IMAGES}, key=KEY, train=True)
+    mixed = augment.augmented(lambda *_, **__: None, mix=augment.mixup)
+    with pytest.raises(ValueError, match="mix= takes no weights"):
+        mixed({}, {}, (IMAGES, jnp.arange(4), jnp.ones(4)), key=KEY, train=True)
+
+
+def test_weights_go_through():
+    weights = jnp.array([1, 0, 1, 1])
+
+    def loss(params, state, batch, *, key, train):
+        assert batch[2] is weights
+        return jnp.zeros(()), (state, {})
+
+    augment.augmented(loss, noise)({}, {}, (IMAGES, jnp.arange(4), weights), key=KEY, train=True)
 
 
 @pytest.mark.slow

@@ -1,0 +1,1 @@
+"""What the experiments have in common; no file here is an experiment."""

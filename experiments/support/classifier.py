@@ -1,0 +1,128 @@
+"""Train a classifier of images and leave a complete run folder; the experiments with images share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from experiments.support.runner import Findings
+from experiments.support.settings import TrainingSettings
+from jaxnets import losses, metrics, summary
+from jaxnets.data import DataSet, augment
+from jaxnets.model import Model
+from jaxnets.report import RunFolder, plot_confusion, plot_curves, plot_mistakes, progress, record_metrics
+from jaxnets.training import (
+    Checkpoints,
+    Loss,
+    TrainState,
+    fit,
+    gradient_table,
+    init_train_state,
+    make_evaluate,
+    make_gradient_report,
+    make_step,
+    steps_per_epoch,
+    supervised,
+)
+
+
+def train_classifier(
+    config: TrainingSettings,
+    folder: RunFolder,
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    data: DataSet,
+    *,
+    loss_function: Callable[[Any, Any], Any] = losses.cross_entropy,
+    augmentation: augment.Augmentation | None = None,
+) -> Findings:
+    """Train, evaluate, and draw; a run that was stopped goes on.
+
+    A network may return more than its logits in training, as long as they are called so and `loss_function` knows what
+    to do with the rest.
+    """
+    loss = supervised(model, loss_function, {"accuracy": _accuracy})
+    print(summary(model, data.train[0][: config.batch_size]), flush=True)
+    trained = fit(
+        init_train_state(model, optimizer, config.seed),
+        make_step(augment.augmented(loss, augmentation) if augmentation else loss, optimizer),
+        data.train,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        evaluate=make_evaluate(loss),
+        validation=data.validation,
+        callbacks=[progress(), record_metrics(folder)],
+        checkpoints=Checkpoints(folder.checkpoints),
+    )
+    train_state = trained.train_state
+    test = measure_test(folder, model, train_state, data)
+    folder.append_metrics(step=int(train_state.step), epoch=float(config.epochs), split="test", metrics=test)
+    plot_curves(folder.read_metrics(), folder.path / "curves.png")
+    write_gradients(folder, loss, train_state, data, config.batch_size)
+    print(f"test accuracy {test['accuracy']:.4f}, loss {test['loss']:.4f}")
+    return Findings(trained.metrics | {"test": test}, train_state.params, trained.compile_seconds, trained.first_step)
+
+
+def _accuracy(outputs: Any, labels: Any) -> Any:
+    return metrics.accuracy(getattr(outputs, "logits", outputs), labels)
+
+
+def measure_test(folder: RunFolder, model: Model, train_state: TrainState, data: DataSet) -> dict[str, float]:
+    """Measure the test split and draw its mistakes and confusion matrix."""
+    images, labels = data.test
+    logits = logits_in_batches(lambda *arguments: model.apply(*arguments, train=False)[0], train_state, images)
+    probabilities = np.asarray(jax.nn.softmax(logits))
+    predictions = probabilities.argmax(axis=1)
+    confusion = metrics.confusion_matrix(predictions, labels, classes=len(data.classes)).compute()
+    plot_confusion(confusion, data.classes, folder.path / "confusion.png")
+    plot_mistakes(
+        images, labels, predictions, probabilities.max(axis=1), folder.path / "mistakes.png", class_names=data.classes
+    )
+    return loss_and_accuracy(logits, labels)
+
+
+def logits_in_batches(predict: Callable[..., Any], train_state: TrainState, images: Any) -> np.ndarray:
+    """The logits `predict(params, state, images)`, a thousand images at a time."""
+    compiled = jax.jit(predict)
+    batches = [images[first : first + 1000] for first in range(0, len(images), 1000)]
+    return np.concatenate([compiled(train_state.params, train_state.state, batch) for batch in batches])
+
+
+def loss_and_accuracy(logits: Any, labels: Any) -> dict[str, float]:
+    """Mean cross-entropy and accuracy."""
+    numbers = {"loss": metrics.mean(losses.cross_entropy(logits, labels)), "accuracy": metrics.accuracy(logits, labels)}
+    return {name: float(value) for name, value in metrics.compute(numbers).items()}
+
+
+def write_gradients(folder: RunFolder, loss: Loss, train_state: TrainState, data: DataSet, batch_size: int) -> None:
+    """Write the gradient report of one batch, after training, into `gradients.txt`."""
+    batch = jax.tree.map(lambda array: array[:batch_size], data.train)
+    report = jax.jit(make_gradient_report(loss))(train_state, batch)
+    (folder.path / "gradients.txt").write_text(gradient_table(report) + "\n", encoding="utf-8")
+
+
+def adam_with_cosine(config: TrainingSettings, data: DataSet) -> optax.GradientTransformation:
+    """Adam, whose learning rate falls from that of the settings to zero along a cosine."""
+    steps = config.epochs * steps_per_epoch(len(data.train[0]), config.batch_size)
+    return optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
+
+
+def first_examples(data: DataSet, size: int) -> DataSet:
+    """The first examples of each split."""
+    train, validation, test = ((inputs[:size], labels[:size]) for inputs, labels in data[:3])
+    return DataSet(train, validation, test, data.classes)
+
+
+def random_images(shape: tuple[int, int, int], classes: tuple[str, ...], size: int) -> DataSet:
+    """Noise in the form of a data set, so that `--smoke` needs no files; nothing can be learned from it."""
+    generator = np.random.default_rng(0)
+
+    def split() -> tuple[np.ndarray, np.ndarray]:
+        images = generator.random((size, *shape), np.float32)
+        return images, generator.integers(0, len(classes), size).astype(np.int32)
+
+    return DataSet(split(), split(), split(), classes)

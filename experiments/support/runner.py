@@ -1,0 +1,94 @@
+"""Run an experiment: read its settings, open its run folder, show a finished run, write the result of a new one."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import tyro
+
+from experiments.support.settings import Config, with_presets
+from jaxnets.report import RunFolder
+from jaxnets.training import Interrupted
+from jaxnets.types import Params
+
+Result: TypeAlias = dict[str, Any]
+"""What is in `result.json`; see `jaxnets.report.RunFolder.write_result`."""
+
+
+class Findings(NamedTuple):
+    """What an experiment found.
+
+    Attributes:
+        metrics: the final metrics.
+        params: the final parameters, whose fingerprint is written.
+        compile_seconds: wall time spent compiling, as far as it was measured.
+        first_step: the step from which a resumed run went on.
+    """
+
+    metrics: Mapping[str, Any]
+    params: Params
+    compile_seconds: float = 0.0
+    first_step: int = 0
+
+
+Work: TypeAlias = Callable[[Config, RunFolder], Findings]
+"""What an experiment does with its settings and an open run folder."""
+
+
+def in_run_folder(**presets: Mapping[str, Any]) -> Callable[[Work[Config]], Callable[[Config], Result]]:
+    """Make `run(config) -> Result`, by `run_experiment`, of the function below it that does the work.
+
+    Args:
+        presets: for each flag among the settings, the settings that it stands for, such as `smoke={"epochs": 1}`.
+    """
+
+    def decorate(work: Work[Config]) -> Callable[[Config], Result]:
+        @functools.wraps(work)
+        def run(config: Config) -> Result:
+            return run_experiment(work, with_presets(config, presets))
+
+        return run
+
+    return decorate
+
+
+def run_experiment(work: Work[Config], config: Config) -> Result:
+    """Do the work in its run folder and write the result, or show the result of a run that has ended.
+
+    The experiment is named after the file of `work`. The result adds seconds, command, commit, versions and device to
+    what was found.
+    """
+    folder = RunFolder.open(Path(inspect.getfile(work)).stem, config, path=config.out)
+    if (done := folder.read_result()) is not None:
+        print(f"this run has ended: {folder.path / 'result.json'}")
+        return done
+    if not folder.checkpoints.exists():  # nothing to go on from: what a stopped run wrote is written again
+        folder.drop_metrics_after(-1)
+    started = time.perf_counter()
+    found = work(config, folder)
+    seconds = time.perf_counter() - started
+    result = folder.write_result(
+        found.metrics,
+        found.params,
+        compile_seconds=found.compile_seconds,
+        run_seconds=seconds - found.compile_seconds,
+        first_step=found.first_step,
+    )
+    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
+    return result
+
+
+def main(config_class: type[Any], run: Callable[[Any], Any], description: str | None) -> None:
+    """Read the settings from the command line, run the experiment, and say how to go on if it is interrupted."""
+    config = tyro.cli(config_class, description=description)
+    try:
+        run(config)
+    except Interrupted as interrupted:
+        print(f"{interrupted}; run the same command again to go on", file=sys.stderr)
+        sys.exit(128 + interrupted.signal_number)

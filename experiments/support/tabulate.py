@@ -1,0 +1,78 @@
+"""Tabulate finished runs, mean and deviation over seeds: `python -m experiments.support.tabulate RUN_FOLDER ...`."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+NOT_SETTINGS = ("seed", "out", "smoke")
+
+
+def read_runs(folders: Iterable[Path]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """The results by experiment and settings, those of different seeds together."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for folder in folders:
+        if not (folder / "result.json").is_file():
+            sys.exit(f"{folder} has no result.json: its run has not ended, or it is not the folder of a run")
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        settings = ", ".join(f"{name} {value}" for name, value in config.items() if name not in NOT_SETTINGS)
+        groups.setdefault((result["experiment"], settings), []).append(result)
+    return {key: sorted(runs, key=lambda run: run["seed"]) for key, runs in groups.items()}
+
+
+def flat(metrics: dict[str, Any]) -> dict[str, float]:
+    """`{"test": {"accuracy": 0.9}}` as `{"test accuracy": 0.9}`."""
+    return {
+        f"{split} {name}": value
+        for split, numbers in metrics.items()
+        for name, value in numbers.items()
+        if isinstance(value, int | float)
+    }
+
+
+def number(value: float) -> str:
+    """Four decimals, or two digits of what would be lost by that."""
+    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.1e}"
+
+
+def table(groups: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
+    """A Markdown section for each experiment with given settings."""
+    sections = []
+    for (experiment, settings), runs in groups.items():
+        seeds = ", ".join(str(run["seed"]) for run in runs)
+        lines = [f"### {experiment}", "", f"{settings}; seeds {seeds}", ""]
+        lines += ["| metric | n | mean | standard deviation | min | max |", "|---|---|---|---|---|---|"]
+        columns = [flat(run["metrics"]) for run in runs]
+        for name in columns[0]:
+            values = [column[name] for column in columns]
+            deviation = number(statistics.stdev(values)) if len(values) > 1 else ""
+            cells = [number(statistics.mean(values)), deviation, number(min(values)), number(max(values))]
+            lines.append("| " + " | ".join([name, str(len(values)), *cells]) + " |")
+        seconds = [run["seconds"]["compile"] + run["seconds"]["run"] for run in runs]
+        versions, device = runs[0]["versions"], runs[0]["device"]
+        commits = ", ".join(dict.fromkeys((run["commit"] or "unknown")[:12] for run in runs))
+        fingerprints = ", ".join(f"{run['seed']}: `{run['fingerprint'][:12]}`" for run in runs)
+        lines += [
+            "",
+            f"{min(seconds):,.0f} to {max(seconds):,.0f} s per run; jax {versions['jax']}, "
+            f"Python {versions['python']}, {device['count']} x {device['kind']}; commit {commits}; "
+            f"fingerprints by seed: {fingerprints}",
+        ]
+        sections.append("\n".join(lines))
+    return "\n\n".join(sections)
+
+
+def main() -> None:
+    """Print the tables of the folders named on the command line."""
+    if len(sys.argv) < 2:
+        sys.exit("name at least one folder of a finished run, such as runs/digits_cnn/*")
+    print(table(read_runs(Path(name) for name in sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    main()

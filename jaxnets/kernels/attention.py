@@ -1,0 +1,191 @@
+"""Attention by JAX's own function, by cuDNN and by a TPU kernel, and which of them to take.
+
+Each computes what the page of `jaxnets.nn.dot_product_attention` says.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any, Literal, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.backend import fast_path, platform
+from jaxnets.kernels.splash_attention import one_device, splash_attention, tiles
+from jaxnets.types import Array, DTypeLike
+
+Implementation: TypeAlias = Literal["cudnn", "einsum", "splash", "xla"]
+
+
+def attend(
+    implementation: Implementation,
+    queries: Array,
+    keys: Array,
+    values: Array,
+    *,
+    mask: Array | None,
+    causal: bool,
+    scale: float,
+) -> Array:
+    """Compute attention `[batch, time, heads, head_dim]` without dropping weights, by `"xla"`, `"cudnn"` or `"splash"`.
+
+    Raises:
+        ValueError: if there is no such implementation, or it does not support the mask or the shapes.
+    """
+    if implementation == "splash":
+        return splash_attention(queries, keys, values, mask=mask, causal=causal, scale=scale)
+    if implementation == "cudnn":
+        return cudnn_attention(queries, keys, values, mask=mask, causal=causal, scale=scale)
+    if implementation == "xla":
+        return _attend_by_jax("xla", queries, keys, values, mask, causal, scale)
+    raise ValueError(f"implementation must be einsum, xla, cudnn or splash, got {implementation!r}")
+
+
+def _attend_by_jax(
+    name: Literal["xla", "cudnn"],
+    queries: Array,
+    keys: Array,
+    values: Array,
+    mask: Array | None,
+    causal: bool,
+    scale: float,
+) -> Array:
+    with jax.numpy_dtype_promotion("standard"):  # it mixes dtypes, also where the caller forbids that
+        return jax.nn.dot_product_attention(
+            queries, keys, values, mask=mask, is_causal=causal, scale=scale, implementation=name
+        )
+
+
+def implementation_here(queries: Array, keys: Array, values: Array, *, masked: bool, dropping: bool) -> Implementation:
+    """Return what `choose_implementation` says for these arrays on the devices at hand."""
+    backend = platform() if fast_path("attention", "cpu", "gpu", "tpu") else None
+    return choose_implementation(
+        queries.dtype,
+        queries.shape[-1],
+        masked=masked,
+        dropping=dropping,
+        strict=jax.config.jax_numpy_dtype_promotion == "strict",  # type: ignore[attr-defined]
+        backend=backend,
+        compute_capability=cuda_compute_capability(),
+        tiled=backend == "tpu" and tiles(queries.shape[-3], keys.shape[-3]) and one_device(queries, keys, values),
+    )
+
+
+def choose_implementation(
+    dtype: DTypeLike,
+    head_dim: int,
+    *,
+    masked: bool,
+    dropping: bool,
+    strict: bool,
+    backend: str | None,
+    compute_capability: float | None,
+    tiled: bool,
+) -> Implementation:
+    """Choose how to compute attention.
+
+    - `"cudnn"`, the flash attention of NVIDIA's library, where it is valid: bfloat16 or float16, heads of at most 128
+      features and a multiple of 8, a GPU of compute capability 8.0 (Ampere) or later, no dropout, no mask array. (It
+      would take a mask as a bias of the full size, which gives up what flash attention saves, and not under `vmap`.)
+    - `"splash"`, JAX's flash attention for TPUs: bfloat16, no dropout, no mask array, lengths that `tiles` allows, and
+      one device, because the compiler cannot split the kernel.
+    - `"einsum"`, two batched products with heads before time, elsewhere on CPU and TPU, where it is the fastest; and on
+      every backend for what the form below lacks: float64, dropout, and gradients in half precision under strict dtype
+      promotion.
+    - `"xla"`, the plain form of `jax.nn.dot_product_attention`, elsewhere.
+
+    Args:
+        dtype: dtype of the queries.
+        head_dim: size of a head.
+        masked: whether there is a mask besides `causal`.
+        dropping: whether weights are dropped.
+        strict: whether JAX's strict dtype promotion is on.
+        backend: `"cpu"`, `"gpu"` or `"tpu"`; None for the plain form.
+        compute_capability: that of the CUDA device, None without one.
+        tiled: whether splash attention can be computed for these lengths on these devices.
+
+    Returns:
+        `"cudnn"`, `"splash"`, `"einsum"` or `"xla"`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> settings = {"masked": False, "dropping": False, "strict": False}
+        >>> gpu = {"backend": "gpu", "compute_capability": 8.0, "tiled": False}
+        >>> [choose_implementation(dtype, 64, **settings, **gpu) for dtype in (jnp.bfloat16, jnp.float32)]
+        ['cudnn', 'xla']
+    """
+    if dropping or dtype == jnp.float64 or backend == "cpu":
+        return "einsum"
+    if backend == "tpu":
+        return "splash" if tiled and dtype == jnp.bfloat16 and not masked else "einsum"
+    half_precision = dtype in (jnp.bfloat16, jnp.float16)
+    legal_head = head_dim % 8 == 0 and 0 < head_dim <= 128
+    capable = compute_capability is not None and compute_capability >= 8.0
+    if backend == "gpu" and half_precision and legal_head and capable and not masked:
+        return "cudnn"
+    return "einsum" if half_precision and strict else "xla"
+
+
+def cuda_compute_capability() -> float | None:
+    """Return the compute capability of this process' CUDA devices, the lowest if they differ, or None without one.
+
+    Example:
+        >>> import jax
+        >>> jax.default_backend() != "cpu" or cuda_compute_capability() is None
+        True
+    """
+    found = [str(getattr(device, "compute_capability", "")) for device in jax.local_devices()]
+    cuda = [float(capability) for capability in found if re.fullmatch(r"\d+\.\d+", capability)]  # ROCm has names
+    return min(cuda, default=None)
+
+
+def cudnn_attention(
+    queries: Array, keys: Array, values: Array, *, mask: Array | None, causal: bool, scale: float
+) -> Array:
+    """Compute attention by cuDNN, under `jax.vmap` and `jax.vmap` of `jax.grad` too, whatever is mapped.
+
+    Its batching rule wants queries, keys, values and the result's cotangent all mapped, and along their first axis.
+    What stays out of reach is a mapped cotangent with nothing else mapped, as `jax.jacrev` makes it: that raises.
+    """
+    queries, keys, values = mapped_alike((queries, keys, values))
+    if mask is not None:  # the kernel reads it as a bias and repeats the batch and the heads only
+        mask = jnp.broadcast_to(mask, (*mask.shape[:2], queries.shape[1], keys.shape[1]))
+    y = _attend_by_jax("cudnn", queries, keys, values, mask, causal, scale)
+    return with_mapped_cotangent(y, queries)
+
+
+@jax.custom_vjp
+def mapped_alike(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Return the same arrays, all mapped along their first axis if `jax.vmap` maps any of them.
+
+    `select(condition, a, a)` is `a`, and the compiler removes it; but it is mapped where its condition is.
+    """
+    condition = functools.reduce(jnp.logical_or, [jnp.isnan(array[(0,) * array.ndim]) for array in arrays])
+    return tuple(_select(condition, array) for array in arrays)
+
+
+def _select(condition: Array, array: Array) -> Array:
+    everywhere = jnp.broadcast_to(condition, array.shape)
+    return jax.lax.select(everywhere, array, array)
+
+
+mapped_alike.defvjp(lambda arrays: (mapped_alike(arrays), None), lambda _, cotangents: (cotangents,))
+
+
+@jax.custom_vjp
+def with_mapped_cotangent(y: Array, like: Array) -> Array:
+    """Return `y`; its cotangent will be mapped along its first axis if `jax.vmap` maps `like`."""
+    return y
+
+
+def _forward(y: Array, like: Array) -> tuple[Array, Array]:
+    return y, like
+
+
+def _backward(like: Array, cotangent: Array) -> tuple[Array, Any]:
+    return _select(jnp.isnan(like[(0,) * like.ndim]), cotangent), jnp.zeros_like(like)
+
+
+with_mapped_cotangent.defvjp(_forward, _backward)

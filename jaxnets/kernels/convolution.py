@@ -1,0 +1,258 @@
+"""Convolution in the forms that are fastest on CPU.
+
+Outside of loops XLA's CPU backend brings convolutions into the layout of its fast routine; inside `lax.scan` and
+`lax.while_loop` it does not (https://github.com/jax-ml/jax/issues/12868), and the kernel gradient that JAX derives
+falls to a routine 15 to 100 times slower. So `convolve_on_cpu` is a primitive, whose two gradients are convolutions in
+the fast layout, `[batch, *spatial, channels]` and `[*kernel_size, in, out]`. It keeps its two arguments for the
+backward pass and nothing else; a derivative that JAX builds from other functions would keep what those compute from
+them, such as shifted copies of the input, once for every layer.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.xla_metadata import set_xla_metadata
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from jaxnets.backend import fast_path, types_carry_sharding
+from jaxnets.kernels.onednn import call_onednn, can_call_onednn
+from jaxnets.nn.check import compute_dtype
+from jaxnets.nn.window import Geometry, pad_spatial, span, transposed_kernel, window_size, window_slices
+from jaxnets.types import Array
+
+_SEPARATE_GROUPS = 8
+"""Up to this many groups, grouped convolution is one convolution for each; compile time grows with them."""
+_MOST_TAPS = 64
+"""Up to this many taps, depthwise convolution is a sum over them; compile time grows with them."""
+
+
+def is_fast_on_cpu(x: Array, kernel: Array) -> bool:
+    """Say whether `convolve_on_cpu` is for these arrays: on CPU, and without shardings in their types."""
+    return fast_path("convolution", "cpu") and not types_carry_sharding(x, kernel)
+
+
+@functools.partial(jax.jit, static_argnums=2)  # one call when run eagerly; layers of equal shape are traced once
+def convolve_on_cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """Compute what `jaxnets.nn.convolution.convolve` says, in the form that was fastest in measurements.
+
+    Args:
+        x: `[batch, *spatial, in]`.
+        kernel: `[*kernel_size, in / groups, out]`, of the same dtype. Output channels are ordered by group.
+        geometry: see `jaxnets.nn.window.Geometry`.
+
+    Returns:
+        `[batch, *positions, out]`.
+
+    Example:
+        >>> x, kernel = jnp.arange(4.0).reshape(1, 4, 1), jnp.ones((2, 1, 1))
+        >>> convolve_on_cpu(x, kernel, Geometry((1,), ((0, 0),), (1,), (1,))).ravel()
+        Array([1., 3., 5.], dtype=float32)
+    """
+    *kernel_size, fan_in, out = kernel.shape
+    taps, is_dilated = window_size(kernel_size), max(geometry.input_dilation) > 1
+    if fan_in == 1 and _is_by_channel(kernel.shape, geometry):
+        return bind_convolution(x, kernel, geometry)
+    if geometry.groups == 1 and (taps == 1 or taps * fan_in <= out) and not is_dilated:
+        return _product_of_patches(x, kernel, geometry)
+    if len(kernel_size) == 3 and (geometry.stride[0] == 1 or geometry.input_dilation[0] == 1):
+        return _sum_over_depth(x, kernel, geometry)
+    if 1 < geometry.groups <= _SEPARATE_GROUPS:
+        alone = geometry._replace(groups=1)
+        pairs = zip(*(jnp.split(array, geometry.groups, axis=-1) for array in (x, kernel)), strict=True)
+        return jnp.concatenate([convolve_on_cpu(part, part_kernel, alone) for part, part_kernel in pairs], axis=-1)
+    return bind_convolution(x, kernel, geometry)
+
+
+def _product_of_patches(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """Convolve by one matrix product; for few input channels, where the patches take no more room than the result."""
+    *kernel_size, _, out = kernel.shape
+    padded = pad_spatial(x, geometry.padding, 0)
+    patches = jnp.concatenate(list(window_slices(padded, kernel_size, geometry.stride, geometry.dilation)), axis=-1)
+    y = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, out)
+    return y.reshape(*patches.shape[:-1], out)
+
+
+def _sum_over_depth(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """Convolve in three dimensions by a sum of two-dimensional convolutions, one for each tap along the depth."""
+    stride, padding, dilation, input_dilation, groups = geometry
+    planes = Geometry(stride[1:], padding[1:], dilation[1:], input_dilation[1:], groups)
+    step, gap, between = stride[0], dilation[0], input_dilation[0]
+    depth = geometry.output_sizes(x.shape[1:-1], kernel.shape[:-2])[0]
+    padded = pad_spatial(x, (padding[0], (0, 0), (0, 0)), 0) if between == 1 else x
+    total = jnp.zeros((), compute_dtype(x))
+    for tap in range(kernel.shape[0]):
+        first = tap * gap
+        seen = jax.lax.slice_in_dim(padded, first, first + (depth - 1) * step + 1, step, axis=1) if between == 1 else x
+        part = convolve_on_cpu(seen.reshape(-1, *seen.shape[2:]), kernel[tap], planes).astype(total.dtype)
+        part = part.reshape(*seen.shape[:2], *part.shape[1:])
+        total = total + (part if between == 1 else _placed(part, (tap,), geometry, (depth,)))
+    return total.astype(x.dtype)
+
+
+def _placed(x: Array, tap: tuple[int, ...], geometry: Geometry, positions: tuple[int, ...]) -> Array:
+    """Put each entry where the kernel's `tap` sees it, and zeros elsewhere, for convolutions of stride 1.
+
+    Args:
+        x: `[batch, *spatial, ...]`.
+        tap: its index on the first spatial axes.
+        geometry: with `input_dilation`.
+        positions: the result's sizes on these axes.
+    """
+    config = [(0, 0, 0)] * x.ndim
+    settings = zip(tap, positions, geometry.padding, geometry.dilation, geometry.input_dilation, strict=False)
+    for axis, (index, size, (before, _), gap, between) in enumerate(settings, start=1):
+        first = before - index * gap
+        config[axis] = (first, size - 1 - first - (x.shape[axis] - 1) * between, between - 1)
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), config)
+
+
+# The primitive.
+
+
+def bind_convolution(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """Convolve by the primitive, which is evaluated by oneDNN, by sums over taps or by `lax`, whichever is fastest."""
+    y: Array = _convolution_p.bind(x, kernel, geometry=geometry)
+    return y
+
+
+def _type_of_result(x: Any, kernel: Any, *, geometry: Geometry) -> Any:
+    positions = geometry.output_sizes(x.shape[1:-1], kernel.shape[:-2])
+    return jax.core.ShapedArray((x.shape[0], *positions, kernel.shape[-1]), x.dtype)
+
+
+def _gradient_of_input(dy: Array, x: Any, kernel: Array, *, geometry: Geometry) -> Array:
+    transpose = geometry.transposed(x.aval.shape[1:-1], kernel.shape[:-2])
+    return bind_convolution(dy, transposed_kernel(kernel, geometry.groups), transpose)
+
+
+def _gradient_of_kernel(dy: Array, x: Array, kernel: Any, *, geometry: Geometry) -> Array:
+    return _kernel_gradient(x, dy, kernel.aval.shape, geometry)
+
+
+def _kernel_gradient(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> Array:
+    *kernel_size, fan_in, out = kernel_shape
+    if max(geometry.input_dilation) > max(geometry.stride) == 1:  # the transposed convolution has no zeros in between
+        groups, transpose = geometry.groups, geometry.transposed(x.shape[1:-1], kernel_size)
+        transposed_shape = (*kernel_size, out // groups, fan_in * groups)
+        return transposed_kernel(_kernel_gradient(dy, x, transposed_shape, transpose), groups)
+    if fan_in == 1 and _is_by_channel(kernel_shape, geometry):
+        return _kernel_gradient_by_channel(x, dy, tuple(kernel_size), geometry)
+    # were this inlined, XLA would compute what made x and dy again while it transposes them, in the wrong order
+    with set_xla_metadata(inlineable="false"):
+        gradient: Array = _convolve_batches(x, dy, tuple(kernel_size), geometry)
+    return gradient
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _convolve_batches(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
+    """Convolve x with dy, batch and channels exchanged; its taps are the positions of the other convolution."""
+    groups = geometry.groups
+    batch, *sizes, channels = x.shape
+    grouped = jnp.moveaxis(x.reshape(batch, *sizes, groups, channels // groups), (-1, 0), (0, -1))
+    padding = []
+    axes = zip(sizes, kernel_size, dy.shape[1:-1], *geometry[:4], strict=True)
+    for size, width, positions, step, (before, _), gap, between in axes:
+        padding.append((before, span(positions, step) - 1 + span(width, gap) - span(size, between) - before))
+    settings = Geometry(geometry.dilation, tuple(padding), geometry.stride, geometry.input_dilation, groups)
+    result = _by_lax(grouped.reshape(channels // groups, *sizes, groups * batch), jnp.moveaxis(dy, 0, -2), settings)
+    return jnp.moveaxis(result, 0, len(kernel_size))
+
+
+def _batch(args: tuple[Array, Array], axes: tuple[Any, Any], *, geometry: Geometry) -> tuple[Array, int]:
+    """Fold the new axis into the batch or the output channels; else convolve one after the other."""
+    (x, kernel), (x_axis, kernel_axis) = args, axes
+    if kernel_axis is None:
+        x = jnp.moveaxis(x, x_axis, 0)
+        y = bind_convolution(x.reshape(-1, *x.shape[2:]), kernel, geometry)
+        return y.reshape(*x.shape[:2], *y.shape[1:]), 0
+    if x_axis is None and geometry.groups == 1:
+        kernel = jnp.moveaxis(kernel, kernel_axis, -2)
+        y = bind_convolution(x, kernel.reshape(*kernel.shape[:-2], -1), geometry)
+        return y.reshape(*y.shape[:-1], *kernel.shape[-2:]), y.ndim - 1
+    kernels = jnp.moveaxis(kernel, kernel_axis, 0)
+    if x_axis is None:
+        return jax.lax.map(lambda one: bind_convolution(x, one, geometry), kernels), 0
+    pairs = (jnp.moveaxis(x, x_axis, 0), kernels)
+    return jax.lax.map(lambda pair: bind_convolution(pair[0], pair[1], geometry), pairs), 0
+
+
+def _lower_on_cpu(context: Any, x: Any, kernel: Any, *, geometry: Geometry) -> Any:
+    x_type, kernel_type = context.avals_in
+    form = _by_lax
+    if _is_by_channel(kernel_type.shape, geometry):
+        form = _by_channel
+    elif can_call_onednn(context, x_type, kernel_type, geometry):
+        form = call_onednn
+    return mlir.lower_fun(form, multiple_results=False)(context, x, kernel, geometry=geometry)
+
+
+def _by_lax(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    axes = "DHW"[-len(geometry.stride) :]
+    layout = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
+    stride, padding, dilation, input_dilation, groups = geometry
+    return jax.lax.conv_general_dilated(x, kernel, stride, padding, input_dilation, dilation, layout, groups)
+
+
+# Depthwise convolution: XLA's own routine takes one channel after the other; a sum of slices of the input, each times
+# the numbers of one tap, is a single loop for XLA.
+
+
+def _is_by_channel(kernel_shape: tuple[int, ...], geometry: Geometry) -> bool:
+    """Whether each output channel sees one input channel or each input channel one output channel, by few taps."""
+    *kernel_size, fan_in, out = kernel_shape
+    depthwise = geometry.groups > 1 and (fan_in == 1 or out == geometry.groups)
+    steps_one_way = max(geometry.stride) == 1 or max(geometry.input_dilation) == 1
+    return depthwise and steps_one_way and window_size(kernel_size) <= _MOST_TAPS
+
+
+def _by_channel(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    """For each tap of the kernel, what it sees times its number."""
+    wide = compute_dtype(x)
+    *kernel_size, fan_in, out = kernel.shape
+    channels = max(out, fan_in * geometry.groups)
+    taps = jnp.swapaxes(kernel.astype(wide), -1, -2).reshape(-1, *(1,) * (x.ndim - 1), channels)
+    wide_x = _repeat(x.astype(wide), channels)
+    if max(geometry.input_dilation) == 1:
+        padded = pad_spatial(wide_x, geometry.padding, 0)
+        slices = window_slices(padded, kernel_size, geometry.stride, geometry.dilation)
+        terms = [part * tap for part, tap in zip(slices, taps, strict=True)]
+    else:
+        positions = geometry.output_sizes(x.shape[1:-1], tuple(kernel_size))
+        offsets = np.ndindex(*kernel_size)
+        terms = [_placed(wide_x * tap, offset, geometry, positions) for offset, tap in zip(offsets, taps, strict=True)]
+    total: Array = functools.reduce(jnp.add, terms)
+    if fan_in > 1:
+        total = jnp.sum(total.reshape(*total.shape[:-1], out, fan_in), axis=-1)
+    return total.astype(x.dtype)
+
+
+def _kernel_gradient_by_channel(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
+    """The gradient of a depthwise kernel: for each tap the sum of what it sees times the result's gradient."""
+    wide, out = compute_dtype(x), dy.shape[-1]
+    padded = pad_spatial(x.astype(wide), geometry.padding, 0)
+    rows = dy.astype(wide).reshape(-1, out)
+    slices = window_slices(padded, kernel_size, geometry.stride, geometry.dilation)
+    ones = jnp.ones(len(rows), wide)  # a product with ones is a faster sum here than XLA's own
+    sums = [ones @ (_repeat(part, out).reshape(-1, out) * rows) for part in slices]
+    return jnp.stack(sums).reshape(*kernel_size, 1, out).astype(x.dtype)
+
+
+def _repeat(x: Array, channels: int) -> Array:
+    multiplier = channels // x.shape[-1]
+    return jnp.repeat(x, multiplier, axis=-1) if multiplier > 1 else x
+
+
+_convolution_p = Primitive("convolution_on_cpu")
+_convolution_p.def_impl(jax.jit(bind_convolution, static_argnames="geometry"))
+_convolution_p.def_abstract_eval(_type_of_result)
+ad.defbilinear(_convolution_p, _gradient_of_input, _gradient_of_kernel)
+batching.primitive_batchers[_convolution_p] = _batch
+# what was traced on a CPU may be compiled for another platform
+mlir.register_lowering(_convolution_p, mlir.lower_fun(_by_lax, multiple_results=False))
+mlir.register_lowering(_convolution_p, _lower_on_cpu, platform="cpu")

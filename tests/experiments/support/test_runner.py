@@ -1,0 +1,101 @@
+"""What the runner does with settings and run folders, with an experiment of known outcome."""
+
+import dataclasses
+import json
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+from experiments.support import runner
+from experiments.support.runner import Findings, in_run_folder
+from experiments.support.settings import TrainingSettings, with_presets
+from jaxnets.training import Interrupted
+from jaxnets.tree import fingerprint
+
+PARAMS = {"w": np.arange(3.0)}
+NAME = "test_runner"
+"""Of the experiment: that of the file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(TrainingSettings):
+    full: bool = False
+
+
+@in_run_folder(full={"epochs": 100, "batch_size": 128}, smoke={"epochs": 1})
+def experiment(config, folder):
+    """Write a row for each epoch, and find their sum."""
+    for epoch in range(config.epochs):
+        folder.append_metrics(step=epoch, epoch=epoch, split="train", metrics={"loss": 1.0})
+    return Findings({"test": {"sum": config.epochs}}, PARAMS, compile_seconds=0.0, first_step=7)
+
+
+def read(folder, name):
+    return json.loads((folder / name).read_text())
+
+
+def test_the_settings_of_a_flag_are_taken_where_it_is_set_and_the_last_flag_wins():
+    presets = {"full": {"epochs": 100, "batch_size": 128}, "smoke": {"epochs": 1}}
+    found = {
+        (full, smoke): with_presets(Config(full=full, smoke=smoke), presets)
+        for full in (False, True)
+        for smoke in (False, True)
+    }
+    assert {flags: (config.epochs, config.batch_size) for flags, config in found.items()} == {
+        (False, False): (10, 64),
+        (False, True): (1, 64),
+        (True, False): (100, 128),
+        (True, True): (1, 128),
+    }
+
+
+def test_the_result_is_what_was_found(tmp_path, capsys):
+    result = experiment(Config(seed=3, smoke=True, out=tmp_path))
+    assert result == read(tmp_path, "result.json")
+    assert (result["experiment"], result["seed"], result["first_step"]) == (NAME, 3, 7)
+    assert result["metrics"] == {"test": {"sum": 1}}
+    assert result["fingerprint"] == fingerprint(PARAMS)
+    assert (read(tmp_path, "config.json")["epochs"], read(tmp_path, "config.json")["smoke"]) == (1, True)
+    assert capsys.readouterr().out == f"fingerprint {result['fingerprint']}\nrun folder {tmp_path}\n"
+
+
+def test_without_a_folder_it_is_named_after_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    experiment(Config(seed=5))
+    (folder,) = (tmp_path / "runs" / NAME).iterdir()
+    assert folder.name.endswith("-seed5")
+
+
+def test_a_finished_run_is_shown_and_not_run_again(tmp_path, capsys):
+    first = experiment(Config(epochs=2, out=tmp_path))
+    before = (tmp_path / "metrics.jsonl").read_text()
+    capsys.readouterr()
+    assert experiment(Config(epochs=2, out=tmp_path)) == first
+    assert capsys.readouterr().out == f"this run has ended: {tmp_path / 'result.json'}\n"
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+
+
+def test_a_stopped_run_begins_anew_unless_it_has_checkpoints(tmp_path):
+    """Its rows are written again; with checkpoints, `record_metrics` knows which of them to keep."""
+    for name, rows in (("anew", 2), ("resumed", 4)):
+        folder = tmp_path / name
+        experiment(Config(epochs=2, out=folder))
+        (folder / "result.json").unlink()
+        if name == "resumed":
+            (folder / "checkpoints").mkdir()
+        experiment(Config(epochs=2, out=folder))
+        assert len((folder / "metrics.jsonl").read_text().splitlines()) == rows
+
+
+def test_the_command_line_gives_the_settings_and_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(config):
+        assert config == Config(seed=2, full=True, epochs=4)
+        raise Interrupted("stopped after 9 steps", signal.SIGINT, 9)
+
+    monkeypatch.setattr(sys, "argv", ["experiment", "--seed", "2", "--full", "--epochs", "4"])
+    with pytest.raises(SystemExit) as left:
+        runner.main(Config, interrupted, "What it does.")
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "stopped after 9 steps; run the same command again to go on\n"
