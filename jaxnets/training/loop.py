@@ -77,7 +77,9 @@ def fit(
         epochs: epochs at the end of the run, those before `train_state.step` included.
         batch_size: examples a step. The incomplete last batch of an epoch is left out.
         shuffle: draw a new order every epoch.
-        steps_per_call: how many steps at most are run in one dispatch, and so between two `"steps"` events.
+        steps_per_call: how many steps at most are run in one dispatch, and so between two `"steps"` events. Where the
+            dispatches do not fill an epoch, the last one computes some steps in vain; a divisor of the epoch's steps
+            avoids that.
         constants: a tree of arrays that do not train, such as a reference policy or the base of an adapter; the step
             and `evaluate` take it as one more argument. It is neither copied nor checked nor saved.
         evaluate: what `make_evaluate` returns; needed with `validation`.

@@ -18,7 +18,6 @@ from jaxnets.training.state import TrainState, Watch
 from jaxnets.tree import paths
 from jaxnets.types import Array, PyTree
 
-_ENDLESS = 2**30
 _Name = tuple[str, str]
 """The kind of an array, `"gradient"`, `"params"`, `"state"` or `"opt_state"`, and its path."""
 
@@ -81,16 +80,6 @@ def is_bad(found: Found | Watch) -> Array:
         Array(True, dtype=bool)
     """
     return (found.measured != 0) | (found.array != 0)
-
-
-def earlier(first: Found, second: Found) -> Found:
-    """Return the first of two findings if it found something, else the second.
-
-    Example:
-        >>> int(earlier(Found(jnp.int32(0), jnp.int32(0)), Found(jnp.int32(1), jnp.int32(0))).measured)
-        1
-    """
-    return Found(*(jnp.where(is_bad(first), a, b) for a, b in zip(first, second, strict=True)))
 
 
 def advance_watch(watch: Watch, found: Found, *, skip: Array | bool = False) -> Watch:
@@ -167,7 +156,8 @@ def nonfinite_error(found: Found | Watch, train_state: TrainState, metrics: PyTr
 def guarded(step: Callable[..., tuple[TrainState, PyTree]]) -> Any:
     """Let any step look for numbers that are not finite, in its results, if the train state says so.
 
-    A step that does so by itself, as those of `make_step` do (`finds_nonfinite`), is returned as it is.
+    Steps that it calls do not look, because what they find might not reach its result. A step that looks by itself, as
+    those of `make_step` do (`finds_nonfinite`), is returned as it is.
 
     Example:
         >>> def step(train_state, batch):
@@ -183,9 +173,8 @@ def guarded(step: Callable[..., tuple[TrainState, PyTree]]) -> Any:
     def guarded_step(before: TrainState, batch: Any, *constants: PyTree) -> tuple[TrainState, PyTree]:
         if before.watch is None:
             return step(before, batch, *constants)
-        after, metrics = step(before._replace(watch=start_watch(_ENDLESS)), batch, *constants)
-        seen = Found(jnp.int32(0), jnp.int32(0)) if after.watch is None else Found(*after.watch[1:])
-        watch = advance_watch(before.watch, earlier(seen, find_nonfinite(after, metrics=metrics)))
+        after, metrics = step(before._replace(watch=None), batch, *constants)
+        watch = advance_watch(before.watch, find_nonfinite(after, metrics=metrics))
         stay = (before.watch.remaining <= 0) | is_bad(watch)
         kept: TrainState = jax.tree.map(lambda old, new: jnp.where(stay, old, new), before, after._replace(watch=watch))
         return kept._replace(watch=watch), metrics

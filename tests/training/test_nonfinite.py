@@ -61,6 +61,23 @@ def test_an_optimizer_may_begin_with_an_infinite_number():
     train(weighted, optimizer, [[1, 1]] * 4)
 
 
+def test_a_step_around_a_step_stops_at_its_own_results():
+    inner = make_step(weighted, optax.sgd(0.1))
+
+    def step(train_state, batch):
+        part = train_state._replace(params=train_state.params["net"])
+        after, _ = inner(part, batch)
+        return train_state._replace(step=after.step, params={"net": after.params}), {"other": jnp.ones(())}
+
+    initial = begin(optax.sgd(0.1))
+    initial = initial._replace(params={"net": initial.params})
+    rows = jnp.asarray([[1, 1]] * 4 + [[1, np.inf]] + [[1, 1]], jnp.float32)
+    with pytest.raises(NonFiniteError, match="at step 4: the first bad array of params after it is 'net/b'") as caught:
+        fit(initial, step, rows, epochs=1, batch_size=1, shuffle=False)
+    np.testing.assert_allclose(caught.value.train_state.params["net"]["b"], [1 - 4 * 0.1], rtol=1e-6)
+    assert int(caught.value.train_state.step) == 4
+
+
 FROZEN = {"body": nn.linear_spec(4, 8), "head": nn.linear_spec(8, 3)}
 
 
