@@ -11,9 +11,11 @@ from hypothesis import given, settings, strategies as st
 
 from jaxnets.nn.convolution import convolve
 from jaxnets.nn.window import Geometry, transposed_kernel
-from tests.forms import switch_off
+from tests.forms import needs_cpu, switch_off
 from tests.oracles import assert_close, normal
 from tests.transformations import transformed
+
+pytestmark = needs_cpu
 
 
 def lax_convolve(x, kernel, geometry):

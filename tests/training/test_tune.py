@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.forms import needs_cpu
+
 PAGE_FAULTS = """
 import json, resource
 import numpy as np
@@ -56,6 +58,7 @@ def measure(program=PAGE_FAULTS, **environment):
     return json.loads(result.stdout)
 
 
+@needs_cpu
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator setting is glibc's")
 def test_freed_memory_is_kept_and_so_causes_no_page_faults():
     done, _, tuned_faults = measure()
@@ -66,6 +69,7 @@ def test_freed_memory_is_kept_and_so_causes_no_page_faults():
     assert tuned_faults < 100 < 1000 < plain_faults
 
 
+@needs_cpu
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator setting is glibc's")
 def test_freed_memory_goes_back_when_a_large_program_is_compiled():
     kept, after_a_small_program, after_a_large_one, jax_sends_the_event = measure(RESIDENT)
@@ -74,6 +78,7 @@ def test_freed_memory_goes_back_when_a_large_program_is_compiled():
     assert after_a_large_one < kept - 128
 
 
+@needs_cpu
 def test_compiler_options_are_known_to_this_jaxlib():
     _, options, _ = measure()
     assert options is None or options.keys() == {"xla_cpu_experimental_ynn_fusion_type"}
