@@ -40,5 +40,3 @@ from jaxnets.training.tune import (
     keep_freed_memory as keep_freed_memory,
     tuning_enabled as tuning_enabled,
 )
-
-keep_freed_memory()

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnets.random import subkey
 from jaxnets.types import Array, Key
@@ -16,17 +17,47 @@ def data_size(data: Any) -> int:
     """Return the number of examples in a tree of arrays, the size of the first axis of each.
 
     Raises:
+        TypeError: if there is something else than arrays in it.
         ValueError: if there is no array, or the arrays disagree.
 
     Example:
         >>> data_size({"x": jnp.ones((10, 3)), "y": jnp.ones(10)})
         10
     """
+    check_data(data)
     sizes = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else -1 for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or -1 in sizes:
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(data)]
         raise ValueError(f"all arrays of a data set need the same first axis, one entry an example; got {shapes}")
     return sizes.pop()
+
+
+def check_data(data: Any) -> None:
+    """Raise TypeError if a data set holds something else than arrays, such as an iterator or tensors of PyTorch.
+
+    Example:
+        >>> check_data({"x": np.ones((10, 3)), "y": jnp.ones(10)})
+    """
+    for leaf in jax.tree.leaves(data, is_leaf=lambda node: hasattr(node, "__next__")):
+        if isinstance(leaf, np.ndarray | np.generic | jax.Array | jax.ShapeDtypeStruct) or hasattr(
+            leaf, "__jax_array__"
+        ):
+            continue
+        if hasattr(leaf, "numpy"):
+            advice = "write x.numpy()"
+        elif hasattr(leaf, "to_numpy"):
+            advice = "write x.to_numpy()"
+        elif isinstance(leaf, bool | int | float):
+            advice = "lists of numbers, such as labels, have to be arrays: write np.asarray(labels)"
+        else:
+            advice = (
+                "all examples have to be there, because batch n follows from the seed and n: put the batches of an "
+                "iterator together by np.concatenate, or write a loop of your own over compile_step(step)"
+            )
+        raise TypeError(
+            "data must be a tree of NumPy or JAX arrays [examples, ...], such as (inputs, labels), got a "
+            f"{type(leaf).__module__}.{type(leaf).__qualname__} in it; {advice}"
+        )
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:

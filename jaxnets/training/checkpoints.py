@@ -79,6 +79,7 @@ class Checkpoints:
         self.best, self.every_steps = best, every_steps
         self.mode: Mode = "min" if best is None else check_metric("Checkpoints", best, mode)
         self._managers: dict[str, Any] = {}
+        self._saved_step = 0
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -86,9 +87,17 @@ class Checkpoints:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def save_last(self, progress: Progress) -> None:
-        """Save in the background, unless the last checkpoint is of the same step already."""
-        self._save("last", progress)
+    def save_last(self, progress: Progress, *, now: bool = True) -> None:
+        """Save in the background, unless the last checkpoint is of the same step already.
+
+        Args:
+            progress: what to save.
+            now: False saves only if `every_steps` steps were done since.
+        """
+        step = int(progress.train_state.step)
+        if now or (self.every_steps is not None and step - self._saved_step >= self.every_steps):
+            self._save("last", progress)
+            self._saved_step = step
 
     def save_best(self, progress: Progress) -> None:
         """Save in the background if the newest record has the best value so far of the metric `best`."""
@@ -113,6 +122,7 @@ class Checkpoints:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         progress = _restore(self.folder / "last", like, epoch_metrics_like)
+        self._saved_step = int((like if progress is None else progress.train_state).step)
         if progress is not None:
             there = progress.settings
             other = [

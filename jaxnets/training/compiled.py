@@ -15,17 +15,18 @@ import jax.numpy as jnp
 from jaxnets.training.batches import batch_indices, data_size
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
-from jaxnets.training.tune import compiler_options
+from jaxnets.training.tune import compiler_options, keep_freed_memory
 from jaxnets.types import PyTree
 
-TrainFunction = Callable[[TrainState, Any], tuple[TrainState, PyTree]]
+TrainFunction = Callable[..., tuple[TrainState, PyTree]]
 
 
 def compile_step(step: TrainFunction) -> Any:
     """Compile a step, or what the functions below make of one, with `jax.jit`.
 
     The train state that is passed in is donated: its buffers are reused for the result, so it cannot be read again.
-    On CPU the compiler options of `jaxnets.training.tune` are passed.
+    On CPU the compiler options of `jaxnets.training.tune` are passed, and freed memory is kept from then on
+    (`keep_freed_memory`).
 
     Args:
         step: `step(train_state, batch) -> (train_state, metrics)`.
@@ -41,6 +42,7 @@ def compile_step(step: TrainFunction) -> Any:
         >>> int(compile_step(count)(state, None)[0].step)
         1
     """
+    keep_freed_memory()
     return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
 
 
@@ -52,7 +54,7 @@ def scan_steps(step: Step) -> TrainFunction:
 
     Returns:
         `run(train_state, batches) -> (train_state, metrics)`. Every array of `batches` and of the metrics has a new
-        first axis `[steps, ...]`.
+        first axis `[steps, ...]`. What else `run` is given goes to every step, such as constants (see `make_step`).
 
     Example:
         >>> import jax.numpy as jnp
@@ -64,8 +66,8 @@ def scan_steps(step: Step) -> TrainFunction:
         (Array(10., dtype=float32), Array([3., 7.], dtype=float32))
     """
 
-    def run(train_state: TrainState, batches: Any) -> tuple[TrainState, PyTree]:
-        return jax.lax.scan(step, train_state, batches)
+    def run(train_state: TrainState, batches: Any, *constants: PyTree) -> tuple[TrainState, PyTree]:
+        return jax.lax.scan(lambda carry, batch: step(carry, batch, *constants), train_state, batches)
 
     return run
 
@@ -85,7 +87,7 @@ def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) 
 
     Returns:
         `run(train_state, data) -> (train_state, metrics)`, where the arrays of `data` are `[examples, ...]` and those
-        of the metrics `[steps, ...]`.
+        of the metrics `[steps, ...]`. What else `run` is given goes to every step, such as constants (see `make_step`).
 
     Example:
         >>> import jax.numpy as jnp
@@ -101,13 +103,13 @@ def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) 
     if steps < 1:
         raise ValueError(f"scan_data: steps must be at least 1, got {steps}")
 
-    def run(train_state: TrainState, data: Any) -> tuple[TrainState, PyTree]:
+    def run(train_state: TrainState, data: Any, *constants: PyTree) -> tuple[TrainState, PyTree]:
         size = data_size(data)
         data = jax.tree.map(jnp.asarray, data)  # traced rows cannot index NumPy's arrays
         indices = batch_indices(train_state.key, train_state.step, steps, size, batch_size, shuffle=shuffle)
 
         def one(carry: TrainState, rows: jax.Array) -> tuple[TrainState, PyTree]:
-            return step(carry, jax.tree.map(lambda array: array[rows], data))
+            return step(carry, jax.tree.map(lambda array: array[rows], data), *constants)
 
         return jax.lax.scan(one, train_state, indices)
 

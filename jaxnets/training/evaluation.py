@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from jaxnets.training.state import TrainState
 from jaxnets.types import PyTree
 
 
-def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[[TrainState, Any], PyTree]:
+def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[..., PyTree]:
     """Make the function that measures a data set with the metrics of a loss, in evaluation mode.
 
     The examples are taken in order, `batch_size` at a time; what remains is a smaller batch of its own. So every
@@ -28,7 +29,8 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[[TrainState,
 
     Returns:
         `evaluate(train_state, data) -> metrics`, pure and traceable: jit it, and read the numbers with
-        `jaxnets.metrics.compute`.
+        `jaxnets.metrics.compute`. `evaluate(train_state, data, constants)` passes a tree of arrays that do not train to
+        the loss, as the keyword `constants`.
 
     Raises:
         ValueError: if `batch_size` is not positive; by the returned function, if there is no example.
@@ -45,7 +47,8 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[[TrainState,
     if batch_size < 1:
         raise ValueError(f"make_evaluate: batch_size must be at least 1, got {batch_size}")
 
-    def evaluate(train_state: TrainState, data: Any) -> PyTree:
+    def evaluate(train_state: TrainState, data: Any, constants: PyTree = None) -> PyTree:
+        bound = loss if constants is None else functools.partial(loss, constants=constants)
         size = data_size(data)
         if size == 0:
             raise ValueError("make_evaluate: there is no example to evaluate; every array has 0 rows")
@@ -54,7 +57,7 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[[TrainState,
 
         def measure(start: Any, count: int) -> PyTree:
             rows = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, start, count), data)
-            return call_loss(loss, *model, rows, key=subkey(key, start), train=False)[2]
+            return call_loss(bound, *model, rows, key=subkey(key, start), train=False)[2]
 
         batches, rest = divmod(size, batch_size)
         measured = None

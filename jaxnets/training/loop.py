@@ -1,13 +1,12 @@
-"""The training loop."""
+"""The training loop: `fit`, and the small functions that its lines call."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,11 +15,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxnets import metrics as metric
 from jaxnets.training.batches import data_size, steps_per_epoch
 from jaxnets.training.checkpoints import Checkpoints, Progress
+from jaxnets.training.checks import check_fit, check_metrics, check_positive, check_step_count, check_steps_done
 from jaxnets.training.event import Callback, Event
 from jaxnets.training.history import Record
 from jaxnets.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from jaxnets.training.nonfinite import is_bad, nonfinite_error
-from jaxnets.training.programs import Programs
+from jaxnets.training.programs import Program, evaluation, run_steps, sum_shapes, sum_steps
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
 from jaxnets.types import PyTree
@@ -55,6 +55,7 @@ def fit(
     batch_size: int,
     shuffle: bool = True,
     steps_per_call: int = 50,
+    constants: PyTree = None,
     evaluate: Callable[[TrainState, Any], PyTree] | None = None,
     validation: Any = None,
     evaluate_every: int = 1,
@@ -68,14 +69,17 @@ def fit(
     as fitting 5, and so does a process that was killed and started again.
 
     Args:
-        train_state: where to start; see `init_train_state`. Its buffers are donated. If it lies on a mesh of devices
-            (see `data_parallel`), so do the data.
-        step: `step(train_state, batch) -> (train_state, metrics)`; see `make_step`.
+        train_state: where to start; see `init_train_state`. Its arrays are given to the steps, which write over them:
+            go on with those of the result. If it lies on a mesh of devices (see `data_parallel`), so do the data.
+        step: `step(train_state, batch) -> (train_state, metrics)`, which adds 1 to `train_state.step`; see `make_step`.
+            Its metrics are a dict of streamable metrics or plain numbers, also nested: names are joined by slashes.
         data: a tree of arrays `[examples, ...]`, such as the pair (inputs, labels).
         epochs: epochs at the end of the run, those before `train_state.step` included.
         batch_size: examples a step. The incomplete last batch of an epoch is left out.
         shuffle: draw a new order every epoch.
         steps_per_call: how many steps at most are run in one dispatch, and so between two `"steps"` events.
+        constants: a tree of arrays that do not train, such as a reference policy or the base of an adapter; the step
+            and `evaluate` take it as one more argument. It is neither copied nor checked nor saved.
         evaluate: what `make_evaluate` returns; needed with `validation`.
         validation: a tree of arrays like `data`, evaluated after every `evaluate_every` epochs and after the last.
         evaluate_every: epochs between two evaluations.
@@ -87,11 +91,11 @@ def fit(
         A `FitResult`.
 
     Raises:
-        ValueError: if the sizes of data, batch and epochs do not fit, more steps are done already, a metric has the
-            name of a column of the history, or the checkpoints are of another run: another seed, batch size, order,
-            number of examples, model or optimizer.
-        TypeError: if the metrics are not a dict of numbers or arrays by name, or a callback returns something else
-            than True, False or None.
+        ValueError: if the sizes of data, batch and epochs do not fit, more steps are done already, the train state was
+            given to another run, the step does not count once, a metric has the name of a column of the history, or
+            the checkpoints are of another run: another seed, batch size, order, number of examples, model or optimizer.
+        TypeError: if the data are not arrays, the step is compiled already, the metrics are not a dict of numbers or
+            arrays by name, or a callback returns something else than True, False or None.
         NonFiniteError: if a metric, a parameter or state is not finite after a step; a FloatingPointError that names
             the step and the path, and holds the train state before it. Checkpoints are of good states only.
         Interrupted: a KeyboardInterrupt, after a signal; the checkpoint is saved.
@@ -108,194 +112,124 @@ def fit(
         >>> round(float(result.train_state.params), 3), int(result.train_state.step)
         (1.0, 80)
     """
-    _check_step(step)
-    _check_arguments(validation, evaluate, epochs=epochs, steps_per_call=steps_per_call, evaluate_every=evaluate_every)
     started = time.perf_counter()
+    check_fit(train_state, step, validation, evaluate)
+    check_positive("fit", epochs=epochs, steps_per_call=steps_per_call, evaluate_every=evaluate_every)
     examples = data_size(data)
     per_epoch = steps_per_epoch(examples, batch_size)
-    steps_per_call = steps_of_call(per_epoch, steps_per_call)
-    programs = Programs(step, steps_per_call, batch_size, shuffle, evaluate)
-    data, validation = jax.device_put((data, validation), _placement(train_state))
-    with contextlib.ExitStack() as stack:
-        request = stack.enter_context(stop_on_signals(enabled=checkpoints is not None))
-        settings = {"batch_size": batch_size, "examples": examples, "seed": int(train_state.seed), "shuffle": shuffle}
-        run = _Run(train_state, per_epoch, epochs * per_epoch, callbacks, checkpoints, settings, request)
-        dispatches = functools.partial(_dispatches, run.total, per_epoch, steps_per_call)
-        like = programs.train_metrics(train_state, data)
-        run.measures("train", like)
-        if validation is not None:
-            run.measures("validation", programs.evaluation_metrics(train_state, validation))
+    total, per_call = epochs * per_epoch, steps_of_call(per_epoch, steps_per_call)
+    train = Program(run_steps(step, steps=per_call, batch_size=batch_size, shuffle=shuffle), donate=True)
+    measure = Program(evaluation(evaluate))
+    data, validation, constants = jax.device_put((data, validation, constants), _placement(train_state))
+    measured = {"train": sum_shapes(train.result_shapes(train_state, data, np.int32(1), constants)[1])}
+    if validation is not None:
+        measured["validation"] = measure.result_shapes(train_state, validation, constants)
+    check_metrics(measured, None if checkpoints is None else checkpoints.best)
+    settings = {"batch_size": batch_size, "examples": examples, "seed": int(train_state.seed), "shuffle": shuffle}
+
+    with _stoppable(checkpoints) as request:
+        run = Progress(train_state, None, (), {}, settings)
         if checkpoints is not None:
-            stack.callback(checkpoints.close)
-            run.resume(checkpoints.restore_last(train_state, like, settings))
-        run.check_steps()
-        first_step = run.done
+            run = checkpoints.restore_last(train_state, measured["train"], settings) or run
+        done = first_step = int(run.train_state.step)
+        skipped = int(run.train_state.skipped)
+        check_steps_done(done, epochs, per_epoch)
+
+        def tell(kind: Any, split: Any = "train", numbers: Mapping[str, Any] | None = None, seen: int = 0) -> bool:
+            event = Event(kind, done, done / per_epoch, total, seen, split, numbers or {}, run.train_state)
+            return _call(callbacks, event._replace(history=run.history, splits=tuple(measured)))
+
+        stop = tell("start")
         try:
-            run.tell("start", "train", {})
-            for count in dispatches(run.done):
-                if run.stopped:
-                    break
-                run.train(programs, count, data, count * batch_size)
-                if run.done % per_epoch == 0:
-                    run.end_epoch()
-                    epoch = run.done // per_epoch
-                    if validation is not None and (epoch % evaluate_every == 0 or epoch == epochs or run.stopped):
-                        run.evaluated(programs.evaluate(run.train_state, validation))
-                run.save()
-            run.leave_if_asked()
+            while done < total and not stop and request.signal_number is None:
+                count = min(per_call - done % per_epoch % per_call, per_epoch - done % per_epoch)
+                after, stacked, watch = train(run.train_state, data, np.int32(count), constants)
+                run, done, before = run._replace(train_state=after), int(after.step), done
+                if bool(is_bad(watch)):
+                    raise nonfinite_error(watch, after, stacked)
+                check_step_count(done - before, count)
+                skipped = _warn_of_skipped(done, int(after.skipped), skipped)
+                summed = sum_steps(stacked, count)
+                run = run._replace(epoch_metrics=_added(run.epoch_metrics, summed))
+                stop |= tell("steps", numbers=_numbers(summed), seen=count * batch_size)
+                if done % per_epoch == 0:
+                    run = _record(run, "train", run.epoch_metrics, per_epoch)._replace(epoch_metrics=None)
+                    stop |= tell("epoch", numbers=run.metrics["train"])
+                    _keep_best(checkpoints, run)
+                    if validation is not None and (done // per_epoch % evaluate_every == 0 or done == total or stop):
+                        run = _record(run, "validation", measure(run.train_state, validation, constants), per_epoch)
+                        stop |= tell("evaluate", "validation", run.metrics["validation"])
+                        _keep_best(checkpoints, run)
+                if checkpoints is not None:
+                    now = done % per_epoch == 0 or stop or request.signal_number is not None
+                    checkpoints.save_last(run, now=now)
+            _leave_if_asked(request, checkpoints, done, total)
         finally:
-            run.tell("end", "train", {})
-    compiling = programs.compile_seconds
+            tell("end")
+    compiling = train.compile_seconds + measure.compile_seconds
     running = time.perf_counter() - started - compiling
-    return FitResult(run.train_state, run.metrics, compiling, running, first_step, list(run.history))
+    metrics = {split: dict(numbers) for split, numbers in run.metrics.items()}
+    return FitResult(run.train_state, metrics, compiling, running, first_step, list(run.history))
 
 
-def _check_step(step: Any) -> None:
-    if isinstance(step, jax.stages.Wrapped):
-        raise TypeError(
-            "fit: step is compiled already; fit compiles many steps into one program, so pass the step itself: "
-            "make_step(...), not jax.jit or compile_step of it"
-        )
+@contextlib.contextmanager
+def _stoppable(checkpoints: Checkpoints | None) -> Iterator[StopRequest]:
+    """Note signals if there are checkpoints to save at one, and close the checkpoints at the end."""
+    with stop_on_signals(enabled=checkpoints is not None) as request, checkpoints or contextlib.nullcontext():
+        yield request
 
 
-def _check_arguments(validation: Any, evaluate: Any, **numbers: int) -> None:
-    if (validation is None) != (evaluate is None):
-        raise ValueError("fit: validation data and evaluate go together; evaluate=make_evaluate(loss) measures it")
-    for name, number in numbers.items():
-        if not isinstance(number, int) or number < 1:
-            raise ValueError(f"fit: {name} must be an integer of at least 1, got {number!r}")
+def _leave_if_asked(request: StopRequest, checkpoints: Checkpoints | None, done: int, total: int) -> None:
+    """Raise Interrupted after a signal; what was done is saved by then."""
+    if checkpoints is None or request.signal_number is None:
+        return
+    checkpoints.close()
+    raise Interrupted(
+        f"stopped after {done:,} of {total:,} steps; the checkpoint is in {checkpoints.folder}",
+        request.signal_number,
+        done,
+    )
 
 
-class _Run:
-    """What changes while a run goes on."""
-
-    def __init__(
-        self,
-        train_state: TrainState,
-        per_epoch: int,
-        total: int,
-        callbacks: Sequence[Callback],
-        checkpoints: Checkpoints | None,
-        settings: dict[str, Any],
-        request: StopRequest,
-    ):
-        self.train_state, self.per_epoch, self.total = train_state, per_epoch, total
-        self.callbacks, self.checkpoints, self.settings, self.request = callbacks, checkpoints, settings, request
-        self.done, self.skipped, self.saved = int(train_state.step), int(train_state.skipped), int(train_state.step)
-        self.stopped = False
-        self.epoch_metrics: PyTree | None = None
-        self.history: tuple[Record, ...] = ()
-        self.metrics: dict[str, dict[str, Any]] = {}
-        self.splits: tuple[str, ...] = ()
-
-    def measures(self, split: str, like: PyTree) -> None:
-        """Note that a split is measured, and check the names of its metrics."""
-        self.splits += (split,)
-        names = _names(jax.eval_shape(metric.compute, like))
-        best = None if self.checkpoints is None else self.checkpoints.best
-        if best is not None and best.partition("/")[0] == split and best.partition("/")[2] not in names:
-            raise ValueError(
-                f"Checkpoints: there is no metric {best!r}; there are "
-                f"{', '.join(f'{split}/{name}' for name in names)}; choose one with best=..., or none with best=None"
+def _call(callbacks: Sequence[Callback], event: Event) -> bool:
+    """Call all callbacks, and return whether one ends the run."""
+    stop = False
+    for callback in callbacks:
+        answer = callback(event)
+        if not isinstance(answer, bool | np.bool_ | None):
+            raise TypeError(
+                f"fit: a callback returns True to end the run, or False or None, got {type(answer).__name__}"
             )
+        stop |= bool(answer)
+    return stop
 
-    def check_steps(self) -> None:
-        """Raise ValueError if the run is longer than asked for."""
-        if self.done > self.total:
-            raise ValueError(
-                f"fit: {self.done} steps are done, which is more than epochs={self.total // self.per_epoch} of "
-                f"{self.per_epoch} steps; epochs counts those before too"
-            )
 
-    def resume(self, progress: Progress | None) -> None:
-        """Go on from a checkpoint."""
-        if progress is None:
-            return
-        self.train_state, self.epoch_metrics = progress.train_state, progress.epoch_metrics
-        self.history = tuple(progress.history)
-        self.done = self.saved = int(self.train_state.step)
-        self.skipped = int(self.train_state.skipped)
-        self.metrics = {split: dict(numbers) for split, numbers in progress.metrics.items()}
+def _record(run: Progress, split: str, metrics: PyTree, per_epoch: int) -> Progress:
+    """Add the metrics of a split to the history."""
+    numbers, step = _numbers(metrics), int(run.train_state.step)
+    scalars = {name: value for name, value in numbers.items() if np.ndim(value) == 0}
+    record = {"step": step, "epoch": step / per_epoch, "split": split, **scalars}
+    return run._replace(history=(*run.history, record), metrics={**run.metrics, split: numbers})
 
-    def tell(
-        self, kind: Any, split: Literal["train", "validation"], numbers: dict[str, Any], examples: int = 0
-    ) -> None:
-        """Call the callbacks."""
-        epoch = self.done / self.per_epoch
-        if kind in ("epoch", "evaluate"):
-            self.metrics[split] = numbers
-            scalars = {name: value for name, value in numbers.items() if np.ndim(value) == 0}
-            self.history += ({"step": self.done, "epoch": epoch, "split": split, **scalars},)
-        event = Event(
-            kind, self.done, epoch, self.total, examples, split, numbers, self.train_state, self.history, self.splits
+
+def _keep_best(checkpoints: Checkpoints | None, run: Progress) -> None:
+    if checkpoints is not None:
+        checkpoints.save_best(run)
+
+
+def _added(metrics: PyTree | None, more: PyTree) -> PyTree:
+    return more if metrics is None else metric.merge(metrics, more)
+
+
+def _warn_of_skipped(done: int, now: int, before: int) -> int:
+    """Warn if steps were skipped; returns how many there were in all."""
+    if now > before:
+        warnings.warn(
+            f"{now - before} of the steps up to {done} were skipped, because numbers of them were not finite; "
+            f"{now} in all",
+            stacklevel=3,
         )
-        for callback in self.callbacks:
-            answer = callback(event)
-            if not isinstance(answer, bool | np.bool_ | None):
-                raise TypeError(
-                    f"fit: a callback returns True to end the run, or False or None, got {type(answer).__name__}"
-                )
-            self.stopped |= bool(answer)
-
-    def train(self, programs: Programs, count: int, data: Any, examples: int) -> None:
-        """Run the steps of one dispatch; if one fails, the train state before it is kept."""
-        self.train_state, measured, watch = programs.train(count, self.train_state, data)
-        if bool(is_bad(watch)):
-            self.done = int(self.train_state.step)
-            raise nonfinite_error(watch, self.train_state, measured)
-        self.done += count
-        skipped = int(self.train_state.skipped)
-        if skipped > self.skipped:
-            warnings.warn(
-                f"{skipped - self.skipped} of the steps up to {self.done} were skipped, because their loss or "
-                f"gradient was not finite; {skipped} in all",
-                stacklevel=3,
-            )
-            self.skipped = skipped
-        merged = measured if self.epoch_metrics is None else metric.merge(self.epoch_metrics, measured)
-        self.epoch_metrics = merged
-        self.tell("steps", "train", _numbers(measured), examples)
-
-    def end_epoch(self) -> None:
-        """Tell the metrics of the epoch."""
-        numbers = _numbers(self.epoch_metrics)
-        self.epoch_metrics = None
-        self.tell("epoch", "train", numbers)
-        self._keep_best()
-
-    def evaluated(self, measured: PyTree) -> None:
-        """Tell the metrics of the validation data, and keep the best parameters."""
-        self.tell("evaluate", "validation", _numbers(measured))
-        self._keep_best()
-
-    def save(self) -> None:
-        """Save if it is time to, and leave if a signal asked to."""
-        if self.checkpoints is None:
-            return
-        every = self.checkpoints.every_steps
-        due = self.done % self.per_epoch == 0 or (every is not None and self.done - self.saved >= every)
-        if due or self.stopped or self.request.signal_number is not None:
-            self.checkpoints.save_last(self._progress())
-            self.saved = self.done
-        self.leave_if_asked()
-
-    def leave_if_asked(self) -> None:
-        """Raise Interrupted after a signal; what was done is saved by then."""
-        if self.checkpoints is None or self.request.signal_number is None:
-            return
-        self.checkpoints.close()
-        raise Interrupted(
-            f"stopped after {self.done:,} of {self.total:,} steps; the checkpoint is in {self.checkpoints.folder}",
-            self.request.signal_number,
-            self.done,
-        )
-
-    def _keep_best(self) -> None:
-        if self.checkpoints is not None:
-            self.checkpoints.save_best(self._progress())
-
-    def _progress(self) -> Progress:
-        return Progress(self.train_state, self.epoch_metrics, self.history, self.metrics, self.settings)
+    return now
 
 
 def _placement(train_state: TrainState) -> Any:
@@ -312,21 +246,6 @@ def _numbers(metrics: PyTree) -> dict[str, Any]:
     return computed
 
 
-def _names(computed: dict[str, Any]) -> list[str]:
-    """The names of computed metrics.
-
-    Raises:
-        TypeError: if they are not a dict of arrays by name.
-        ValueError: if a name is that of a column of the history.
-    """
-    if not all(isinstance(value, jax.ShapeDtypeStruct) for value in computed.values()):
-        raise TypeError(f"fit: metrics are a dict, one number or array a name; got {computed!r}")
-    taken = [name for name in ("step", "epoch", "split") if name in computed]
-    if taken:
-        raise ValueError(f"fit: {taken[0]!r} is a column of the history; give the metric another name")
-    return sorted(computed)
-
-
 def steps_of_call(per_epoch: int, steps_per_call: int) -> int:
     """How many steps a dispatch takes: half of `steps_per_call` or more, such that the last of an epoch lacks fewest.
 
@@ -336,12 +255,3 @@ def steps_of_call(per_epoch: int, steps_per_call: int) -> int:
     """
     largest = min(per_epoch, steps_per_call)
     return min(range(largest, (largest + 1) // 2 - 1, -1), key=lambda steps: -per_epoch % steps)
-
-
-def _dispatches(total: int, per_epoch: int, steps: int, done: int) -> Iterator[int]:
-    """The number of steps of each dispatch, none across the end of an epoch."""
-    while done < total:
-        position = done % per_epoch
-        count = min(steps - position % steps, per_epoch - position)
-        yield count
-        done += count

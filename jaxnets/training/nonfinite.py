@@ -164,7 +164,7 @@ def nonfinite_error(found: Found | Watch, train_state: TrainState, metrics: PyTr
     return NonFiniteError(message, step, path, train_state)
 
 
-def guarded(step: Callable[[TrainState, Any], tuple[TrainState, PyTree]]) -> Any:
+def guarded(step: Callable[..., tuple[TrainState, PyTree]]) -> Any:
     """Let any step look for numbers that are not finite, in its results, if the train state says so.
 
     A step that does so by itself, as those of `make_step` do (`finds_nonfinite`), is returned as it is.
@@ -180,10 +180,10 @@ def guarded(step: Callable[[TrainState, Any], tuple[TrainState, PyTree]]) -> Any
     if getattr(step, "finds_nonfinite", False):
         return step
 
-    def guarded_step(before: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
+    def guarded_step(before: TrainState, batch: Any, *constants: PyTree) -> tuple[TrainState, PyTree]:
         if before.watch is None:
-            return step(before, batch)
-        after, metrics = step(before._replace(watch=start_watch(_ENDLESS)), batch)
+            return step(before, batch, *constants)
+        after, metrics = step(before._replace(watch=start_watch(_ENDLESS)), batch, *constants)
         seen = Found(jnp.int32(0), jnp.int32(0)) if after.watch is None else Found(*after.watch[1:])
         watch = advance_watch(before.watch, earlier(seen, find_nonfinite(after, metrics=metrics)))
         stay = (before.watch.remaining <= 0) | is_bad(watch)

@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
+from jaxnets.training.tune import keep_freed_memory
 from jaxnets.types import PyTree
 
 
@@ -72,10 +73,12 @@ def data_parallel(step: Step, mesh: Mesh) -> Step:
     """
     spread, everywhere = NamedSharding(mesh, PartitionSpec(mesh.axis_names)), NamedSharding(mesh, PartitionSpec())
 
-    def parallel(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
+    def parallel(train_state: TrainState, batch: Any, *constants: PyTree) -> tuple[TrainState, PyTree]:
         _check_divisible("data_parallel", batch, 0, mesh.size)
         batch = jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, spread), batch)
-        result: tuple[TrainState, PyTree] = jax.lax.with_sharding_constraint(step(train_state, batch), everywhere)
+        result: tuple[TrainState, PyTree] = jax.lax.with_sharding_constraint(
+            step(train_state, batch, *constants), everywhere
+        )
         return result
 
     parallel.finds_nonfinite = getattr(step, "finds_nonfinite", False)  # type: ignore[attr-defined]
@@ -118,6 +121,7 @@ def pmap_step(
         >>> run(start, jnp.ones(8 * jax.local_device_count()))[0].params
         Array(1., dtype=float32)
     """
+    keep_freed_memory()
     local = jax.local_devices() if devices is None else list(devices)
     mapped = jax.pmap(
         step, axis_name, in_axes=(None, batch_axis), out_axes=(None, None), donate_argnums=0, devices=local

@@ -9,7 +9,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxnets import metrics as metric
 from jaxnets.training.compiled import scan_data
@@ -17,75 +16,75 @@ from jaxnets.training.gradient import as_metrics
 from jaxnets.training.nonfinite import guarded, named_metrics, start_watch
 from jaxnets.training.state import TrainState, Watch
 from jaxnets.training.step import Step
-from jaxnets.training.tune import compiler_options
+from jaxnets.training.tune import compiler_options, keep_freed_memory
+from jaxnets.tree import describe
 from jaxnets.types import PyTree
 
 copy_arrays = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
 
 
-class Programs:
-    """The programs of one run, each traced and compiled once.
+class Program:
+    """A function that is traced and compiled once, for arguments of one structure.
+
+    Args:
+        function: what to compile.
+        donate: whether the arrays of the first argument are given to the program, which may write over them.
 
     Attributes:
         compile_seconds: the time that tracing and compiling took.
+
+    Example:
+        >>> double = Program(lambda x: 2 * x)
+        >>> double.result_shapes(jnp.ones(3)), double(jnp.ones(3))
+        (ShapeDtypeStruct(shape=(3,), dtype=float32), Array([2., 2., 2.], dtype=float32))
     """
 
-    def __init__(
-        self, step: Step, steps: int, batch_size: int, shuffle: bool, evaluate: Callable[..., PyTree] | None = None
-    ):
+    def __init__(self, function: Callable[..., Any], *, donate: bool = False):
         self.compile_seconds = 0.0
-        self._train = run_steps(step, steps=steps, batch_size=batch_size, shuffle=shuffle)
-        self._evaluate = evaluate
-        self._traced: dict[str, Any] = {}
-        self._compiled: dict[str, Any] = {}
+        self._function, self._donate = function, donate
+        self._traced: Any = None
+        self._compiled: Any = None
 
-    def train_metrics(self, train_state: TrainState, data: Any) -> PyTree:
-        """The shapes of the metrics of some steps."""
-        stacked = self._trace("train", self._train, train_state, data, np.int32(1), donate=True).out_info[1]
-        return jax.eval_shape(metric.reduce, _shapes(stacked))
-
-    def evaluation_metrics(self, train_state: TrainState, data: Any) -> PyTree:
-        """The shapes of the metrics of an evaluation."""
-        return _shapes(self._trace("evaluate", self._measure, train_state, data).out_info)
-
-    def train(self, count: int, train_state: TrainState, data: Any) -> tuple[TrainState, PyTree, Watch]:
-        """Run `count` steps, up to the first whose numbers are not finite.
-
-        Args:
-            count: how many steps.
-            train_state: where to start; its buffers are donated.
-            data: the data set.
-
-        Returns:
-            The train state after the last good step, the summed metrics, and what was not finite.
-        """
-        run = self._compile("train", self._train, train_state, data, np.int32(count), donate=True)
-        after, stacked, watch = run(train_state, data, np.int32(count))
-        return after, _sum(stacked, count), watch
-
-    def evaluate(self, train_state: TrainState, data: Any) -> PyTree:
-        """Measure a data set."""
-        return self._compile("evaluate", self._measure, train_state, data)(train_state, data)
-
-    def _measure(self, train_state: TrainState, data: Any) -> PyTree:
-        assert self._evaluate is not None
-        return _named(self._evaluate(train_state, data))
-
-    def _trace(self, name: str, function: Any, *args: Any, donate: bool = False) -> Any:
-        if name not in self._traced:
+    def result_shapes(self, *arguments: Any) -> PyTree:
+        """Return the shapes and dtypes of the result."""
+        if self._traced is None:
+            keep_freed_memory()
             started = time.perf_counter()
-            jitted = jax.jit(function, donate_argnums=0 if donate else (), compiler_options=compiler_options())
-            self._traced[name] = jitted.trace(*args)
+            donated = 0 if self._donate else ()
+            jitted = jax.jit(self._function, donate_argnums=donated, compiler_options=compiler_options())
+            self._traced = jitted.trace(*arguments)
             self.compile_seconds += time.perf_counter() - started
-        return self._traced[name]
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), self._traced.out_info)
 
-    def _compile(self, name: str, function: Any, *args: Any, donate: bool = False) -> Any:
-        traced = self._trace(name, function, *args, donate=donate)
-        if name not in self._compiled:
+    def compiled(self, *arguments: Any) -> Any:
+        """Return what XLA made."""
+        if self._compiled is None:
+            self.result_shapes(*arguments)
             started = time.perf_counter()
-            self._compiled[name] = traced.lower().compile()
+            self._compiled = self._traced.lower().compile()
             self.compile_seconds += time.perf_counter() - started
-        return self._compiled[name]
+        return self._compiled
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run the program."""
+        return self.compiled(*arguments)(*arguments)
+
+
+def evaluation(evaluate: Callable[..., PyTree] | None) -> Callable[..., PyTree]:
+    """Make the function that evaluates: `measure(train_state, data, constants)` returns metrics by name.
+
+    Example:
+        >>> measure = evaluation(lambda train_state, data: {"sum": jnp.sum(data)})
+        >>> float(metric.compute(measure(None, jnp.ones(3), None))["sum"])
+        3.0
+    """
+
+    def measure(train_state: TrainState, data: Any, constants: PyTree) -> PyTree:
+        if evaluate is None:
+            raise ValueError("there is no function that evaluates")
+        return _named(evaluate(train_state, data, *_if_any(constants)))
+
+    return measure
 
 
 def run_steps(step: Step, *, steps: int, batch_size: int, shuffle: bool) -> Callable[..., Any]:
@@ -100,42 +99,59 @@ def run_steps(step: Step, *, steps: int, batch_size: int, shuffle: bool) -> Call
         shuffle: draw a new order every epoch.
 
     Returns:
-        `run(train_state, data, count) -> (train_state, metrics, watch)`. The metrics are named and stacked `[steps,
-        ...]`; those from `count` on mean nothing.
+        `run(train_state, data, count, constants) -> (train_state, metrics, watch)`. The metrics are named and stacked
+        `[steps, ...]`; those from `count` on mean nothing.
 
     Example:
         >>> def first(train_state, batch):
         ...     return train_state._replace(step=train_state.step + 1), {"first": batch[0]}
         >>> run = run_steps(first, steps=3, batch_size=2, shuffle=False)
-        >>> after, stacked, _ = run(TrainState.create({}, (), seed=0), jnp.array([10.0, 11.0, 12.0, 13.0]), 2)
+        >>> after, stacked, _ = run(TrainState.create({}, (), seed=0), jnp.array([10.0, 11.0, 12.0, 13.0]), 2, None)
         >>> int(after.step), stacked["first"].total.value()[:2]
         (2, Array([10., 12.], dtype=float32))
     """
 
-    def named(train_state: TrainState, batch: Any) -> tuple[TrainState, dict[str, Any]]:
-        after, metrics = guarded(step)(train_state, batch)
+    def named(train_state: TrainState, batch: Any, *constants: PyTree) -> tuple[TrainState, dict[str, Any]]:
+        after, metrics = guarded(step)(train_state, batch, *constants)
         return after, _named(metrics)
 
     scan = scan_data(named, steps=steps, batch_size=batch_size, shuffle=shuffle)
 
-    def run(train_state: TrainState, data: Any, count: Any) -> tuple[TrainState, PyTree, Watch]:
-        after, stacked = scan(train_state._replace(watch=start_watch(count)), data)
+    def run(train_state: TrainState, data: Any, count: Any, constants: PyTree) -> tuple[TrainState, PyTree, Watch]:
+        watched = train_state._replace(watch=start_watch(count))
+        after, stacked = scan(watched, data, *_if_any(constants))
         assert after.watch is not None
         return after._replace(watch=None), stacked, after.watch
 
     return run
 
 
-def _named(metrics: PyTree) -> dict[str, Any]:
-    if not isinstance(metrics, dict):
-        raise TypeError(f"fit: metrics are a dict, one number or array a name; got {metrics!r}")
-    return named_metrics(as_metrics(metrics))
-
-
 @functools.partial(jax.jit, static_argnums=1)
-def _sum(stacked: PyTree, count: int) -> PyTree:
+def sum_steps(stacked: PyTree, count: int) -> PyTree:
+    """Add up the first `count` of stacked metrics.
+
+    Example:
+        >>> float(metric.compute(sum_steps(jax.vmap(metric.mean)(jnp.array([[1.0], [3.0], [9.0]])), 2)))
+        2.0
+    """
     return metric.reduce(jax.tree.map(lambda leaf: leaf[:count], stacked))
 
 
-def _shapes(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+def sum_shapes(stacked: PyTree) -> PyTree:
+    """Return the shapes of stacked metrics that are added up.
+
+    Example:
+        >>> sum_shapes(jax.eval_shape(jax.vmap(metric.mean), jnp.ones((3, 2)))).parts.shape
+        (2, 2)
+    """
+    return jax.eval_shape(metric.reduce, stacked)
+
+
+def _named(metrics: PyTree) -> dict[str, Any]:
+    if not isinstance(metrics, dict):
+        raise TypeError(f"fit: metrics are a dict, one number or array a name; got {describe(metrics)}")
+    return named_metrics(as_metrics(metrics))
+
+
+def _if_any(constants: PyTree) -> tuple[PyTree, ...]:
+    return () if constants is None else (constants,)

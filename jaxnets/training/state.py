@@ -10,6 +10,7 @@ import optax
 
 from jaxnets.model import Model
 from jaxnets.random import subkey
+from jaxnets.training.checks import check_optimizer
 from jaxnets.types import Array, DTypeLike, Key, Params, PyTree, State
 
 
@@ -109,6 +110,7 @@ def init_train_state(
 
     Raises:
         ValueError: if the seed does not fit 32 bits.
+        TypeError: if the optimizer is something else.
 
     Example:
         >>> import optax
@@ -119,6 +121,7 @@ def init_train_state(
         >>> int(initial.step), int(initial.seed), initial.params["kernel"].shape
         (0, 7, (3, 2))
     """
+    check_optimizer("init_train_state", optimizer)
     if isinstance(seed, int) and not 0 <= seed < 2**32:
         raise ValueError(f"init_train_state: seed must be from 0 to 2**32 - 1, got {seed}")
     key = subkey(jax.random.key(jnp.asarray(seed, jnp.uint32)), "init")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -10,13 +11,14 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets.random import subkey
+from jaxnets.training.checks import check_loss_and_optimizer, check_opt_state
 from jaxnets.training.gradient import Loss, loss_gradient
 from jaxnets.training.nonfinite import Update, advance_watch, find_nonfinite, is_bad
 from jaxnets.training.state import TrainState
 from jaxnets.types import Array, Params, PyTree, State
 
-Step: TypeAlias = Callable[[TrainState, Any], tuple[TrainState, PyTree]]
-"""`step(train_state, batch) -> (train_state, metrics)`, a pure function."""
+Step: TypeAlias = Callable[..., tuple[TrainState, PyTree]]
+"""`step(train_state, batch) -> (train_state, metrics)`, a pure function; with constants those come third."""
 
 
 def make_step(
@@ -49,9 +51,13 @@ def make_step(
     Returns:
         `step(train_state, batch) -> (train_state, metrics)`. Numbers among the loss's metrics become streamable means.
         Optimizers that need the value of the loss, such as `optax.contrib.reduce_on_plateau`, are given it.
+        `step(train_state, batch, constants)` passes a tree of arrays that do not train, such as a reference policy, to
+        the loss, as the keyword `constants`.
 
     Raises:
-        ValueError: if `accumulate` or `skip_nonfinite` are out of range, or a batch cannot be cut into equal parts.
+        TypeError: if the loss or the optimizer is something else.
+        ValueError: if `accumulate` or `skip_nonfinite` are out of range; by the step, if a batch cannot be cut into
+            equal parts, or the optimizer's state is that of another optimizer.
 
     Example:
         >>> import optax
@@ -64,14 +70,17 @@ def make_step(
         >>> after.params, int(after.step)
         (Array([3.], dtype=float32), 1)
     """
+    check_loss_and_optimizer("make_step", loss, optimizer)
     if accumulate < 1 or skip_nonfinite < 0:
         raise ValueError(
             f"make_step: need accumulate >= 1 and skip_nonfinite >= 0, got {accumulate=}, {skip_nonfinite=}"
         )
-    gradient = loss_gradient(loss, accumulate=accumulate, axis_name=axis_name)
     optimizer = optax.with_extra_args_support(optimizer)
 
-    def step(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
+    def step(train_state: TrainState, batch: Any, constants: PyTree = None) -> tuple[TrainState, PyTree]:
+        check_opt_state("make_step", optimizer, train_state)
+        bound = loss if constants is None else functools.partial(loss, constants=constants)
+        gradient = loss_gradient(bound, accumulate=accumulate, axis_name=axis_name)
         key = subkey(subkey(train_state.key, "step"), train_state.step)
         if axis_name is not None:
             key = subkey(key, jax.lax.axis_index(axis_name))

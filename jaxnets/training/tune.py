@@ -3,8 +3,8 @@
 XLA allocates its temporary memory afresh at every call. With glibc's defaults large blocks go back to the operating
 system each time, and the page faults that follow take up to half of a training step. Keeping freed memory in the
 process removes them. The most is freed while a program is compiled, and in heaps that steps do not use, so freed
-memory goes back before and after a large program is compiled. `JAXNETS_TUNE=0` in the environment turns everything in
-this file off.
+memory goes back before and after a large program is compiled. `JAXNETS_TUNE=0` in the environment, read when this
+module is imported, turns everything in this file off.
 """
 
 from __future__ import annotations
@@ -27,22 +27,26 @@ _LARGE_PROGRAM = {
     "/jax/core/compile/backend_compile_duration": 0.5,
 }
 """JAX's events right before and right after XLA compiles, and from how many seconds on a program is large."""
+_ENABLED = os.environ.get("JAXNETS_TUNE", "1") != "0"
 _YNN_FUSION = "xla_cpu_experimental_ynn_fusion_type"
 
 
 def tuning_enabled() -> bool:
-    """Say whether `JAXNETS_TUNE` leaves the tuning on, as it is by default.
+    """Say whether `JAXNETS_TUNE` left the tuning on when jaxnets was imported, as it is by default.
 
     Example:
         >>> isinstance(tuning_enabled(), bool)
         True
     """
-    return os.environ.get("JAXNETS_TUNE", "1") != "0"
+    return _ENABLED
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory in the process; done once, at the import of `jaxnets.training`.
+    """Tell glibc to keep freed memory in the process; done once.
+
+    `compile_step`, `pmap_step` and `fit` call it. Call it yourself where you compile training steps by `jax.jit`, or
+    run large models without training them.
 
     Returns:
         True if it was done: on Linux with glibc, when `JAXNETS_TUNE` is not 0 and JAX was not told to use other

@@ -29,7 +29,7 @@ from jaxnets.training import (
     save_checkpoint,
 )
 from tests.forms import needs_devices
-from tests.training.problem import LOSS, MODEL, STEP, data, start
+from tests.training.problem import LOSS, MODEL, OPTIMIZER, STEP, data, start
 
 DATA, VALIDATION = data(), data(30, seed=1)
 
@@ -183,7 +183,7 @@ def test_metrics_are_a_dict_with_names_of_their_own(measured, error, message):
         return value, (state, jax.tree.map(jnp.asarray, measured))
 
     with pytest.raises(error, match=message):
-        fit(start(), make_step(loss, optax.sgd(0.1)), DATA, epochs=1, batch_size=16)
+        fit(start(), make_step(loss, OPTIMIZER), DATA, epochs=1, batch_size=16)
 
 
 @pytest.mark.parametrize("epochs", [0, -1, 2.5])

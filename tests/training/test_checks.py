@@ -1,0 +1,198 @@
+"""What users get wrong in training: each error says what came, what was expected and what to write."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+
+from jaxnets import metrics
+from jaxnets.training import TrainState, batch_indices, fit, init_train_state, make_evaluate, make_step
+from tests.oracles import permissive_optimizer
+from tests.training.problem import LOSS, MODEL, OPTIMIZER, STEP, data, start
+
+DATA = data()
+
+
+def run(train_state=None, step=STEP, examples=DATA, **settings):
+    return fit(start() if train_state is None else train_state, step, examples, epochs=1, batch_size=16, **settings)
+
+
+def test_a_train_state_that_was_given_to_another_run():
+    train_state = start()
+    result = run(train_state)
+    with pytest.raises(ValueError, match=r"go on with result.train_state, or give fit a copy each time: fit\(jax.tree"):
+        run(train_state)
+    assert int(fit(result.train_state, STEP, DATA, epochs=2, batch_size=16).train_state.step) == 6
+    again = start()
+    for _ in range(2):
+        run(jax.tree.map(jnp.copy, again))
+
+
+def test_what_is_no_train_state():
+    with pytest.raises(
+        TypeError, match=r"must be a TrainState, got a dict of \['bn', 'fc1', 'fc2'\]; write fit\(init_tr"
+    ):
+        run(start().params)
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        ((torch.ones(50, 4), DATA[1]), r"got a torch.Tensor in it; write x.numpy\(\)"),
+        (
+            (DATA[0], [0, 1] * 25),
+            r"got a builtins.int in it; lists of numbers, such as labels, have to be .* np.asarray",
+        ),
+        (
+            (batch for batch in [DATA]),
+            r"got a builtins.generator in it; .* of an iterator together by np.concatenate",
+        ),
+        (iter([DATA]), r"got a builtins.list_iterator in it; .* a loop of your own over compile_step\(step\)"),
+        (torch.utils.data.DataLoader([1, 2]), r"DataLoader in it; .* put the batches of an iterator together"),
+    ],
+)
+def test_data_that_are_not_arrays(examples, message):
+    with pytest.raises(TypeError, match=message):
+        run(examples=examples)
+    with pytest.raises(TypeError, match=message):
+        run(evaluate=make_evaluate(LOSS), validation=examples)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: make_step(OPTIMIZER, LOSS),
+            r"got an optimizer where the loss belongs; write make_step\(loss, optimizer\)",
+        ),
+        (lambda: make_step(LOSS, optax.adam), r"got the function adam; call it: optax.adam\(learning_rate=1e-3\)"),
+        (lambda: make_step(LOSS, 1e-3), r"must be an optax optimizer, got 0.001; write optax.adam\(1e-3\)"),
+        (lambda: make_step(MODEL, OPTIMIZER), r"loss must be a function .* got a Model of 4; supervised\(model, "),
+        (
+            lambda: init_train_state(MODEL, optax.sgd, 0),
+            r"init_train_state: optimizer .* got the function sgd; call it",
+        ),
+    ],
+)
+def test_losses_and_optimizers_that_are_none(build, message):
+    with pytest.raises(TypeError, match=message):
+        build()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (optax.sgd(0.1), "'0/count' is missing; '0/mu/bn/bias' is missing"),
+        (optax.sgd(0.1, momentum=0.9), "'0/count' is missing; '0/mu/bn/bias' is missing"),
+        (optax.chain(optax.clip(1.0), optax.adam(0.1)), "'0/count' is missing"),
+    ],
+)
+def test_the_state_of_another_optimizer(other, message):
+    train_state = init_train_state(MODEL, other, seed=0)
+    with pytest.raises(ValueError, match=f"not that of this optimizer: {message}.*write init_train_state"):
+        jax.jit(STEP)(train_state, jax.tree.map(lambda leaf: leaf[:8], DATA))
+
+
+def test_an_optimizer_with_other_settings_goes_on_from_the_state():
+    step = make_step(LOSS, permissive_optimizer(optax.adam(optax.cosine_decay_schedule(0.1, 10))))
+    initial = init_train_state(MODEL, optax.adam(optax.constant_schedule(0.2)), seed=0)
+    assert int(jax.jit(step)(initial, jax.tree.map(lambda leaf: leaf[:8], DATA))[0].step) == 1
+
+
+def twice(train_state, batch):
+    return STEP(STEP(train_state, batch)[0], batch)
+
+
+def never(train_state, batch):
+    after, measured = STEP(train_state, batch)
+    return after._replace(step=train_state.step), measured
+
+
+@pytest.mark.parametrize(("step", "counted"), [(twice, 6), (never, 0)])
+def test_a_step_that_does_not_count_once(step, counted):
+    with pytest.raises(
+        ValueError, match=rf"must add 1 to train_state.step, .*; 3 steps of yours added {counted}\..* alter"
+    ):
+        run(step=step)
+
+
+def test_a_step_of_two_that_counts_once():
+    def step(train_state, batch):
+        after, measured = twice(train_state, batch)
+        return after._replace(step=train_state.step + 1), measured
+
+    expected, one = start(), jax.jit(step)
+    for rows in batch_indices(expected.key, 0, 3, size=50, batch_size=16):
+        expected, _ = one(expected, jax.tree.map(lambda leaf, rows=rows: leaf[rows], DATA))
+    trained = run(step=step).train_state
+    assert int(trained.step) == 3
+    assert int(trained.opt_state[0].count) == 6
+    chex.assert_trees_all_close(trained.params, expected.params, rtol=1e-4, atol=1e-5)
+
+
+def test_metrics_of_a_step_may_be_numbers_and_nested():
+    def step(train_state, batch):
+        after, _ = STEP(train_state, batch)
+        mean = metrics.mean(batch[0][:, 0])
+        return after, {"plain": jnp.sum(batch[0]), "parts": {"number": 2.0, "mean": mean}}
+
+    def evaluate(train_state, examples):
+        return {"parts": {"largest": jnp.max(examples[0])}}
+
+    result = run(step=step, evaluate=evaluate, validation=DATA, shuffle=False)
+    x = np.asarray(DATA[0])[:48].reshape(3, 16, 4)
+    assert result.metrics["train"]["plain"] == pytest.approx(x.sum(axis=(1, 2)).mean(), rel=1e-5)
+    assert result.metrics["train"]["parts/mean"] == pytest.approx(x[..., 0].mean(), rel=1e-4)
+    assert result.metrics["train"]["parts/number"] == 2
+    assert result.metrics["validation"] == {"parts/largest": pytest.approx(float(np.asarray(DATA[0]).max()))}
+    assert sorted(result.history[0]) == ["epoch", "parts/mean", "parts/number", "plain", "split", "step"]
+
+
+@pytest.mark.parametrize("measured", [jnp.ones(()), [jnp.ones(())], metrics.mean(jnp.ones(2))])
+def test_metrics_without_names(measured):
+    def step(train_state, batch):
+        return STEP(train_state, batch)[0], measured
+
+    with pytest.raises(TypeError, match="metrics are a dict, one number or array a name; got "):
+        run(step=step)
+
+
+def teacher_loss(params, state, batch, *, key, train, constants):
+    outputs, state = MODEL.apply(params, state, batch[0], key=key, train=train)
+    targets = batch[0] @ constants["kernel"]
+    values = jnp.mean((outputs - targets) ** 2, axis=1)
+    return jnp.mean(values), (state, {"loss": metrics.mean(values)})
+
+
+def test_constants_reach_loss_and_evaluation_and_are_left_alone():
+    teacher = {"kernel": jax.random.normal(jax.random.key(1), (4, 3))}
+
+    def closed(params, state, batch, *, key, train):
+        return teacher_loss(params, state, batch, key=key, train=train, constants=teacher)
+
+    settings = {"validation": DATA, "shuffle": False}
+    given = run(
+        step=make_step(teacher_loss, OPTIMIZER), evaluate=make_evaluate(teacher_loss), constants=teacher, **settings
+    )
+    expected = run(step=make_step(closed, OPTIMIZER), evaluate=make_evaluate(closed), **settings)
+    assert not teacher["kernel"].is_deleted()
+    chex.assert_trees_all_close(given.train_state, expected.train_state, rtol=1e-4, atol=1e-5)
+    assert given.metrics["validation"]["loss"] == pytest.approx(expected.metrics["validation"]["loss"], rel=1e-4)
+    assert given.train_state.watch is None
+
+
+def test_a_step_of_ones_own_takes_constants_and_its_numbers_are_looked_at():
+    def step(train_state, batch, constants):
+        params = {"w": train_state.params["w"] + constants["shift"]}
+        return train_state._replace(step=train_state.step + 1, params=params), {}
+
+    def begin():
+        return TrainState.create({"w": jnp.zeros(2)}, (), seed=0)
+
+    trained = fit(begin(), step, jnp.ones(12), epochs=1, batch_size=4, constants={"shift": jnp.array([1.0, 2.0])})
+    np.testing.assert_array_equal(trained.train_state.params["w"], [3, 6])
+    with pytest.raises(FloatingPointError, match="at step 0: the first bad array of params after it is 'w'"):
+        fit(begin(), step, jnp.ones(12), epochs=1, batch_size=4, constants={"shift": jnp.array([1.0, jnp.inf])})
