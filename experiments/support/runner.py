@@ -14,7 +14,7 @@ import tyro
 
 from experiments.support.settings import Config, with_presets
 from jaxnets.report import RunFolder
-from jaxnets.training import Interrupted
+from jaxnets.training import Interrupted, keep_freed_memory
 from jaxnets.types import Params
 
 Result: TypeAlias = dict[str, Any]
@@ -70,6 +70,7 @@ def run_experiment(work: Work[Config], config: Config) -> Result:
         return done
     if not folder.checkpoints.exists():  # nothing to go on from: what a stopped run wrote is written again
         folder.drop_metrics_after(-1)
+    keep_freed_memory()
     started = time.perf_counter()
     found = work(config, folder)
     seconds = time.perf_counter() - started

@@ -38,8 +38,8 @@ class NonFiniteError(FloatingPointError):
         self.step, self.path, self.train_state = step, path, train_state
 
 
-class Update(NamedTuple):
-    """What an optimizer makes of gradients; all are trees like the parameters, or parts of such trees.
+class Gradients(NamedTuple):
+    """Gradients and what an optimizer makes of them, trees like the parameters or parts of such trees.
 
     Attributes:
         gradients: the gradients.
@@ -107,7 +107,7 @@ def advance_watch(watch: Watch, found: Found, *, skip: Array | bool = False) -> 
 
 
 def find_nonfinite(
-    after: TrainState, *, loss: Array | None = None, metrics: PyTree = None, update: Update | None = None
+    after: TrainState, *, loss: Array | None = None, metrics: PyTree = None, gradients: Gradients | None = None
 ) -> Found:
     """Return which numbers of a step are not finite first.
 
@@ -117,20 +117,20 @@ def find_nonfinite(
         after: the train state after the step.
         loss: the loss, if it is known.
         metrics: the streamable metrics.
-        update: the gradients and updates, if they are known; of parts of the parameters, too.
+        gradients: gradients and updates, if they are known; of parts of the parameters, too.
 
     Example:
         >>> after = TrainState.create({"a": jnp.ones(2), "b": jnp.ones(1)}, (), seed=0)
-        >>> update = Update({"a": jnp.zeros(2), "b": jnp.array([jnp.nan])}, {"a": jnp.zeros(2), "b": jnp.ones(1)})
-        >>> found = find_nonfinite(after, loss=jnp.array(1.0), metrics={}, update=update)
+        >>> pair = Gradients({"b": jnp.array([jnp.nan])}, {"b": jnp.ones(1)})
+        >>> found = find_nonfinite(after, loss=jnp.array(1.0), metrics={}, gradients=pair)
         >>> nonfinite_error(found, after, {}).path
         'b'
     """
     trees = {"params": after.params, "state": after.state, "opt_state": after.opt_state}
     bad = {(kind, path): _nonfinite(leaf) for kind, tree in trees.items() for path, leaf in paths(tree).items()}
-    if update is not None:
-        updates = paths(update.updates)
-        for path, gradient in paths(update.gradients).items():
+    if gradients is not None:
+        updates = paths(gradients.updates)
+        for path, gradient in paths(gradients.gradients).items():
             bad["gradient", path] = _nonfinite(gradient) & (updates[path] != 0)
     return Found(_first_measured(loss, metrics), _first_array(_groups(after), bad))
 

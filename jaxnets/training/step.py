@@ -10,15 +10,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnets.flops import count_flops
 from jaxnets.random import subkey
 from jaxnets.training.checks import check_loss_and_optimizer, check_opt_state
 from jaxnets.training.gradient import Loss, loss_gradient
-from jaxnets.training.nonfinite import Update, advance_watch, find_nonfinite, is_bad
+from jaxnets.training.nonfinite import Gradients, advance_watch, find_nonfinite, is_bad
 from jaxnets.training.state import TrainState
+from jaxnets.tree import count
 from jaxnets.types import Array, Params, PyTree, State
 
 Step: TypeAlias = Callable[..., tuple[TrainState, PyTree]]
 """`step(train_state, batch) -> (train_state, metrics)`, a pure function; with constants those come third."""
+
+
+_CHEAP = 100
+"""The operations in products per parameter up to which an update is rather computed twice than kept."""
 
 
 def make_step(
@@ -103,8 +109,8 @@ def take_step(
 ) -> tuple[TrainState, PyTree]:
     """Return what a step returns, from its gradient: the next train state and the metrics.
 
-    If it is to look for numbers that are not finite, the update is computed twice, first to look at it and then to
-    write it in place; so the memory of the train state is needed once, and no more time than for writing it aside.
+    If the train state has a `Watch`, the update is computed twice, first to look at it and then to write it in place;
+    so the memory of the train state is needed once, and no more time than for keeping the old one.
 
     Example:
         >>> initial = TrainState.create(jnp.ones(2), optax.sgd(0.5).init(jnp.ones(2)), seed=0)
@@ -122,7 +128,7 @@ def take_step(
     after = train_state._replace(step=train_state.step + 1, params=params, state=state, opt_state=opt_state)
     if train_state.watch is None and not skip_nonfinite:
         return after, metrics
-    found = find_nonfinite(after, loss=loss, metrics=metrics, update=Update(gradients, updates))
+    found = find_nonfinite(after, loss=loss, metrics=metrics, gradients=Gradients(gradients, updates))
     skip = is_bad(found) & (train_state.skipped < skip_nonfinite)
     if train_state.watch is None:
         after = _where(skip, train_state, after)._replace(step=after.step)
@@ -145,28 +151,41 @@ def take_step(
     return after._replace(skipped=skipped), counted
 
 
-def _written(update: Callable[..., Any], take: Array, *arguments: PyTree) -> tuple[Params, PyTree]:
+Update: TypeAlias = Callable[[PyTree, Params, PyTree], tuple[Params, PyTree, PyTree]]
+"""`update(gradients, params, opt_state) -> (params, opt_state, updates)`."""
+
+
+def _written(update: Update, take: Array, *arguments: PyTree) -> tuple[Params, PyTree]:
     """The parameters and the optimizer's state after an update, or as they are unless it is to be taken.
 
-    XLA for CPU would keep what comes before beside what comes after, to choose at the end. A loop of one turn or none
-    writes in place. Elsewhere choosing is done in place, and a loop makes the host wait.
+    Where memory or time would be lost by choosing, on CPU, `_write_in_place` does the same. An optimizer with products
+    of matrices, such as Muon, would take them twice by that.
     """
-
-    def loop(gradients: PyTree, params: Params, opt_state: PyTree) -> tuple[Params, PyTree]:
-        def write(turn: Array, old: tuple[Params, PyTree]) -> tuple[Params, PyTree]:
-            # The barrier keeps XLA from computing parts of the update before the loop, into memory of their own.
-            params, opt_state, _ = update(jax.lax.optimization_barrier((turn, gradients))[1], *old)
-            return params, opt_state
-
-        written: tuple[Params, PyTree] = jax.lax.fori_loop(0, jnp.where(take, 1, 0), write, (params, opt_state))
-        return written
-
-    def choose(gradients: PyTree, params: Params, opt_state: PyTree) -> tuple[Params, PyTree]:
-        new_params, new_opt_state, _ = update(gradients, params, opt_state)
-        return _where(take, new_params, params), _where(take, new_opt_state, opt_state)
-
-    written: tuple[Params, PyTree] = jax.lax.platform_dependent(*arguments, cpu=loop, default=choose)
+    in_place, chosen = (functools.partial(form, update, take) for form in (_write_in_place, _choose))
+    if count_flops(update, *arguments) > _CHEAP * count(arguments[1]):
+        return chosen(*arguments)
+    written: tuple[Params, PyTree] = jax.lax.platform_dependent(*arguments, cpu=in_place, default=chosen)
     return written
+
+
+def _write_in_place(
+    update: Update, take: Array, gradients: PyTree, params: Params, opt_state: PyTree
+) -> tuple[Params, PyTree]:
+    """Update in a loop of one turn or none: XLA for CPU would hold old and new arrays at once to choose from them."""
+
+    def write(turn: Array, old: tuple[Params, PyTree]) -> tuple[Params, PyTree]:
+        # The barrier keeps XLA from computing parts of the update before the loop, into memory of their own.
+        params, opt_state, _ = update(jax.lax.optimization_barrier((turn, gradients))[1], *old)
+        return params, opt_state
+
+    written: tuple[Params, PyTree] = jax.lax.fori_loop(0, jnp.where(take, 1, 0), write, (params, opt_state))
+    return written
+
+
+def _choose(update: Update, take: Array, gradients: PyTree, params: Params, opt_state: PyTree) -> tuple[Params, PyTree]:
+    """Update and choose: other backends do that in place, and a loop there waits for the host in every step."""
+    new_params, new_opt_state, _ = update(gradients, params, opt_state)
+    return _where(take, new_params, params), _where(take, new_opt_state, opt_state)
 
 
 def _where(condition: Array, first: Any, second: Any) -> Any:
