@@ -20,14 +20,11 @@ FAST_PATHS = (
     "attention",
     "convolution",
     "embedding",
-    "gru",
     "init",
-    "lstm",
     "onednn",
     "pooling",
     "recompute",
     "repeat",
-    "simple_rnn",
     "small_product",
 )
 """The names that `JAXNETS_PLAIN` accepts."""

@@ -231,4 +231,6 @@ def build_model(
         (2.0, (3, 1))
     """
     check_config(config, expected)
-    return make_model(spec(config), functools.partial(apply, config), config)
+    bound: Any = functools.partial(apply, config)
+    bound.__name__ = apply.__module__.rpartition(".")[2]  # errors begin with it: gpt, vit, ...
+    return make_model(spec(config), bound, config)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxnets import init, nn, repeat, repeat_spec, subkey
-from tests.forms import switch_off
+from tests.forms import needs_cpu, switch_off
 from tests.oracles import assert_close, normal
 
 
@@ -51,6 +51,7 @@ def test_values_gradients_and_state_equal_a_loop(monkeypatch, remat, key, plain,
     assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
 
 
+@needs_cpu
 def test_the_program_does_not_grow_with_depth(monkeypatch):
     def size(depth, **settings):
         params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, depth), jax.random.key(0))

@@ -216,7 +216,8 @@ def _by_channel(x: Array, kernel: Array, geometry: Geometry) -> Array:
     wide = compute_dtype(x)
     *kernel_size, fan_in, out = kernel.shape
     channels = max(out, fan_in * geometry.groups)
-    taps = jnp.swapaxes(kernel.astype(wide), -1, -2).reshape(-1, *(1,) * (x.ndim - 1), channels)
+    by_group = kernel if fan_in == 1 else jnp.swapaxes(kernel, -1, -2)
+    taps = by_group.astype(wide).reshape(-1, *(1,) * (x.ndim - 1), channels)
     wide_x = _repeat(x.astype(wide), channels)
     if max(geometry.input_dilation) == 1:
         padded = pad_spatial(wide_x, geometry.padding, 0)

@@ -47,9 +47,9 @@ def cudnn_lstm(params: Params, x: Array, hidden: Array, cell: Array, *, reverse:
 
 def _arrays(params: Params) -> _Arrays:
     """The kernels and the bias, in float32."""
-    kernels = [jnp.asarray(params[name], jnp.float32) for name in ("input_kernel", "hidden_kernel")]
-    bias = params.get("bias")
-    return *kernels, jnp.zeros(kernels[1].shape[1], jnp.float32) if bias is None else jnp.asarray(bias, jnp.float32)
+    input_kernel, hidden_kernel = (jnp.asarray(params[name], jnp.float32) for name in ("input_kernel", "hidden_kernel"))
+    bias = jnp.zeros(hidden_kernel.shape[1]) if params.get("bias") is None else params["bias"]
+    return input_kernel, hidden_kernel, jnp.asarray(bias, jnp.float32)
 
 
 def _pack(arrays: _Arrays) -> Array:

@@ -131,12 +131,11 @@ def scan_cell(
         new, y = cell(params, carry, items[0])
         return _select(items[1], new, carry), y
 
-    plain = functools.partial(jax.lax.scan, plain_step, carry, (x, mask), reverse=reverse)
-    if len(x) == 0:
-        return plain()
+    if len(x) == 0 or _has_explicit_axes((params, carry, x)):
+        return jax.lax.scan(plain_step, carry, (x, mask), reverse=reverse)
     program, shapes = jax.make_jaxpr(cell, return_shape=True)(params, carry, x[0])
     if program.effects or "custom_vjp_call" in str(program):  # which has no forward mode
-        return plain()
+        return jax.lax.scan(plain_step, carry, (x, mask), reverse=reverse)
     leaves, structure = jax.tree.flatten(carry)
     program = jax.make_jaxpr(functools.partial(_run_inline, program))(*jax.tree.leaves((params, carry, x[0])))
     step = _read_step(program.jaxpr, len(leaves))
@@ -144,6 +143,12 @@ def scan_cell(
     run.defjvp(functools.partial(_run_jvp, step, reverse), symbolic_zeros=True)
     new, y = run([*program.consts, *jax.tree.leaves(params)], leaves, x, mask)
     return jax.tree.unflatten(structure, new), jax.tree.unflatten(jax.tree.structure(shapes[1]), y)
+
+
+def _has_explicit_axes(tree: PyTree) -> bool:
+    """Whether arrays are sharded over a mesh with explicit axes, where what follows would have to say how to shard."""
+    kinds = [kind for leaf in jax.tree.leaves(tree) for kind in jax.typeof(leaf).sharding.mesh.axis_types]
+    return jax.sharding.AxisType.Explicit in kinds
 
 
 def _select(mask: Array | None, new: PyTree, old: PyTree) -> PyTree:
@@ -178,8 +183,8 @@ def _operation(jaxpr: Jaxpr, equation: JaxprEqn) -> Operation:
 def _is_matmul(equation: JaxprEqn) -> bool:
     if equation.primitive.name != "dot_general":
         return False
-    ((axes, _), _), (left, right) = equation.params["dimension_numbers"], equation.invars
-    return tuple(axes) == (left.aval.ndim - 1,) and right.aval.ndim == 2
+    ((axes, _), _), (left, right) = equation.params["dimension_numbers"], map(_type, equation.invars)
+    return tuple(axes) == (left.ndim - 1,) and right.ndim == 2
 
 
 def _variables(atoms: Iterable[Var | Literal]) -> list[Var]:
@@ -190,8 +195,13 @@ def _value(values: Values, atom: Var | Literal) -> Any:
     return atom.val if isinstance(atom, Literal) else values[atom]
 
 
+def _type(atom: Var | Literal) -> Any:
+    """The shape and dtype of a variable."""
+    return atom.aval
+
+
 def _inexact(atoms: Iterable[Any]) -> list[Any]:
-    return [atom for atom in atoms if jnp.issubdtype(atom.aval.dtype, jnp.inexact)]
+    return [atom for atom in atoms if jnp.issubdtype(_type(atom).dtype, jnp.inexact)]
 
 
 def _read_step(jaxpr: Jaxpr, carries: int) -> Step:
@@ -206,7 +216,8 @@ def _read_step(jaxpr: Jaxpr, carries: int) -> Step:
     curved = _read_by_what_is_not_linear(operations, jaxpr.outvars, varying)
     entries = _inexact(var for var in (*params, x) if var in curved)
     moving = set(_inexact(var for var in (*params, x) if var not in curved or var not in varying))
-    stored, early = [], []
+    stored: list[Var] = []
+    early: list[Var] = []
     for operation in operations:
         if not moving.isdisjoint(operation.inputs):  # it is linear, or the same at every step
             outputs = _inexact(operation.outputs)
@@ -215,7 +226,7 @@ def _read_step(jaxpr: Jaxpr, carries: int) -> Step:
         elif operation.kind in ("matmul", "product", "costly"):
             stored.extend(var for var in operation.outputs if var in varying)
         if operation.kind == "matmul" and operation.outputs[0] in varying - stateful:
-            kernel = operation.inputs[1].aval
+            kernel = _type(operation.inputs[1])
             early.extend(operation.outputs if kernel.size * kernel.dtype.itemsize > _CACHE_BYTES else ())
     stored.extend(var for var in entries if var in varying and var is not x)
     return Step(operations, params, carry, x, jaxpr.outvars, varying, entries, stored, early)
@@ -269,10 +280,11 @@ def _run_at_all_steps(step: Step, operation: Operation, *inputs: Any) -> list[An
     if operation.kind == "matmul" and axes == [0, None]:
         return [_multiply_rows(operation, *inputs)]
     if operation.kind == "sum" and axes in ([0, None], [None, 0]):
-        shape = (len(inputs[axes.index(0)]), *operation.outputs[0].aval.shape)
-        inputs = [value if axis == 0 else _repeat(value, shape) for value, axis in zip(inputs, axes, strict=True)]
-        axes = [0, 0]
-    return jax.vmap(operation.run, axes)(*inputs)
+        shape = (len(inputs[axes.index(0)]), *_type(operation.outputs[0]).shape)
+        repeated = [value if axis == 0 else _repeat(value, shape) for value, axis in zip(inputs, axes, strict=True)]
+        return jax.vmap(operation.run)(*repeated)
+    result: list[Any] = jax.vmap(operation.run, axes)(*inputs)
+    return result
 
 
 def _multiply_rows(operation: Operation, left: Array, right: Array, *, transposed: bool = False) -> Array:
@@ -290,8 +302,8 @@ def _multiply_rows(operation: Operation, left: Array, right: Array, *, transpose
 
 def _repeat(x: Array, shape: tuple[int, ...]) -> Array:
     """Broadcast to `[time, ...]`, as a product: XLA on CPU can be slow at the sum that is the transpose."""
-    row, ones = jnp.broadcast_to(x, shape[1:]).reshape((1, -1)), jnp.ones((shape[0], 1), x.dtype)
-    return jax.lax.dot(ones, row, preferred_element_type=x.dtype).reshape(shape)
+    row = jnp.broadcast_to(x, shape[1:]).reshape((1, -1)).astype(compute_dtype(x))
+    return (jnp.ones((shape[0], 1), row.dtype) @ row).reshape(shape).astype(x.dtype)
 
 
 def _run(
@@ -344,7 +356,7 @@ def _run_jvp(step: Step, reverse: bool, primals: Any, tangents: Any) -> Any:
     @functools.partial(jax.checkpoint, prevent_cse=False)  # or JAX would store what is quicker to compute again
     def change(d_carry: list[Array], drive_now: list[Array], known_now: list[Array]) -> list[Array]:
         values = fixed | dict(zip(known, known_now, strict=True))
-        entering = {var: d.astype(var.aval.dtype) for var, d in same.items()}
+        entering = {var: d.astype(_type(var).dtype) for var, d in same.items()}
         entering |= dict(zip(drive, drive_now, strict=True))
         return _changes_of_results(step, values, transposed, entering, d_carry)
 
@@ -353,12 +365,12 @@ def _run_jvp(step: Step, reverse: bool, primals: Any, tangents: Any) -> Any:
         results = change(d_carry, *items)
         return _select(mask, results[: len(d_carry)], d_carry), results[len(d_carry) :]
 
-    d_carry = [
+    start = [
         vary_like(jnp.zeros_like(c), c) if _is_zero(d) else d
         for c, d in zip(carry, d_carry, strict=True)
         if jnp.issubdtype(c.dtype, jnp.inexact)
     ]
-    d_final, d_y = jax.lax.scan(body, d_carry, (mask, list(drive.values()), list(known.values())), reverse=reverse)
+    d_final, d_y = jax.lax.scan(body, start, (mask, list(drive.values()), list(known.values())), reverse=reverse)
     return (final, y), (_complete(d_final, final), _complete(d_y, y))
 
 
@@ -379,9 +391,8 @@ def _changes_of_entries(step: Step, values: Values, tangents: Values) -> Values:
     """How entries change at all steps when parameters and inputs do and the carry does not."""
 
     def entries(arguments: list[Array]) -> list[Array]:
-        given = dict(zip(tangents, arguments, strict=True))
-        moved = {step.x: values[step.x]} | given
-        moved |= _fixed_values(step, [given.get(var, values[var]) for var in step.params])
+        moved = {var: values[var] for var in (*step.params, step.x)} | dict(zip(tangents, arguments, strict=True))
+        moved |= _fixed_values(step, [moved[var] for var in step.params])
 
         def use(var: Var, value: Any) -> Any:
             """Note the value of an entry. What comes after it is left to the loop."""
@@ -424,7 +435,8 @@ def _changes_of_results(
         return _evaluate(step, now, _inexact(step.results), run, use)
 
     primals = [values[var] for var in carry], [jnp.zeros_like(d) for d in entering.values()]
-    return jax.jvp(results, primals, (d_carry, list(entering.values())))[1]
+    changes: list[Array] = jax.jvp(results, primals, (d_carry, list(entering.values())))[1]
+    return changes
 
 
 @jax.custom_jvp

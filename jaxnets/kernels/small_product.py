@@ -32,17 +32,20 @@ def matrix_product(x: Array, kernel: Array) -> Array:
         >>> matrix_product(jnp.array([[1.0, 2.0]]), jnp.array([[3.0], [4.0]]))
         Array([[11.]], dtype=float32)
     """
-    if fast_path("small_product", "cpu") and not types_carry_sharding(x, kernel):
-        return _product(x, kernel)
-    return x @ kernel
+    small = _is_small(x, kernel) and fast_path("small_product", "cpu") and not types_carry_sharding(x, kernel)
+    y: Array = _small_product_p.bind(x, kernel) if small else x @ kernel
+    return y
+
+
+def _is_small(x: Array, kernel: Array) -> bool:
+    sizes = (*x.shape[-2:], kernel.shape[-1])
+    known = all(isinstance(size, int) for size in sizes)  # exported functions may leave the batch open
+    return known and math.prod(sizes) <= _LARGEST and x.dtype.itemsize >= 4
 
 
 def _product(x: Array, kernel: Array) -> Array:
     """Multiply `[*stack, rows, in]` by `[*stack, in, out]`."""
-    sizes = (*x.shape[-2:], kernel.shape[-1])
-    known = all(isinstance(size, int) for size in sizes)  # exported functions may leave the batch open
-    small = known and math.prod(sizes) <= _LARGEST and x.dtype.itemsize >= 4
-    y: Array = _small_product_p.bind(x, kernel) if small else x @ kernel
+    y: Array = _small_product_p.bind(x, kernel) if _is_small(x, kernel) else x @ kernel
     return y
 
 

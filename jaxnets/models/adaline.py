@@ -23,7 +23,7 @@ class AdalineConfig(ModelConfig):
 
     Attributes:
         features: how many inputs it has.
-        bias: whether there is a bias; centred inputs and targets need none.
+        bias: whether there is a bias; centered inputs and targets need none.
     """
 
     features: PositiveInt

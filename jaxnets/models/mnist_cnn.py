@@ -1,4 +1,4 @@
-"""The course's convolutional network for small grey images."""
+"""A convolutional network for small gray images, such as MNIST's."""
 
 from __future__ import annotations
 

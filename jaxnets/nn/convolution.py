@@ -70,25 +70,25 @@ def conv_spec(
 
 @layer
 def conv(params: Params, x: Array, *, stride: PerAxis = 1, padding: Padding = "SAME", dilation: PerAxis = 1) -> Array:
-    """Convolve: y[i, o] = sum over window w and channel c of x[stride i + dilation w - padding, c] kernel[w, c, o] + b.
+    """Convolve: y[i, o] = sum over tap w and channel c of x[stride i + dilation w - padding, c] kernel[w, c, o] + b.
 
     The kernel is not flipped (mathematics calls this correlation), as in all deep-learning libraries.
 
     Args:
         params: `kernel` `[*kernel_size, in_channels, out_channels]` and, if there is one, `bias` `[out_channels]`.
-        x: `[..., *spatial, in_channels]`, floating point, with one spatial axis for each axis of the window and any
-            number of leading axes. Its dtype is the result's; parameters are cast to it.
-        stride: step of the window, an int or one for each spatial axis.
+        x: `[..., *spatial, in_channels]`, floating point, with as many spatial axes as the kernel and any number of
+            leading axes. Its dtype is the result's; parameters are cast to it.
+        stride: step from one position of the kernel to the next, an int or one for each spatial axis.
         padding: zeros around `x`. `"SAME"`: as many as make ceil(size / stride) positions, the odd one after;
             `"VALID"`: none; an int for all sides; or for each spatial axis an int or a pair (before, after).
-        dilation: step between the taps of the window, an int or one for each spatial axis.
+        dilation: step between the taps of the kernel, an int or one for each spatial axis.
 
     Returns:
         `[..., *positions, out_channels]`, with (size + padding - dilation (width - 1) - 1) // stride + 1 positions on
         each spatial axis.
 
     Raises:
-        ValueError: if `x` does not fit the kernel, the window does not fit into `x`, or a setting makes no sense.
+        ValueError: if `x` does not fit the kernel or is smaller than it, or a setting makes no sense.
         TypeError: if `x` is not floating point.
 
     Example:
@@ -177,7 +177,7 @@ def grouped_conv(
         `[..., *positions, out_channels]`.
 
     Raises:
-        ValueError: if `x` does not fit the kernel, the window does not fit into `x`, or a setting makes no sense.
+        ValueError: if `x` does not fit the kernel or is smaller than it, or a setting makes no sense.
         TypeError: if `x` is not floating point.
 
     Example:
@@ -260,7 +260,7 @@ def depthwise_conv(
         `[..., *positions, channels * multiplier]`.
 
     Raises:
-        ValueError: if `x` does not fit the kernel, the window does not fit into `x`, or a setting makes no sense.
+        ValueError: if `x` does not fit the kernel or is smaller than it, or a setting makes no sense.
         TypeError: if `x` is not floating point.
 
     Example:

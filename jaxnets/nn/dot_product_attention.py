@@ -74,7 +74,7 @@ def dot_product_attention(
         it the mean of all values.
 
         The kernels for half precision on NVIDIA GPUs (cuDNN) and on one TPU (splash) have no forward mode and no second
-        derivatives, cuDNN's no `jacrev`: they raise; pass `implementation="xla"`, or set `JAXNETS_PLAIN=attention`, to
+        derivatives, cuDNN's no `jacrev`: they raise; pass `implementation="xla"` to
         have them.
     """
     _check_arrays(queries, keys, values)

@@ -52,9 +52,9 @@ def gru_spec(
         in_features: size of the input's last axis.
         hidden: size of the hidden state, which is the result's last axis.
         bias: whether there are biases.
-        input_init: starts the input kernel, each gate on its own; by default normal, of variance 1/in_features.
-        hidden_init: starts the hidden kernel, each gate on its own; by default orthogonal.
-        bias_init: starts the biases; by default zeros.
+        input_init: initializes the input kernel, each gate on its own; by default normal, of variance 1/in_features.
+        hidden_init: initializes the hidden kernel, each gate on its own; by default orthogonal.
+        bias_init: initializes the biases; by default zeros.
 
     Returns:
         A spec with `input_kernel` `[in_features, 3 * hidden]`, `hidden_kernel` `[hidden, 3 * hidden]` and, if `bias`,
@@ -67,15 +67,7 @@ def gru_spec(
         >>> {name: array.shape for name, array in gru_spec(3, 5).items()}
         {'input_kernel': (3, 15), 'hidden_kernel': (5, 15), 'bias': (15,), 'hidden_bias': (5,)}
     """
-    spec = recurrence_spec(
-        _GRU,
-        in_features,
-        hidden,
-        bias=bias,
-        input_init=input_init,
-        hidden_init=hidden_init,
-        bias_init=bias_init,
-    )
+    spec = recurrence_spec(_GRU, in_features, hidden, bias, input_init, hidden_init, bias_init)
     if not bias:
         return spec
     torch_init = torch_uniform(hidden)
@@ -179,4 +171,4 @@ def gru(
         See `gru_cell` for which form it is. PyTorch's weights are the transposes of the kernels here, and it has a
         second bias for every gate; `jaxnets.weights` converts them.
     """
-    return run_sequence(_GRU, params, x, carry=carry, mask=mask, reverse=reverse)
+    return run_sequence(_GRU, params, x, carry, mask, reverse)

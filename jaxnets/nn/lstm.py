@@ -66,9 +66,9 @@ def lstm_spec(
         hidden: size of the hidden and of the cell state, which is the result's last axis.
         bias: whether there is a bias.
         forget_bias: added to what `bias_init` gives for the forget gate. With 1 the cell begins by remembering.
-        input_init: starts the input kernel, each gate on its own; by default normal, of variance 1/in_features.
-        hidden_init: starts the hidden kernel, each gate on its own; by default orthogonal.
-        bias_init: starts the bias; by default zeros.
+        input_init: initializes the input kernel, each gate on its own; by default normal, of variance 1/in_features.
+        hidden_init: initializes the hidden kernel, each gate on its own; by default orthogonal.
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
         A spec with `input_kernel` `[in_features, 4 * hidden]`, `hidden_kernel` `[hidden, 4 * hidden]` and, if `bias`,
@@ -85,21 +85,13 @@ def lstm_spec(
         Jozefowicz, Zaremba, Sutskever, An Empirical Exploration of Recurrent Network Architectures, 2015 (forget bias).
 
     Warning:
-        PyTorch and Flax start without a forget bias of 1, Keras with it.
+        PyTorch and Flax initialize the forget bias without that 1, Keras with it.
     """
 
     def with_forget_bias(key: Key, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
         return bias_init(key, shape, dtype).at[hidden : 2 * hidden].add(forget_bias)
 
-    return recurrence_spec(
-        _LSTM,
-        in_features,
-        hidden,
-        bias=bias,
-        input_init=input_init,
-        hidden_init=hidden_init,
-        bias_init=with_forget_bias,
-    )
+    return recurrence_spec(_LSTM, in_features, hidden, bias, input_init, hidden_init, with_forget_bias)
 
 
 @names_errors
@@ -214,7 +206,7 @@ def lstm(
         `jaxnets.weights` converts them. Its `batch_first` is False by default.
     """
     if implementation == "scan":
-        return run_sequence(_LSTM, params, x, carry=carry, mask=mask, reverse=reverse)
+        return run_sequence(_LSTM, params, x, carry, mask, reverse)
     if implementation != "cudnn":
         raise ValueError(f"implementation must be 'scan' or 'cudnn', got {implementation!r}")
     start = check_sequence(_LSTM, params, x, carry, mask)

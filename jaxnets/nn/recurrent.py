@@ -73,7 +73,22 @@ def recurrent(
     if x.ndim < 2:
         raise ValueError(f"x must be [..., time, in_features], got {list(x.shape)}")
     check_mask(mask, x)
-    return run_over_time(cell, params, x, carry, mask, reverse=reverse)
+
+    def checked(params: Params, carry: Carry, x: Array) -> tuple[Carry, Array]:
+        result = cell(params, carry, x)
+        if not isinstance(result, tuple) or len(result) != 2 or _form(result[0]) != _form(carry):
+            came = [_form(part) for part in result] if isinstance(result, tuple) else _form(result)
+            raise TypeError(
+                f"the cell must return (carry, y) with a carry of the form that it got, {_form(carry)}; "
+                f"it returned {came}"
+            )
+        return result
+
+    return run_over_time(checked, params, x, carry, mask, reverse=reverse)
+
+
+def _form(carry: Carry) -> Any:
+    return jax.tree.map(lambda leaf: f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}", carry)
 
 
 def run_over_time(
@@ -149,7 +164,6 @@ def run_sequence(
     recurrence: Recurrence,
     params: Params,
     x: Array,
-    *,
     carry: Carry | None,
     mask: Array | None,
     reverse: bool,
@@ -238,7 +252,6 @@ def recurrence_spec(
     recurrence: Recurrence,
     in_features: int,
     hidden: int,
-    *,
     bias: bool,
     input_init: Initializer,
     hidden_init: Initializer,

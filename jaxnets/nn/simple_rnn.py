@@ -36,9 +36,9 @@ def simple_rnn_spec(
         in_features: size of the input's last axis.
         hidden: size of the hidden state, which is the result's last axis.
         bias: whether there is a bias.
-        input_init: starts the input kernel; by default normal, of variance 1/in_features.
-        hidden_init: starts the hidden kernel; by default orthogonal.
-        bias_init: starts the bias; by default zeros.
+        input_init: initializes the input kernel; by default normal, of variance 1/in_features.
+        hidden_init: initializes the hidden kernel; by default orthogonal.
+        bias_init: initializes the bias; by default zeros.
 
     Returns:
         A spec with `input_kernel` `[in_features, hidden]`, `hidden_kernel` `[hidden, hidden]` and, if `bias`, `bias`
@@ -51,15 +51,7 @@ def simple_rnn_spec(
         >>> {name: array.shape for name, array in simple_rnn_spec(3, 5).items()}
         {'input_kernel': (3, 5), 'hidden_kernel': (5, 5), 'bias': (5,)}
     """
-    return recurrence_spec(
-        _SIMPLE_RNN,
-        in_features,
-        hidden,
-        bias=bias,
-        input_init=input_init,
-        hidden_init=hidden_init,
-        bias_init=bias_init,
-    )
+    return recurrence_spec(_SIMPLE_RNN, in_features, hidden, bias, input_init, hidden_init, bias_init)
 
 
 @names_errors
@@ -156,4 +148,4 @@ def simple_rnn(
         PyTorch's `RNN` has two biases, which it adds, and its weights are the transposes of the kernels here;
         `jaxnets.weights` converts them.
     """
-    return run_sequence(_SIMPLE_RNN, params, x, carry=carry, mask=mask, reverse=reverse, activation=activation)
+    return run_sequence(_SIMPLE_RNN, params, x, carry, mask, reverse, activation=activation)

@@ -94,12 +94,12 @@ def conv_transpose(
         x: `[..., *spatial, in_channels]`, floating point, with any number of leading axes.
         stride: by how much it enlarges, an int or one for each spatial axis.
         padding: what is cut off the full result, of (size - 1) stride + dilation (width - 1) + 1 entries. `"SAME"`:
-            so much that size * stride remain, the inverse of `conv` with `"SAME"` (where the window is smaller than the
+            so much that size * stride remain, the inverse of `conv` with `"SAME"` (where the kernel is smaller than the
             stride, the rest is zeros); `"VALID"`: nothing; an int for all sides; or for each spatial axis an int or a
             pair (before, after).
         output_padding: entries more after the end, an int or one for each spatial axis; only with explicit padding or
             `"VALID"`. With a stride, convolutions of several sizes give the same one; this chooses among them.
-        dilation: step between the taps of the window, an int or one for each spatial axis.
+        dilation: step between the taps of the kernel, an int or one for each spatial axis.
 
     Returns:
         `[..., *sizes, out_channels]`, on each spatial axis size * stride with `"SAME"`, else
@@ -120,7 +120,7 @@ def conv_transpose(
 
     Warning:
         Explicit `padding` and `output_padding` are PyTorch's, whose weight is `[in, out, *kernel_size]`, the transpose
-        of the kernel here. Flax and `jax.lax.conv_transpose` by default do not flip the window: `transpose_kernel=True`
+        of the kernel here. Flax and `jax.lax.conv_transpose` by default do not flip the kernel: `transpose_kernel=True`
         is this function, up to explicit padding, which is there that of the dilated input, and up to `"VALID"`, which
         there gives size * stride entries at least.
     """

@@ -27,7 +27,7 @@ def export_model(
     platforms: Sequence[str] = PLATFORMS,
     any_batch: bool = True,
 ) -> None:
-    """Write what a model computes at application, its weights included, into a file.
+    """Write what a model computes in evaluation, its weights included, into a file.
 
     To run it where this library is not installed:
 

@@ -8,7 +8,7 @@ import pytest
 from jaxnets import nn
 from jaxnets.kernels import attention
 from jaxnets.kernels.attention import choose_implementation, mapped_alike, with_mapped_cotangent
-from tests.forms import switch_off, trace_for
+from tests.forms import needs_cpu, switch_off, trace_for
 from tests.nn.test_attention import qkv
 from tests.oracles import permissive_promotion
 
@@ -43,6 +43,7 @@ def test_choice_of_implementation(expected, changes):
     assert choose_implementation(**{**base, "backend": "gpu", "compute_capability": 8.0, **changes}) == expected
 
 
+@needs_cpu
 def test_plain_cpu_attention_takes_the_form_of_jax_nn(monkeypatch):
     calls = spy_on_jax(monkeypatch)
     inputs = [jnp.asarray(a) for a in qkv()]

@@ -9,13 +9,16 @@ import pytest
 from jaxnets.kernels import onednn
 from jaxnets.kernels.onednn import onednn_available
 from jaxnets.nn.convolution import convolve
-from tests.forms import switch_off
+from tests.forms import needs_cpu, switch_off
 from tests.kernels.test_convolution import SETTINGS, geometry_and_arrays, lax_convolve, transposes
 from tests.oracles import assert_close, normal
 from tests.transformations import transformed
 
 TARGET = "__onednn$convolution"
-pytestmark = pytest.mark.skipif(not onednn_available(), reason="the installed jaxlib has no oneDNN that we know")
+pytestmark = [
+    needs_cpu,
+    pytest.mark.skipif(not onednn_available(), reason="the installed jaxlib has no oneDNN that we know"),
+]
 
 
 def quick(name):

@@ -7,9 +7,11 @@ import pytest
 
 from jaxnets import nn
 from jaxnets.kernels.small_product import matrix_product
-from tests.forms import switch_off
+from tests.forms import needs_cpu, switch_off
 from tests.oracles import assert_close, normal
 from tests.transformations import transformed
+
+pytestmark = needs_cpu
 
 SIZES = {"rows": (10, 8, 12), "one-row": (1, 8, 5), "one-column": (5, 3, 1), "one-entry": (4, 1, 3), "none": (0, 3, 2)}
 

@@ -7,6 +7,7 @@ import pytest
 import sklearn.metrics as sk
 
 from jaxnets import metrics
+from tests.forms import ON_CPU
 from tests.metrics.table import CLASSES, EXAMPLES, METRICS, regression_data
 from tests.metrics.test_streaming import merged
 
@@ -38,7 +39,9 @@ def test_sums_over_60000_losses_do_not_drift(batch_size):
     start = jax.tree.map(jnp.zeros_like, metrics.mean(values[0]))
     carried, _ = jax.lax.scan(lambda total, batch: (metrics.merge(total, metrics.mean(batch)), None), start, values)
     for measured in (reduced, carried):
-        np.testing.assert_allclose(metrics.compute(measured), values.astype(np.float64).mean(), rtol=2e-7)
+        # A GPU sums the values of a batch in another order: 4e-7 was seen on an H200.
+        rtol = 2e-7 if ON_CPU else 6e-7
+        np.testing.assert_allclose(metrics.compute(measured), values.astype(np.float64).mean(), rtol=rtol)
 
 
 def test_infinite_losses_have_an_infinite_mean():

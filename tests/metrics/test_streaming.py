@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxnets import losses, metrics
+from tests.forms import needs_devices
 from tests.metrics.table import CLASSES, EXAMPLES, METRICS
 from tests.oracles import assert_close, normal
 
@@ -135,6 +136,7 @@ def measure(outputs, targets):
     }
 
 
+@needs_devices(8)
 def test_devices_measure_what_one_device_measures():
     logits, labels = normal(16, CLASSES), np.arange(16) % CLASSES
     expected = metrics.compute(measure(logits, labels))

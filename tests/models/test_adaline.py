@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from jaxnets.models import adaline, adaline_rule
+from jaxnets.models import AdalineConfig, adaline, adaline_rule
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -14,7 +14,7 @@ from jaxnets.models import adaline, adaline_rule
 def test_the_rule_is_gradient_descent_on_half_the_squared_error(bias, batch):
     generator = np.random.default_rng(0)
     x, targets = generator.normal(size=(batch, 3)).astype(np.float32), np.sign(generator.normal(size=batch))
-    params, _ = adaline(3, bias=bias).init(jax.random.key(0))
+    params, _ = adaline(AdalineConfig(3, bias=bias)).init(jax.random.key(0))
     layer = torch.nn.Linear(3, 1, bias=bias)
     layer.weight.data = torch.tensor(np.array(params["kernel"]).T.copy())
     if bias:

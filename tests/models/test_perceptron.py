@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Perceptron
 
-from jaxnets.models import perceptron_apply, perceptron_fit, perceptron_path, perceptron_rule
+from jaxnets.models import PerceptronConfig, perceptron, perceptron_fit, perceptron_path, perceptron_rule
 
 XOR = jnp.array([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 1.0]]), jnp.array([0, 1, 1, 0])
 
@@ -73,7 +73,8 @@ def test_the_path_is_what_fit_goes_until_all_are_right():
     assert int(mistakes[:picks].sum()) == int(learned.mistakes)
     assert bool(mistakes[picks - 1])
     assert not mistakes[picks:].any()
-    outputs, _ = perceptron_apply({"kernel": params["kernel"][picks - 2]}, {}, x, train=False)
+    before = {"kernel": params["kernel"][picks - 2]}
+    outputs, _ = perceptron(PerceptronConfig(4)).apply(before, {}, x, train=False)
     assert (outputs != labels).any()
 
 

@@ -39,7 +39,7 @@ def in_pytorch(params, x):
 
 @pytest.mark.slow
 def test_logits_and_gradients_are_pytorch_s():
-    model = models.whitened_cnn(5, widths=WIDTHS)
+    model = models.whitened_cnn(models.WhitenedCNNConfig(5, widths=WIDTHS))
     params, state = model.init(jax.random.key(0))
     generator = np.random.default_rng(1)
     params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf) + 0.1 * generator.normal(size=leaf.shape)), params)
@@ -72,7 +72,7 @@ def test_whitened_patches_are_those_of_principal_components():
 
 
 def test_the_first_channels_of_a_stage_start_as_its_input():
-    params, _ = models.whitened_cnn(5, widths=(30, 30, 30)).init(jax.random.key(0))
+    params, _ = models.whitened_cnn(models.WhitenedCNNConfig(5, widths=(30, 30, 30))).init(jax.random.key(0))
     x = np.random.default_rng(2).normal(size=(1, 6, 6, 24))
     y = nn.conv(params["stages"][0]["conv1"], x, padding=1)
     np.testing.assert_allclose(y[..., :24], x, rtol=1e-6)

@@ -10,6 +10,7 @@ import torch
 from jax.sharding import PartitionSpec
 
 from jaxnets import init, nn
+from tests.forms import needs_devices
 from tests.oracles import assert_close, assert_parity, normal, permissive_promotion
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
@@ -238,6 +239,7 @@ def across_shard_map(params, state, x, weights, **settings):
     return jnp.vdot(weights, y), (y, new_state)
 
 
+@needs_devices(8)
 @pytest.mark.parametrize("spread", [across_vmap, across_shard_map])
 @pytest.mark.parametrize("masked", [False, True])
 def test_statistics_over_a_named_axis_are_those_of_the_whole_batch(spread, masked):
@@ -255,6 +257,7 @@ def test_statistics_over_a_named_axis_are_those_of_the_whole_batch(spread, maske
         assert_close(actual, expected, **EXACT)
 
 
+@needs_devices(8)
 def test_pmap_with_averaged_gradients_equals_the_whole_batch():
     params = {"scale": jnp.array([1.5, -0.5]), "bias": jnp.array([0.1, 0.2])}
     _, state = init(nn.batch_norm_spec(2), jax.random.key(0))

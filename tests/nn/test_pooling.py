@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from jaxnets import nn
-from tests.forms import switch_off
+from tests.forms import needs_cpu, switch_off
 from tests.oracles import assert_close, assert_parity, normal, quick_jit
 
 FUNCTIONAL = torch.nn.functional
@@ -160,6 +160,7 @@ def test_maxima_of_integers(dtype):
     np.testing.assert_array_equal(adaptive[:, 0, 1], x[:, :, 3:].max(axis=(1, 2)))
 
 
+@needs_cpu
 def test_the_fast_form_is_used_unless_switched_off(monkeypatch):
     def jaxpr():
         return str(jax.make_jaxpr(lambda x: (nn.max_pool(x, (2, 2)), nn.avg_pool(x, (3, 3))))(jnp.ones((1, 6, 6, 1))))

@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxnets import init, nn
+from tests.forms import needs_devices
 from tests.oracles import assert_close, normal
 
 LAYERS = {
@@ -24,6 +25,7 @@ def split(mesh):
     return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
 
 
+@needs_devices(4)
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("how", ["jit", "pmap", "shard_map"])
 def test_the_gradient_over_four_devices_is_that_of_one(name, how):

@@ -27,6 +27,7 @@ from jaxnets.training import (
     scan_steps,
     supervised,
 )
+from tests.forms import needs_devices
 from tests.oracles import permissive_optimizer
 from tests.training.problem import OPTIMIZER, data
 
@@ -76,6 +77,7 @@ def run(step, train_state, batches=BATCHES):
     return jax.device_get((train_state, measured))
 
 
+@needs_devices(8)
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_jit_over_a_mesh_is_one_device_with_batch_norm_and_dropout_over_the_whole_batch(rate):
     mesh = device_mesh()
@@ -106,6 +108,7 @@ def test_pmap_of_many_steps_in_one_dispatch():
     np.testing.assert_allclose(losses_, [numbers["loss"] for numbers in measured], rtol=1e-4)
 
 
+@needs_devices(8)
 def test_pmap_draws_another_mask_on_each_device():
     def loss(params, state, batch, *, key, train):
         noise = jax.random.uniform(key, ())
@@ -144,6 +147,7 @@ def test_fit_on_a_mesh_is_fit_on_one_device():
     assert result.metrics["validation"]["loss"] == pytest.approx(expected.metrics["validation"]["loss"], rel=1e-4)
 
 
+@needs_devices(8)
 @pytest.mark.parametrize("make", [lambda step: data_parallel(step, device_mesh()), pmap_step])
 def test_a_batch_that_cannot_be_cut_is_refused(make):
     with pytest.raises(ValueError, match=r"cut into 8 equal parts, one a device; got an array \[30, 4\]"):

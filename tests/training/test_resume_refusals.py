@@ -28,6 +28,7 @@ from jaxnets.training import (
     make_step,
     save_checkpoint,
 )
+from tests.forms import needs_devices
 from tests.training.problem import LOSS, MODEL, OPTIMIZER, STEP, data, start
 
 DATA, VALIDATION = data(), data(30, seed=1)
@@ -89,6 +90,7 @@ def test_a_damaged_checkpoint_says_where(tmp_path):
     assert run(tmp_path, epochs=1).first_step == 0
 
 
+@needs_devices(8)
 def test_a_checkpoint_is_read_onto_the_devices_where_like_lies(tmp_path):
     result = run(tmp_path / "run")
     save_checkpoint(tmp_path / "alone", result.train_state)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.forms import needs_cpu
+
 PAGE_FAULTS = """
 import json, resource
 import numpy as np
@@ -61,6 +63,7 @@ def measure(program=PAGE_FAULTS, **environment):
     return json.loads(result.stdout)
 
 
+@needs_cpu
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator setting is glibc's")
 def test_freed_memory_is_kept_and_so_causes_no_page_faults():
     done, _, untouched, tuned_faults = measure()
@@ -71,6 +74,7 @@ def test_freed_memory_is_kept_and_so_causes_no_page_faults():
     assert tuned_faults < 100 < 1000 < min(plain_faults, untouched)
 
 
+@needs_cpu
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator setting is glibc's")
 def test_freed_memory_goes_back_when_a_large_program_is_compiled():
     kept, after_a_small_program, after_a_large_one, jax_sends_the_event = measure(RESIDENT)
@@ -79,6 +83,7 @@ def test_freed_memory_goes_back_when_a_large_program_is_compiled():
     assert after_a_large_one < kept - 128
 
 
+@needs_cpu
 def test_compiler_options_are_known_to_this_jaxlib():
     options = measure()[1]
     assert options is None or options.keys() == {"xla_cpu_experimental_ynn_fusion_type"}
