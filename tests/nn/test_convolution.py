@@ -324,7 +324,7 @@ def test_errors_of_other_convolutions():
     x = jnp.ones((1, 5, 5, 4))
     with pytest.raises(TypeError, match=r"conv: x must be floating point, got int32"):
         nn.conv(PARAMS, jnp.ones((1, 5, 5, 4), jnp.int32))
-    with pytest.raises(ValueError, match=r"conv: kernel must have one to three window axes.*got \[4, 2\]"):
+    with pytest.raises(ValueError, match=r"conv: kernel must have one to three spatial axes.*got \[4, 2\]"):
         nn.conv({"kernel": jnp.ones((4, 2))}, x)
     with pytest.raises(ValueError, match=r"grouped_conv: last axis must be 6 \(kernel \[3, 3, 2, 3, 1\]\), got x"):
         nn.grouped_conv({"kernel": jnp.ones((3, 3, 2, 3, 1))}, x)

@@ -66,7 +66,9 @@ def test_a_batch_of_fixed_size_and_one_platform(tmp_path):
     images = jnp.ones((2, 28, 28, 1))
     export_model(tmp_path / "net", model, params, state, images, platforms=["cpu"], any_batch=False)
     function = load_exported(tmp_path / "net")
-    np.testing.assert_allclose(function(images), model.apply(params, state, images, train=False)[0], rtol=1e-5)
+    np.testing.assert_allclose(
+        function(images), model.apply(params, state, images, train=False)[0], rtol=1e-5, atol=1e-6
+    )
     with pytest.raises(ValueError, match=r"batch|shape"):
         function(jnp.ones((3, 28, 28, 1)))
 
