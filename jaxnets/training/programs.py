@@ -120,7 +120,11 @@ def run_steps(step: Step, *, steps: int, batch_size: int, shuffle: bool) -> Call
     def run(train_state: TrainState, data: Any, count: Any, constants: PyTree) -> tuple[TrainState, PyTree, Watch]:
         watched = train_state._replace(watch=start_watch(count))
         after, stacked = scan(watched, data, *_if_any(constants))
-        assert after.watch is not None
+        if after.watch is None:
+            raise TypeError(
+                "fit: the step must return the train state that it was given, changed by train_state._replace(...); "
+                "it returned one without the watch that fit put in"
+            )
         return after._replace(watch=None), stacked, after.watch
 
     return run
