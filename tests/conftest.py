@@ -1,5 +1,6 @@
 """Settings for every test: strict promotion, eight virtual CPU devices, and Ctrl-C as a terminal gives it."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -42,3 +43,10 @@ def pytest_runtest_teardown():
     if len(compiled) >= PROGRAMS_BETWEEN_CLEARS:
         compiled.clear()
         jax.clear_caches()
+
+
+@pytest.fixture
+def enter():
+    """Enter a context manager, such as `jaxnets.backend.plain_forms()`, until the end of the test."""
+    with contextlib.ExitStack() as stack:
+        yield stack.enter_context

@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from jaxnets import backend, count_flops, init, make_model, models, nn, summary
-from tests.forms import switch_off
+from jaxnets.backend import plain_forms
 from tests.oracles import normal
 
 needs_cpu_forms = pytest.mark.skipif(backend.platform() != "cpu", reason="the fast forms here are those for CPU")
@@ -123,9 +123,9 @@ LAYERS = {
 
 @pytest.mark.parametrize("form", ["fast", "plain"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_and_their_gradients_count_what_torch_counts_in_every_form(monkeypatch, name, form):
+def test_layers_and_their_gradients_count_what_torch_counts_in_every_form(enter, name, form):
     spec, layer, shape, theirs = LAYERS[name]
-    switch_off(monkeypatch, "all" if form == "plain" else "")
+    enter(plain_forms("all" if form == "plain" else ""))
     params, _ = jax.eval_shape(lambda: init(spec, jax.random.key(0)))
     x = jax.ShapeDtypeStruct(shape, jnp.float32)
     images = torch.zeros(shape).movedim(-1, 1).contiguous() if len(shape) > 2 else torch.zeros(shape)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jaxnets import init, models, nn, repeat, repeat_spec
+from jaxnets.backend import plain_forms, trace_for
 from jaxnets.recompute import keep_costly
 from jaxnets.training import compute_in
-from tests.forms import switch_off, trace_for
 from tests.oracles import assert_close, normal
 
 NETWORKS = {
@@ -21,11 +21,11 @@ NETWORKS = {
 }
 
 
-def plain_and_recomputed(monkeypatch, function):
-    trace_for(monkeypatch, "tpu")
-    switch_off(monkeypatch, "recompute")
+def plain_and_recomputed(enter, function):
+    enter(trace_for("tpu"))
+    enter(plain_forms("recompute"))
     plain = function()
-    switch_off(monkeypatch, "")
+    enter(plain_forms(""))
     jax.clear_caches()
     return plain, function()
 
@@ -48,7 +48,7 @@ def normalize(params, state, x, *, key):
     ],
     ids=["transformer block", "batch norm"],
 )
-def test_gradients_and_forward_over_reverse_are_those_of_the_plain_form(monkeypatch, block, spec):
+def test_gradients_and_forward_over_reverse_are_those_of_the_plain_form(enter, block, spec):
     params, state = init(repeat_spec(spec, 2), jax.random.key(0))
     x = normal(3, 7, 8)
 
@@ -62,12 +62,12 @@ def test_gradients_and_forward_over_reverse_are_those_of_the_plain_form(monkeypa
         gradient = jax.value_and_grad(loss, argnums=(0, 1))
         return jax.jvp(gradient, (params, x), (params, x))
 
-    plain, recomputed = plain_and_recomputed(monkeypatch, lambda: derivatives(params, x))
+    plain, recomputed = plain_and_recomputed(enter, lambda: derivatives(params, x))
     assert_close(recomputed, plain, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_at_most_two_thirds_are_stored_in_half_precision(monkeypatch, name):
+def test_at_most_two_thirds_are_stored_in_half_precision(enter, name):
     make, inputs = NETWORKS[name]
     model, x = compute_in(jnp.bfloat16, make()), inputs()
     params, state = jax.eval_shape(model.init, jax.random.key(0))
@@ -79,12 +79,12 @@ def test_at_most_two_thirds_are_stored_in_half_precision(monkeypatch, name):
         return sum(array.size * array.dtype.itemsize for array in jax.eval_shape(residuals, params, state))
 
     weights = sum(2 * leaf.size for leaf in jax.tree.leaves(params))
-    plain, recomputed = plain_and_recomputed(monkeypatch, stored)
+    plain, recomputed = plain_and_recomputed(enter, stored)
     assert 0 < recomputed - weights < (plain - weights) * 2 / 3
 
 
-def test_a_dropout_mask_is_stored_and_not_drawn_again(monkeypatch):
-    trace_for(monkeypatch, "gpu")
+def test_a_dropout_mask_is_stored_and_not_drawn_again(enter):
+    enter(trace_for("gpu"))
 
     def block(params, x, *, key):
         return nn.dropout(jnp.tanh(x * params[None]), 0.5, key=key, train=True)

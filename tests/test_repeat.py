@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxnets import init, nn, repeat, repeat_spec, subkey
-from tests.forms import needs_cpu, switch_off
+from jaxnets.backend import plain_forms
+from tests.forms import needs_cpu
 from tests.oracles import assert_close, normal
 
 
@@ -30,8 +31,8 @@ def looped(params, state, x, key):
 @pytest.mark.parametrize(("plain", "unroll"), [("", 0), ("", 2), ("", 3), ("repeat", 0)])
 @pytest.mark.parametrize("remat", [False, True])
 @pytest.mark.parametrize("key", [None, jax.random.key(5)])
-def test_values_gradients_and_state_equal_a_loop(monkeypatch, remat, key, plain, unroll):
-    switch_off(monkeypatch, plain)
+def test_values_gradients_and_state_equal_a_loop(enter, remat, key, plain, unroll):
+    enter(plain_forms(plain))
     params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, 3), jax.random.key(0))
     state = {"count": jnp.arange(3)}
     x = normal(2, 4)
@@ -52,7 +53,7 @@ def test_values_gradients_and_state_equal_a_loop(monkeypatch, remat, key, plain,
 
 
 @needs_cpu
-def test_the_program_does_not_grow_with_depth(monkeypatch):
+def test_the_program_does_not_grow_with_depth(enter):
     def size(depth, **settings):
         params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, depth), jax.random.key(0))
         run = jax.jit(lambda p, x: repeat(block, p, x, state={}, **settings))
@@ -61,7 +62,7 @@ def test_the_program_does_not_grow_with_depth(monkeypatch):
     assert abs(size(30) - size(3)) < 100
     assert size(30, unroll=29) == size(30)
     assert size(30, unroll=30) > 5 * size(30)
-    switch_off(monkeypatch, "repeat")
+    enter(plain_forms("repeat"))
     assert size(30) > 5 * size(3)
 
 

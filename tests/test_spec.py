@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxnets import ArraySpec, count_parameters, init, nn, repeat_spec, subkey
-from tests.forms import switch_off
+from jaxnets.backend import plain_forms
 
 KEY = jax.random.key(0)
 NORMAL = jax.nn.initializers.normal(1.0)
@@ -70,8 +70,8 @@ def test_repeated_blocks_have_keys_of_their_own():
 
 
 @pytest.mark.parametrize("plain", ["", "init"])
-def test_values_are_the_initializers_own(monkeypatch, plain):
-    switch_off(monkeypatch, plain)
+def test_values_are_the_initializers_own(enter, plain):
+    enter(plain_forms(plain))
     spec = {"fc": array(50, 20), "blocks": repeat_spec({"kernel": array(30)}, 3)}
     params, _ = init(spec, KEY)
     fc = jax.random.fold_in(KEY, zlib.crc32(b"fc"))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from jaxnets import nn
+from jaxnets.backend import plain_forms, trace_for
 from jaxnets.kernels import attention
 from jaxnets.kernels.attention import choose_implementation, mapped_alike, with_mapped_cotangent
-from tests.forms import needs_cpu, switch_off, trace_for
+from tests.forms import needs_cpu
 from tests.nn.test_attention import qkv
 from tests.oracles import permissive_promotion
 
@@ -44,19 +45,19 @@ def test_choice_of_implementation(expected, changes):
 
 
 @needs_cpu
-def test_plain_cpu_attention_takes_the_form_of_jax_nn(monkeypatch):
+def test_plain_cpu_attention_takes_the_form_of_jax_nn(monkeypatch, enter):
     calls = spy_on_jax(monkeypatch)
     inputs = [jnp.asarray(a) for a in qkv()]
     fast = nn.dot_product_attention(*inputs)
     assert not calls
-    switch_off(monkeypatch, "attention")
+    enter(plain_forms("attention"))
     np.testing.assert_allclose(nn.dot_product_attention(*inputs), fast, atol=1e-6)
     assert [call["implementation"] for call in calls] == ["xla"]
 
 
-def test_an_nvidia_gpu_gets_cudnn_with_a_causal_flag(monkeypatch):
+def test_an_nvidia_gpu_gets_cudnn_with_a_causal_flag(monkeypatch, enter):
     calls = spy_on_jax(monkeypatch)
-    trace_for(monkeypatch, "gpu")
+    enter(trace_for("gpu"))
     monkeypatch.setattr(attention, "cuda_compute_capability", lambda: 8.9)
     q, k, v = (jnp.asarray(a, jnp.bfloat16) for a in qkv(keys=5, leading=(2, 3)))
     y = nn.dot_product_attention(q, k, v, causal=True)

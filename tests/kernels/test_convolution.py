@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from jaxnets.backend import plain_forms
 from jaxnets.nn.convolution import convolve
 from jaxnets.nn.window import Geometry, transposed_kernel
-from tests.forms import needs_cpu, switch_off
+from tests.forms import needs_cpu
 from tests.oracles import assert_close, normal
 from tests.transformations import transformed
 
@@ -134,7 +135,7 @@ def layouts(function, *arrays):
 
 @pytest.mark.parametrize("of", ["convolve", "transpose"])
 @pytest.mark.parametrize("name", SOME)
-def test_all_convolutions_of_a_training_step_have_the_fast_layout_unless_switched_off(monkeypatch, of, name):
+def test_all_convolutions_of_a_training_step_have_the_fast_layout_unless_switched_off(enter, of, name):
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS[name])
     function = functools.partial(convolve, geometry=geometry) if of == "convolve" else transposes(geometry, x)[0]
     a, weights = (x, y) if of == "convolve" else (y, x)
@@ -145,14 +146,14 @@ def test_all_convolutions_of_a_training_step_have_the_fast_layout_unless_switche
         axes = {1: "0", 2: "0, 1"}[min(2, x.ndim - 2)]  # 3-D convolution is a sum of 2-D ones
         return set(found) == {f"[b, {axes}, f]x[{axes}, i, o]->[b, {axes}, f]"}
 
-    switch_off(monkeypatch, "onednn")
+    enter(plain_forms("onednn"))
     assert all_canonical()
-    switch_off(monkeypatch, "convolution")
+    enter(plain_forms("convolution"))
     assert not all_canonical()
 
 
-def test_no_input_gradient_is_computed_for_a_constant_input(monkeypatch):
-    switch_off(monkeypatch, "onednn")
+def test_no_input_gradient_is_computed_for_a_constant_input(enter):
+    enter(plain_forms("onednn"))
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS["dense"])
     gradient = jax.value_and_grad(lambda kernel: jnp.vdot(y, jnp.sin(convolve(x, kernel, geometry))))
     assert len(layouts(gradient, kernel)) == 2  # the value and the kernel's gradient

@@ -10,7 +10,7 @@ import torch
 from jax.experimental import rnn
 
 from jaxnets import init, nn
-from tests.forms import trace_for
+from jaxnets.backend import trace_for
 from tests.nn.test_recurrent import random_carry, random_params, torch_weights
 from tests.oracles import normal
 
@@ -37,9 +37,9 @@ def backward(residuals, gradients, **settings):
 
 
 @pytest.fixture
-def kernel(monkeypatch):
+def kernel(monkeypatch, enter):
     if not ON_GPU:
-        trace_for(monkeypatch, "gpu")
+        enter(trace_for("gpu"))
         monkeypatch.setattr(rnn, "lstm_fwd", forward)
         monkeypatch.setattr(rnn, "lstm_bwd", backward)
 
@@ -104,13 +104,13 @@ def test_it_can_be_mapped_over_networks_and_inputs():
         assert_near(*results)
 
 
-def test_what_cudnn_cannot_do_is_refused(monkeypatch):
+def test_what_cudnn_cannot_do_is_refused(enter):
     params, _ = init(nn.lstm_spec(IN, HIDDEN), jax.random.key(0))
     x = jnp.ones((3, TIME, IN))
-    trace_for(monkeypatch, "cpu")
+    enter(trace_for("cpu"))
     with pytest.raises(ValueError, match=r"needs an NVIDIA GPU, this is traced for cpu; take implementation='scan'"):
         cudnn(params, x)
-    trace_for(monkeypatch, "gpu")
+    enter(trace_for("gpu"))
     with pytest.raises(TypeError, match=r"float32 only, got x of bfloat16"):
         cudnn(params, x.astype(jnp.bfloat16))
     with pytest.raises(ValueError, match="takes no mask"):

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from jaxnets.backend import plain_forms
 from jaxnets.kernels import onednn
 from jaxnets.kernels.onednn import onednn_available
 from jaxnets.nn.convolution import convolve
-from tests.forms import needs_cpu, switch_off
+from tests.forms import needs_cpu
 from tests.kernels.test_convolution import SETTINGS, geometry_and_arrays, lax_convolve, transposes
 from tests.oracles import assert_close, normal
 from tests.transformations import transformed
@@ -95,7 +96,7 @@ def test_what_is_lowered_depends_on_the_devices_and_the_cache_of_the_program_alo
 
 
 @pytest.mark.parametrize("left_out", ["half precision", "no entries", "cropped", "dilated input", "switched off"])
-def test_onednn_is_left_out_for_what_it_does_not_compute_and_where_it_is_switched_off(monkeypatch, left_out):
+def test_onednn_is_left_out_for_what_it_does_not_compute_and_where_it_is_switched_off(enter, left_out):
     geometry, x, kernel, _ = geometry_and_arrays(*SETTINGS["dense"])
     if left_out == "half precision":
         x, kernel = jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16)
@@ -106,7 +107,7 @@ def test_onednn_is_left_out_for_what_it_does_not_compute_and_where_it_is_switche
     elif left_out == "dilated input":
         geometry = geometry._replace(input_dilation=(1, 2))
     else:
-        switch_off(monkeypatch, "onednn")
+        enter(plain_forms("onednn"))
     program = jax.jit(functools.partial(convolve, geometry=geometry)).lower(x, kernel).as_text()
     assert TARGET not in program
 

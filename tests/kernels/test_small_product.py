@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from jaxnets import nn
+from jaxnets.backend import plain_forms
 from jaxnets.kernels.small_product import matrix_product
-from tests.forms import needs_cpu, switch_off
+from tests.forms import needs_cpu
 from tests.oracles import assert_close, normal
 from tests.transformations import transformed
 
@@ -92,8 +93,8 @@ def test_large_products_and_half_precision_stay_as_they_are():
     assert "small_product_on_cpu" in names(gradient, normal(32, 8), normal(8, 4))
 
 
-def test_it_can_be_switched_off(monkeypatch):
-    switch_off(monkeypatch, "small_product")
+def test_it_can_be_switched_off(enter):
+    enter(plain_forms("small_product"))
     assert names(gradient, normal(2, 3), normal(3, 2)) & {"dot_general", "small_product_on_cpu"} == {"dot_general"}
 
 

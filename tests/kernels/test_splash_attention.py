@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from jaxnets import models, nn
+from jaxnets.backend import trace_for
 from jaxnets.kernels.splash_attention import tiles
-from tests.forms import trace_for
 from tests.oracles import normal
 
 
@@ -48,8 +48,8 @@ def test_values_and_gradients_equal_torch(queries, keys, kv_heads, features, cau
         (1024, jnp.bfloat16, 8, False),  # the compiler cannot split the kernel
     ],
 )
-def test_a_network_for_one_tpu_takes_it(monkeypatch, time, dtype, devices, taken):
-    trace_for(monkeypatch, "tpu")
+def test_a_network_for_one_tpu_takes_it(monkeypatch, enter, time, dtype, devices, taken):
+    enter(trace_for("tpu"))
     monkeypatch.setattr(jax, "device_count", lambda: devices)
     model = models.gpt(models.GPTConfig(50, time, layers=1, heads=1, features=64))
     params, state = jax.eval_shape(model.init, jax.random.key(0))

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from jaxnets import init, nn, torch_defaults
-from tests.forms import switch_off
+from jaxnets.backend import plain_forms
 from tests.oracles import assert_close, assert_parity, normal
 
 TORCH_CONV = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
@@ -87,9 +87,9 @@ def parameters(*kernel_shape, out=None):
         ((2, 3, 2), (2, 4, 5, 6, 3), 4, {"stride": (2, 1, 2), "padding": 1, "dilation": (1, 2, 1)}),
     ],
 )
-def test_conv_equals_torch(monkeypatch, form, window, shape, out, options):
+def test_conv_equals_torch(enter, form, window, shape, out, options):
     if form == "plain":
-        switch_off(monkeypatch, "convolution")
+        enter(plain_forms("convolution"))
     params = parameters(*window, shape[-1], out, out=out)
     assert_parity(
         lambda p, x: nn.conv(p, x, **{"padding": "VALID", **options}),
@@ -111,9 +111,9 @@ def test_conv_equals_torch(monkeypatch, form, window, shape, out, options):
         ((2, 2, 2, 2, 3, 1), (1, 3, 4, 3, 6), {"stride": (1, 2, 1)}),
     ],
 )
-def test_grouped_conv_equals_torch(monkeypatch, form, kernel, shape, options):
+def test_grouped_conv_equals_torch(enter, form, kernel, shape, options):
     if form == "plain":
-        switch_off(monkeypatch, "convolution")
+        enter(plain_forms("convolution"))
     groups, _, out = kernel[-3:]
     assert_parity(
         lambda p, x: nn.grouped_conv(p, x, **{"padding": "VALID", **options}),
@@ -136,9 +136,9 @@ def test_grouped_conv_equals_torch(monkeypatch, form, kernel, shape, options):
         ((2, 2, 2, 3, 2), (2, 3, 4, 3, 3), {"stride": (1, 2, 1)}),
     ],
 )
-def test_depthwise_conv_equals_torch(monkeypatch, form, kernel, shape, options):
+def test_depthwise_conv_equals_torch(enter, form, kernel, shape, options):
     if form == "plain":
-        switch_off(monkeypatch, "convolution")
+        enter(plain_forms("convolution"))
     channels, multiplier = kernel[-2:]
     assert_parity(
         lambda p, x: nn.depthwise_conv(p, x, **{"padding": "VALID", **options}),
@@ -162,9 +162,9 @@ def test_depthwise_conv_equals_torch(monkeypatch, form, kernel, shape, options):
         ((2, 3, 2, 2, 3), (2, 2, 3, 2, 3), {"stride": (2, 1, 3), "padding": (1, 1, 0), "output_padding": (1, 0, 2)}),
     ],
 )
-def test_conv_transpose_equals_torch(monkeypatch, form, kernel, shape, options):
+def test_conv_transpose_equals_torch(enter, form, kernel, shape, options):
     if form == "plain":
-        switch_off(monkeypatch, "convolution")
+        enter(plain_forms("convolution"))
     assert_parity(
         lambda p, x: nn.conv_transpose(p, x, **{"padding": "VALID", **options}),
         torch_conv_transpose(dense_weight, **options),

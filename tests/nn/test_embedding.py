@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from jaxnets import init, nn, torch_defaults
-from tests.forms import trace_for
+from jaxnets.backend import trace_for
 from tests.oracles import assert_parity, normal, quick_jit
 
 TABLE = {"embedding": normal(7, 4, seed=1)}
@@ -16,9 +16,9 @@ both_platforms = pytest.mark.parametrize("platform", ["cpu", "tpu"])
 
 
 @pytest.fixture
-def on(monkeypatch):
+def on(enter):
     """Trace as on the given platform."""
-    return lambda platform: trace_for(monkeypatch, platform)
+    return lambda platform: enter(trace_for(platform))
 
 
 @both_platforms

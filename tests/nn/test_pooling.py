@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from jaxnets import nn
-from tests.forms import needs_cpu, switch_off
+from jaxnets.backend import plain_forms
+from tests.forms import needs_cpu
 from tests.oracles import assert_close, assert_parity, normal, quick_jit
 
 FUNCTIONAL = torch.nn.functional
@@ -27,9 +28,9 @@ def torch_pool(name, rank, *args, **options):
 
 
 @pytest.fixture(params=["fast", "plain"])
-def form(request, monkeypatch):
+def form(request, enter):
     if request.param == "plain":
-        switch_off(monkeypatch, "pooling")
+        enter(plain_forms("pooling"))
 
 
 GRID = [
@@ -161,12 +162,12 @@ def test_maxima_of_integers(dtype):
 
 
 @needs_cpu
-def test_the_fast_form_is_used_unless_switched_off(monkeypatch):
+def test_the_fast_form_is_used_unless_switched_off(enter):
     def jaxpr():
         return str(jax.make_jaxpr(lambda x: (nn.max_pool(x, (2, 2)), nn.avg_pool(x, (3, 3))))(jnp.ones((1, 6, 6, 1))))
 
     assert "reduce_window_" not in jaxpr()
-    switch_off(monkeypatch, "pooling")
+    enter(plain_forms("pooling"))
     assert jaxpr().count("reduce_window_") == 2
 
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from jaxnets import init, make_model, nn, torch_defaults
-from tests.forms import switch_off
+from jaxnets.backend import plain_forms
 from tests.oracles import assert_close, assert_parity, normal
 
 BATCH, TIME, IN, HIDDEN = 3, 5, 4, 2
@@ -184,8 +184,8 @@ def test_masked_steps_are_as_if_they_were_not_there(kind, bits, reverse):
 
 @every_kind
 @pytest.mark.parametrize("plain", ["", "all"])
-def test_padding_that_is_not_a_number_stays_out_of_gradients(kind, plain, monkeypatch):
-    switch_off(monkeypatch, plain)
+def test_padding_that_is_not_a_number_stays_out_of_gradients(kind, plain, enter):
+    enter(plain_forms(plain))
     sequence, _, spec, _, _ = KINDS[kind]
     params, x = random_params(spec(IN, HIDDEN)), normal(BATCH, TIME, IN)
     mask = mask_of((2, 5, 3))
@@ -243,8 +243,8 @@ def test_zero_carries_have_the_batch_and_dtype_asked_for():
 
 @every_kind
 @pytest.mark.parametrize("plain", ["", "all"])
-def test_bfloat16_carries_are_float32_and_gradients_near_float32(kind, plain, monkeypatch):
-    switch_off(monkeypatch, plain)
+def test_bfloat16_carries_are_float32_and_gradients_near_float32(kind, plain, enter):
+    enter(plain_forms(plain))
     sequence, _, spec, _, _ = KINDS[kind]
     params, x = random_params(spec(IN, HIDDEN)), jnp.asarray(normal(BATCH, 20, IN), jnp.bfloat16)
     y, carry = sequence(params, x)
