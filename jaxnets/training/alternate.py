@@ -14,6 +14,7 @@ from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.training.batches import data_size
 from jaxnets.training.gradient import Loss, loss_gradient
+from jaxnets.training.nonfinite import guarded
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
 from jaxnets.tree import describe
@@ -35,7 +36,9 @@ class Part(NamedTuple):
     updates: int = 1
 
 
-def alternate(parts: Mapping[str, Part], *, accumulate: int = 1, axis_name: str | None = None) -> Step:
+def alternate(
+    parts: Mapping[str, Part], *, accumulate: int = 1, skip_nonfinite: int = 0, axis_name: str | None = None
+) -> Step:
     """Make one training step that updates several networks in turns, each by its own loss and optimizer.
 
     In the order of `parts`, each network gets its updates, and all see what was changed before. A network with n
@@ -48,16 +51,18 @@ def alternate(parts: Mapping[str, Part], *, accumulate: int = 1, axis_name: str 
     Args:
         parts: the networks by name, see `Part`.
         accumulate: as in `make_step`, for each update.
+        skip_nonfinite: as in `make_step`: a step of which any update gives a number that is not finite is left out.
         axis_name: as in `make_step`.
 
     Returns:
         `step(train_state, batch) -> (train_state, metrics)`, for `fit`, `scan_data`, `compile_step` and the like.
         Params and state are dicts by the names of `parts` and of networks that do not train, `opt_state` is one by the
         names of `parts`; see `alternate_state`. The metric `"loss"` of the loss of `"d"` is named `"d/loss"`.
+        `step(train_state, batch, constants)` passes constants to every loss, as in `make_step`.
 
     Raises:
         TypeError: if `parts` is not as described; by the step, if params, state or metrics are not.
-        ValueError: if a number is below 1; by the step, if a batch cannot be cut into equal parts.
+        ValueError: if a number is out of range; by the step, if a batch cannot be cut into equal parts.
 
     Example:
         >>> def d_loss(params, state, batch, *, key, train):
@@ -75,8 +80,10 @@ def alternate(parts: Mapping[str, Part], *, accumulate: int = 1, axis_name: str 
         Goodfellow et al., Generative adversarial nets, 2014, algorithm 1; Arjovsky et al., Wasserstein GAN, 2017.
     """
     _check_parts(parts, accumulate)
+    if skip_nonfinite < 0:
+        raise ValueError(f"alternate: skip_nonfinite must be at least 0, got {skip_nonfinite}")
 
-    def step(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
+    def step(train_state: TrainState, batch: Any, constants: PyTree = None) -> tuple[TrainState, PyTree]:
         _check_networks(train_state, list(parts))
         step_key = subkey(subkey(train_state.key, "step"), train_state.step)
         if axis_name is not None:
@@ -85,14 +92,14 @@ def alternate(parts: Mapping[str, Part], *, accumulate: int = 1, axis_name: str 
         measured: dict[str, Any] = {}
         for name, part in parts.items():
             others = {other: tree for other, tree in params.items() if other != name}
-            turn = _turn(name, part, others, accumulate, axis_name)
+            turn = _turn(name, part, others, constants, accumulate, axis_name)
             own = params[name], state, opt_state[name]
             (params[name], state, opt_state[name]), metrics = turn(own, batch, subkey(step_key, name))
             measured |= _named(name, metrics)
         after = train_state._replace(step=train_state.step + 1, params=params, state=state, opt_state=opt_state)
         return after, measured
 
-    return step
+    return guarded(step, skip_nonfinite=skip_nonfinite)
 
 
 _Own: TypeAlias = tuple[Params, State, PyTree]
@@ -100,12 +107,13 @@ _Own: TypeAlias = tuple[Params, State, PyTree]
 
 
 def _turn(
-    name: str, part: Part, others: dict[str, Params], accumulate: int, axis_name: str | None
+    name: str, part: Part, others: dict[str, Params], constants: PyTree, accumulate: int, axis_name: str | None
 ) -> Callable[[_Own, Any, Key], tuple[_Own, PyTree]]:
     """All updates of one network in a step, while the parameters of the others stay as they are."""
 
     def loss(own: Params, state: State, batch: Any, *, key: Key | None, train: bool) -> Any:
-        return part.loss({**others, name: own}, state, batch, key=key, train=train)
+        given = {} if constants is None else {"constants": constants}
+        return part.loss({**others, name: own}, state, batch, key=key, train=train, **given)
 
     loss.__name__ = str(getattr(part.loss, "__name__", name))
     gradient = loss_gradient(loss, accumulate=accumulate, axis_name=axis_name)

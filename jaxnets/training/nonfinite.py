@@ -82,17 +82,26 @@ def is_bad(found: Found | Watch) -> Array:
     return (found.measured != 0) | (found.array != 0)
 
 
-def advance_watch(watch: Watch, found: Found, *, skip: Array | bool = False) -> Watch:
-    """Return the watch after a step: no step remains if the step was bad, unless it was skipped.
+def decide(before: TrainState, found: Found, skip_nonfinite: int = 0) -> tuple[Array, Array, Watch | None]:
+    """Return what becomes of a step: whether it is skipped, whether the run stops before it, and the new watch.
+
+    Args:
+        before: the train state before the step.
+        found: what is not finite after it.
+        skip_nonfinite: how many steps may be skipped in the run.
 
     Example:
-        >>> [int(number) for number in advance_watch(start_watch(3), Found(jnp.int32(0), jnp.int32(2)))]
-        [0, 0, 2]
+        >>> before = TrainState.create({}, (), seed=0)._replace(watch=start_watch(3))
+        >>> [bool(answer) for answer in decide(before, Found(jnp.int32(1), jnp.int32(0)))[:2]]
+        [False, True]
     """
-    halted, stop = watch.remaining <= 0, is_bad(found) & ~jnp.asarray(skip)
-    remaining = jnp.where(halted | stop, 0, watch.remaining - 1)
-    positions = (jnp.where(stop & ~halted, new, old) for new, old in zip(found, watch[1:], strict=True))
-    return Watch(remaining, *positions)
+    skip = is_bad(found) & (before.skipped < skip_nonfinite)
+    if before.watch is None:
+        return skip, jnp.zeros((), bool), None
+    halted, bad = before.watch.remaining <= 0, is_bad(found) & ~skip
+    remaining = jnp.where(halted | bad, 0, before.watch.remaining - 1)
+    positions = (jnp.where(bad & ~halted, new, old) for new, old in zip(found, before.watch[1:], strict=True))
+    return skip & ~halted, halted | bad, Watch(remaining, *positions)
 
 
 def find_nonfinite(
@@ -146,18 +155,22 @@ def nonfinite_error(found: Found | Watch, train_state: TrainState, metrics: PyTr
         else:
             said.append(f"the first bad array of {kind} after it is {path!r}")
     advice = (
-        "lower the learning rate, clip gradients (optax.clip_by_global_norm), check the data for NaN, "
-        "or leave such steps out with make_step(..., skip_nonfinite=10)"
+        "lower the learning rate, clip gradients (optax.clip_by_global_norm), check the data for NaN and for labels "
+        "that are no classes, or leave such steps out with make_step(..., skip_nonfinite=10)"
     )
     message = f"training went wrong at step {step}: {'; '.join(said)}; {advice}"
     return NonFiniteError(message, step, path, train_state)
 
 
-def guarded(step: Callable[..., tuple[TrainState, PyTree]]) -> Any:
-    """Let any step look for numbers that are not finite, in its results, if the train state says so.
+def guarded(step: Callable[..., tuple[TrainState, PyTree]], *, skip_nonfinite: int = 0) -> Any:
+    """Let any step look for numbers that are not finite in its results, if the train state says so or it may skip.
 
     Steps that it calls do not look, because what they find might not reach its result. A step that looks by itself, as
     those of `make_step` do (`finds_nonfinite`), is returned as it is.
+
+    Args:
+        step: `step(train_state, batch, *constants) -> (train_state, metrics)`; to skip, with streamable metrics.
+        skip_nonfinite: how many steps may be skipped, as in `make_step`.
 
     Example:
         >>> def step(train_state, batch):
@@ -171,15 +184,29 @@ def guarded(step: Callable[..., tuple[TrainState, PyTree]]) -> Any:
         return step
 
     def guarded_step(before: TrainState, batch: Any, *constants: PyTree) -> tuple[TrainState, PyTree]:
-        if before.watch is None:
+        if before.watch is None and not skip_nonfinite:
             return step(before, batch, *constants)
         after, metrics = step(before._replace(watch=None), batch, *constants)
-        watch = advance_watch(before.watch, find_nonfinite(after, metrics=metrics))
-        stay = (before.watch.remaining <= 0) | is_bad(watch)
-        kept: TrainState = jax.tree.map(lambda old, new: jnp.where(stay, old, new), before, after._replace(watch=watch))
-        return kept._replace(watch=watch), metrics
+        skip, stop, watch = decide(before, find_nonfinite(after, metrics=metrics), skip_nonfinite)
+        kept: TrainState = where(skip | stop, before._replace(watch=None), after)
+        kept = kept._replace(step=jnp.where(stop, before.step, after.step), watch=watch)
+        if not skip_nonfinite:
+            return kept, metrics
+        kept = kept._replace(skipped=before.skipped + skip.astype(jnp.int32))
+        return kept, where(skip, jax.tree.map(jnp.zeros_like, metrics), metrics)
 
+    guarded_step.finds_nonfinite = True  # type: ignore[attr-defined]
     return guarded_step
+
+
+def where(condition: Array, first: PyTree, second: PyTree) -> Any:
+    """Choose between two trees as a whole.
+
+    Example:
+        >>> where(jnp.array(True), {"a": jnp.array(1)}, {"a": jnp.array(2)})
+        {'a': Array(1, dtype=int32, weak_type=True)}
+    """
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
 
 
 def named_metrics(tree: PyTree) -> dict[str, Any]:

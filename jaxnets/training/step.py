@@ -14,7 +14,7 @@ from jaxnets.flops import count_flops
 from jaxnets.random import subkey
 from jaxnets.training.checks import check_loss_and_optimizer, check_opt_state
 from jaxnets.training.gradient import Loss, loss_gradient
-from jaxnets.training.nonfinite import Gradients, advance_watch, find_nonfinite, is_bad
+from jaxnets.training.nonfinite import Gradients, decide, find_nonfinite, where
 from jaxnets.training.state import TrainState
 from jaxnets.tree import count
 from jaxnets.types import Array, Params, PyTree, State
@@ -129,26 +129,21 @@ def take_step(
     if train_state.watch is None and not skip_nonfinite:
         return after, metrics
     found = find_nonfinite(after, loss=loss, metrics=metrics, gradients=Gradients(gradients, updates))
-    skip = is_bad(found) & (train_state.skipped < skip_nonfinite)
-    if train_state.watch is None:
-        after = _where(skip, train_state, after)._replace(step=after.step)
+    skip, stop, watch = decide(train_state, found, skip_nonfinite)
+    if watch is None:
+        after = where(skip, train_state, after)._replace(step=after.step)
     else:
-        halted = train_state.watch.remaining <= 0
-        skip &= ~halted
-        watch = advance_watch(train_state.watch, found, skip=skip)
-        stop = halted | is_bad(watch)
         arguments = gradients, train_state.params, train_state.opt_state
         params, opt_state = _written(update, ~skip & ~stop, *arguments)
         after = after._replace(
             step=jnp.where(stop, train_state.step, after.step),
             params=params,
-            state=_where(skip | stop, train_state.state, state),
+            state=where(skip | stop, train_state.state, state),
             opt_state=opt_state,
             watch=watch,
         )
     skipped = train_state.skipped + skip.astype(jnp.int32)
-    counted = jax.tree.map(lambda leaf: jnp.where(skip, jnp.zeros_like(leaf), leaf), metrics)
-    return after._replace(skipped=skipped), counted
+    return after._replace(skipped=skipped), where(skip, jax.tree.map(jnp.zeros_like, metrics), metrics)
 
 
 Update: TypeAlias = Callable[[PyTree, Params, PyTree], tuple[Params, PyTree, PyTree]]
@@ -185,8 +180,4 @@ def _write_in_place(
 def _choose(update: Update, take: Array, gradients: PyTree, params: Params, opt_state: PyTree) -> tuple[Params, PyTree]:
     """Update and choose: other backends do that in place, and a loop there waits for the host in every step."""
     new_params, new_opt_state, _ = update(gradients, params, opt_state)
-    return _where(take, new_params, params), _where(take, new_opt_state, opt_state)
-
-
-def _where(condition: Array, first: Any, second: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), first, second)
+    return where(take, new_params, params), where(take, new_opt_state, opt_state)

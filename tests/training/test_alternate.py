@@ -246,6 +246,43 @@ def test_a_number_that_is_not_finite_is_found_and_named():
     assert np.isfinite(caught.value.train_state.params["b"]).all()
 
 
+def test_a_bad_update_of_any_part_leaves_out_the_whole_step():
+    """By hand: a takes -1 a step and b the mean of the batch; the steps on the batches with NaN change nothing."""
+
+    def a_loss(params, state, batch, *, key, train):
+        return jnp.sum(params["a"]), (state, {"seen": metrics.mean(jnp.ones(2))})
+
+    def b_loss(params, state, batch, *, key, train):
+        return -jnp.sum(params["b"]) * jnp.mean(batch), (state, {"seen": metrics.mean(batch)})
+
+    parts = {"a": Part(a_loss, optax.sgd(1.0)), "b": Part(b_loss, optax.sgd(1.0))}
+    data = np.array([1.0, 1.0, np.nan, 1.0, 2.0, 2.0, np.inf, 0.0, 3.0, 3.0], np.float32)
+
+    def train(skip_nonfinite):
+        step = alternate(parts, skip_nonfinite=skip_nonfinite)
+        return fit(two_numbers(), step, data, epochs=1, batch_size=2, shuffle=False)
+
+    with pytest.warns(UserWarning, match="2 of the steps up to 5 were skipped"):
+        result = train(2)
+    after = result.train_state
+    assert (float(after.params["a"][0]), float(after.params["b"][0])) == (-3.0, 6.0)
+    assert (int(after.step), int(after.skipped)) == (5, 2)
+    assert result.metrics["train"] == {"a/seen": 1.0, "b/seen": 2.0}
+    with pytest.raises(NonFiniteError) as caught:
+        train(1)
+    assert (int(caught.value.train_state.step), float(caught.value.train_state.params["b"][0])) == (3, 3.0)
+
+
+def test_constants_go_to_every_loss():
+    def loss(params, state, batch, *, key, train, constants):
+        return jnp.sum(params["a"] * constants["scale"]) + jnp.sum(params["b"]) * jnp.mean(batch), (state, {})
+
+    parts = {name: Part(loss, optax.sgd(1.0)) for name in ("a", "b")}
+    constants = {"scale": np.float32([5.0])}
+    result = fit(two_numbers(), alternate(parts), np.float32([2, 2]), epochs=1, batch_size=2, constants=constants)
+    assert jax.tree.map(float, jax.tree.map(jnp.sum, result.train_state.params)) == {"a": -5.0, "b": -2.0}
+
+
 @pytest.mark.parametrize(
     ("parts", "error", "message"),
     [
