@@ -1,4 +1,4 @@
-"""The course's worked example of backpropagation, by hand and by jax.grad side by side.
+"""A worked example of backpropagation, by hand and by jax.grad side by side.
 
 Two inputs, two hidden units, one output, no biases, no activations: h1 = x1 w1 + x2 w2, h2 = x1 w3 + x2 w4, prediction
 y = h1 w5 + h2 w6, error (y - target)^2 / 2.

@@ -1,6 +1,6 @@
-"""The course's 8-12-8-1 network on the Pima diabetes data, and an honest cross-validation of it.
+"""The textbook 8-12-8-1 network on the Pima diabetes data, and an honest cross-validation of it.
 
-The first part is the course's program: 100 epochs in file order in batches of 10, accuracy on what it was trained on.
+The first part is the textbook program: 100 epochs in file order in batches of 10, accuracy on what it was trained on.
 The second trains 10 folds x 16 seeds at once, in one vmapped call, on standardized features in random order, and
 measures each network on the fold that it has not seen.
 
@@ -50,7 +50,7 @@ class Config(TrainingSettings):
 
 
 def apply(params: Any, state: Any, x: Any, *, key: Any = None, train: bool) -> Any:
-    """8-12-8-1 with ReLU; returns the logit, whose sigmoid is the course's output."""
+    """8-12-8-1 with ReLU; returns the logit, whose sigmoid is the probability of diabetes."""
     x = jax.nn.relu(nn.linear(params["fc1"], x))
     x = jax.nn.relu(nn.linear(params["fc2"], x))
     return nn.linear(params["fc3"], x)[:, 0], state
@@ -94,8 +94,10 @@ def initialize(config: Config, seed: Any) -> TrainState:
     return init_train_state(MODEL, optax.adam(config.learning_rate), seed)
 
 
-def course_program(config: Config, x: np.ndarray, labels: np.ndarray) -> tuple[TrainState, list[dict[str, float]], Any]:
-    """Train as the course does; returns the network, its metrics by epoch, and the seconds (compile, run)."""
+def textbook_program(
+    config: Config, x: np.ndarray, labels: np.ndarray
+) -> tuple[TrainState, list[dict[str, float]], Any]:
+    """Train as textbooks do; returns the network, its metrics by epoch, and the seconds (compile, run)."""
     data = filled(x, labels, -(-len(x) // config.batch_size) * config.batch_size)
     program = compile_step(trainer(config, len(data[0]), shuffle=False))
     (trained, stacked), *seconds = compile_and_run(program, initialize(config, config.seed), data)
@@ -138,16 +140,16 @@ def load(config: Config) -> tuple[np.ndarray, np.ndarray]:
     return table.inputs, table.labels
 
 
-def run_course_program(config: Config, folder: RunFolder, x: np.ndarray, labels: np.ndarray) -> Findings:
-    """Train as the course does, and measure accuracy on what the network was trained on."""
-    trained, rows, (compile_seconds, run_seconds) = course_program(config, x, labels)
+def run_textbook_program(config: Config, folder: RunFolder, x: np.ndarray, labels: np.ndarray) -> Findings:
+    """Train as textbooks do, and measure accuracy on what the network was trained on."""
+    trained, rows, (compile_seconds, run_seconds) = textbook_program(config, x, labels)
     for epoch, row in enumerate(rows, start=1):
         step = epoch * int(trained.step) // config.epochs
         folder.append_metrics(step=step, epoch=epoch, split="train", metrics=row)
     whole = filled(x, labels, len(x))
     _, (_, measured) = loss(trained.params, trained.state, whole, key=None, train=False)
     numbers = {name: float(value) for name, value in metrics.compute(measured).items()}
-    print(f"the course's program: training accuracy {numbers['accuracy']:.4f}, loss {numbers['loss']:.4f}")
+    print(f"the textbook program: training accuracy {numbers['accuracy']:.4f}, loss {numbers['loss']:.4f}")
     print(f"  {config.epochs} epochs in {run_seconds:.3f} s, after {compile_seconds:.2f} s of compilation")
     return Findings({"train": numbers}, trained.params, compile_seconds)
 
@@ -170,7 +172,7 @@ def run_cross_validation(config: Config, x: np.ndarray, labels: np.ndarray) -> d
 def run(config: Config, folder: RunFolder) -> Findings:
     """Run both parts."""
     x, labels = load(config)
-    findings = run_course_program(config, folder, x, labels)
+    findings = run_textbook_program(config, folder, x, labels)
     cross_validation = run_cross_validation(config, x, labels)
     plot_curves(folder.read_metrics(), folder.path / "curves.png")
     return findings._replace(metrics={**findings.metrics, "cross_validation": cross_validation})

@@ -32,7 +32,7 @@ def printed(notebook):
 def test_it_trains_on_all_devices_and_measures(executed):
     text = printed(executed)
     assert text.count("CpuDevice") == 8
-    assert "1,199,882" in text  # the parameters of the course's network, as its PyTorch script counts them
+    assert "1,199,882" in text  # the parameters of the textbook network, as its PyTorch script counts them
     accuracy = float(text.split("test accuracy ")[1].split()[0])
     assert 0 <= accuracy < 0.5  # noise cannot be learned
 

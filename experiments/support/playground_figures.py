@@ -176,7 +176,7 @@ def plot_losses(path: Path, history: Mapping[str, Any], draws: Mapping[str, Any]
         losses = history[name]["loss"]
         axes.plot(epochs, losses, color=style["color"], linewidth=1.8, label=f"this run, {name} {losses[-1]:.4f}")
     if target is not None:
-        axes.axhline(target, color=ORANGE, linestyle=":", label=f"the course's {target}")
+        axes.axhline(target, color=ORANGE, linestyle=":", label=f"the published {target}")
     axes.set(xlabel="epoch", ylabel="mean of (output - label)² / 2 (log scale)", yscale="log")
     tidy(axes)
     plain_numbers(axes)

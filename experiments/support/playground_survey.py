@@ -29,9 +29,9 @@ SETS = {
 """A network that suits each set."""
 
 LINEAR = Setting(hidden=(2,), activation="linear", epochs=100)
-"""The course's network that cannot learn the circle."""
+"""The published network that cannot learn the circle."""
 LINEAR_DRAWS = 2000
-"""Of it, since the course's loss is a rare one."""
+"""Of it, since the published loss is a rare one."""
 
 
 def _sweep(base: Setting, name: str, values: Sequence[Any]) -> dict[str, Setting]:

@@ -1,4 +1,4 @@
-"""Every experiment runs, is listed, can be repeated and resumed; what the course computes by hand comes out."""
+"""Every experiment runs, is listed, can be repeated and resumed; what is computed by hand comes out."""
 
 import ast
 import importlib
@@ -106,7 +106,7 @@ def test_a_name_apart_from_the_module_is_pointed_out():
     assert "write it as one word: python -m experiments.digits_cnn --smoke" in done.stderr
 
 
-def test_the_worked_example_of_the_course(capsys):
+def test_the_worked_example(capsys):
     module = importlib.import_module("experiments.backprop_by_hand")
     result = module.run(module.Config())
     assert [round(result[name], 3) for name in ("prediction", "error", "delta")] == [0.191, 0.327, -0.809]
@@ -117,7 +117,7 @@ def test_the_worked_example_of_the_course(capsys):
 
 
 def test_pima_is_what_pytorch_trains(tmp_path):
-    """The course's PyTorch loop from the same initial values, on numbers that need no file."""
+    """The textbook PyTorch loop from the same initial values, on numbers that need no file."""
     import torch
 
     module = importlib.import_module("experiments.pima_mlp")
@@ -141,7 +141,7 @@ def test_pima_is_what_pytorch_trains(tmp_path):
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
-    trained, rows, _ = module.course_program(config, x, labels)
+    trained, rows, _ = module.textbook_program(config, x, labels)
     assert len(rows) == 3
     for name, layer in (("fc1", net[0]), ("fc2", net[2]), ("fc3", net[4])):
         np.testing.assert_allclose(

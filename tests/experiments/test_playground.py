@@ -1,4 +1,4 @@
-"""The Playground's networks are trained as PyTorch would, come to the course's losses, and are drawn as they are."""
+"""The Playground's networks are trained as PyTorch would, come to the published losses, and are drawn as they are."""
 
 import dataclasses
 import functools
@@ -132,7 +132,7 @@ def test_a_draw_among_many_is_the_same_alone():
     assert together["test"]["accuracy"][1, -1] == pytest.approx(alone["test"]["accuracy"][-1])
 
 
-def test_three_sigmoid_neurons_come_to_the_loss_of_the_course():
+def test_three_sigmoid_neurons_come_to_the_published_loss():
     """Test loss 0.018 and training loss 0.015 after 1,000 epochs, from the initial values of the seeds 0 to 2."""
     config = Config()
     data = make_data(config, config.data_seed)
@@ -144,7 +144,7 @@ def test_three_sigmoid_neurons_come_to_the_loss_of_the_course():
 
 
 def test_a_linear_layer_learns_nothing_of_the_circle():
-    """No line is better than the best constant, of loss 1/2: that of the course, 0.552, has the factor 1/2."""
+    """No line is better than the best constant, of loss 1/2: the published one, 0.552, has the factor 1/2."""
     found = outcome(LINEAR, range(64))
     assert 0.49 < found.test.min() < found.test.mean() < 0.52
     assert found.test.max() < 0.7

@@ -36,7 +36,7 @@ class TorchMnistCnn(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("network", "model"), [(TorchLeNet5, models.lenet5()), (TorchMnistCnn, models.mnist_cnn())])
-def test_the_course_s_networks_in_pytorch(network, model):
+def test_the_textbook_networks_in_pytorch(network, model):
     torch.manual_seed(0)
     theirs = network()
     params, state = from_torch(theirs.state_dict(), model)
