@@ -2,6 +2,7 @@
 #   PYTHON=/path/to/python3.12   create the virtual environment with this interpreter
 #   SEED=1 ARGS='--epochs 5'     settings of `make train`
 #   WORKERS=1                    test processes; by default one per core, at most four, for the slow tests two
+#   QUICK=                       `make test` with XLA's own settings, by which it takes twice as long
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,6 +10,7 @@ PYTHON ?=
 SEED ?=
 ARGS ?=
 WORKERS ?= logical
+QUICK ?= $$($(BIN)/python -m tests.quick_flags)
 NEWER := import sys; sys.exit(sys.version_info < (3, 11))
 
 # The TPU compiler needs no TPU. It is installed separately, because beside JAX it makes every program look for one.
@@ -36,7 +38,7 @@ train: $(VENV)/.installed-experiments
 	$(BIN)/python -m experiments.digits_cnn $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
+	$(if $(QUICK),XLA_FLAGS="$(QUICK)") $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/.installed-test $(LIBTPU) $(ONNX)
 	PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest -m slow -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
