@@ -14,7 +14,8 @@ mode, so that all transformations of JAX work.
 
 This is done here for any cell. Its program (a jaxpr) is read once. Products and sums are linear; the variables like z,
 by which changes of parameters and inputs enter the rest, are called entries. Their values are stored on the way
-forward, and what follows from them is computed again on the way back.
+forward, and what follows from them is computed again on the way back; but for results of functions such as tanh, which
+are stored instead, because their derivatives follow from them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,16 @@ _KINDS = {
     "join": ("concatenate",),
     "reshape": _RESHAPES.split(),
     "costly": ("cond", "custom_jvp_call", "scan", "while"),
+    "exp": ("exp",),
+    "logistic": ("logistic",),
+    "tanh": ("tanh",),
 }
+_BY_RESULT: dict[str, Callable[[Array], Array]] = {
+    "exp": lambda y: y,
+    "logistic": lambda y: y * (1 - y),
+    "tanh": lambda y: 1 - y * y,
+}
+"""Derivatives that follow from the result: going back, it is not computed again."""
 _CACHE_BYTES = 2**21
 """A kernel of at most this size multiplies x in the loop, where it stays in the cache, a larger one before it."""
 
@@ -54,7 +64,8 @@ class Operation(NamedTuple):
 
     Attributes:
         kind: "product" and "matmul" (the last axis of something by a matrix) are linear in each input, "sum", "join"
-            and "reshape" are linear. Results of "costly" ones are stored. All else is "other".
+            and "reshape" are linear. Results of "costly" ones and of those of `_BY_RESULT` are stored. All else is
+            "other".
         inputs: its variables, each once.
         outputs: those of its results.
         run: takes the inputs and returns a list of the results.
@@ -223,7 +234,7 @@ def _read_step(jaxpr: Jaxpr, carries: int) -> Step:
             outputs = _inexact(operation.outputs)
             entries.extend(var for var in outputs if var in curved)
             moving.update(var for var in outputs if var not in curved or var not in varying)
-        elif operation.kind in ("matmul", "product", "costly"):
+        elif operation.kind in ("matmul", "product", "costly", *_BY_RESULT):
             stored.extend(var for var in operation.outputs if var in varying)
         if operation.kind == "matmul" and operation.outputs[0] in varying - stateful:
             kernel = _type(operation.inputs[1])
@@ -243,7 +254,7 @@ def _read_by_what_is_not_linear(
     for operation in reversed(operations):
         if varying.isdisjoint(operation.outputs):
             continue
-        if operation.kind in ("costly", "other"):
+        if operation.kind in ("costly", "other", *_BY_RESULT):
             curved.update(operation.inputs)
         elif operation.kind == "reshape" and summed.isdisjoint(operation.outputs):
             reshaped.update(operation.inputs)
@@ -420,6 +431,8 @@ def _changes_of_results(
         """A product by a transposed matrix has a product by the matrix itself as its transpose, which is faster."""
         if operation.kind == "matmul" and operation.inputs[1] in transposed:
             return [_multiply_rows(operation, inputs[0], transposed[operation.inputs[1]], transposed=True)]
+        if operation.kind in _BY_RESULT and operation.outputs[0] in step.stored:
+            return [_known_result(operation.kind, inputs[0], values[operation.outputs[0]])]
         return operation.run(*inputs)
 
     def results(moved: list[Array], changes: list[Array]) -> list[Array]:
@@ -448,3 +461,14 @@ def _replace(value: Array, known: Array) -> Array:
 @_replace.defjvp
 def _replace_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     return primals[1], tangents[0]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _known_result(kind: str, x: Array, y: Array) -> Array:
+    """Return y, the known result of an operation, with the derivative of the operation."""
+    return y
+
+
+@_known_result.defjvp
+def _known_result_jvp(kind: str, primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    return primals[1], tangents[0] * _BY_RESULT[kind](primals[1])
