@@ -99,7 +99,8 @@ def alternate(
         after = train_state._replace(step=train_state.step + 1, params=params, state=state, opt_state=opt_state)
         return after, measured
 
-    return guarded(step, skip_nonfinite=skip_nonfinite)
+    guarded_step: Step = guarded(step, skip_nonfinite=skip_nonfinite)
+    return guarded_step
 
 
 _Own: TypeAlias = tuple[Params, State, PyTree]
