@@ -108,6 +108,11 @@ def absolute(x: Array) -> Array:
     return x * jnp.sign(x)
 
 
+def have_nan(logits: Array) -> Array:
+    """Say for `[..., classes]` which examples `[...]` have a logit that is NaN, so that no class is predicted."""
+    return jnp.any(jnp.isnan(logits), axis=-1)
+
+
 def mark_invalid(values: Array, valid: Array) -> Array:
     """Return `values` with NaN where a label is invalid, so the mistake is visible under jit too."""
     return jnp.where(valid, values, jnp.asarray(jnp.nan, values.dtype))

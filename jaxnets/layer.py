@@ -77,6 +77,11 @@ def layer(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         params = args[0] if args else kwargs.get("params")
         try:
+            if isinstance(kwargs.get("train"), jax.core.Tracer):
+                raise TypeError(
+                    "train must be True or False, got a traced array: it decides what is traced; "
+                    "write jax.jit(..., static_argnames='train')"
+                )
             if isinstance(params, RecordedParams):
                 return params.record(function, args, kwargs)
             return function(*args, **kwargs)

@@ -28,6 +28,9 @@ def subkey(key: Key | None, name: str | ArrayLike) -> Key | None:
     Returns:
         The derived key, or None if `key` is None.
 
+    Raises:
+        ValueError: if a number that is not traced is negative or does not fit 32 bits.
+
     Example:
         >>> import jax
         >>> key = jax.random.key(0)
@@ -38,6 +41,8 @@ def subkey(key: Key | None, name: str | ArrayLike) -> Key | None:
         >>> subkey(None, "dropout") is None
         True
     """
+    if isinstance(name, int) and not 0 <= name < 2**32:
+        raise ValueError(f"subkey: a number must be from 0 to 2**32 - 1, got {name}")
     if key is None:
         return None
     return jax.random.fold_in(key, zlib.crc32(name.encode()) if isinstance(name, str) else name)

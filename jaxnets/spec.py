@@ -61,6 +61,26 @@ class ArraySpec:
             raise ValueError(f"axes must name each axis of shape {self.shape} once, got {self.axes}")
 
 
+@dataclasses.dataclass(frozen=True)
+class InFloat32:
+    """An initializer that draws in float32 at least and rounds, for those that know no half precision.
+
+    Attributes:
+        initializer: the initializer.
+
+    Example:
+        >>> InFloat32(jax.nn.initializers.orthogonal())(jax.random.key(0), (2, 2), jnp.bfloat16).dtype
+        dtype(bfloat16)
+    """
+
+    initializer: Initializer
+
+    def __call__(self, key: Key, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
+        """Draw the array."""
+        wide = jnp.float32 if jnp.dtype(dtype).itemsize < 4 else dtype
+        return self.initializer(key, shape, wide).astype(dtype)
+
+
 def init(spec: Spec, key: Key, *, dtype: DTypeLike = jnp.float32) -> tuple[Params, State]:
     """Make the parameters and the state that a spec describes.
 
@@ -102,8 +122,11 @@ def init(spec: Spec, key: Key, *, dtype: DTypeLike = jnp.float32) -> tuple[Param
 
 
 def _draw(leaf: ArraySpec, key: Key, dtype: DTypeLike, traced: bool) -> Array:
-    """The array of a leaf, by one program and not by one for each operation, because compiling takes the longest."""
-    draw = leaf.initializer
+    """The array of a leaf, by one program and not by one for each operation, because compiling takes the longest.
+
+    In half precision it is drawn in float32 and rounded: some initializers, such as orthogonal ones, know no other.
+    """
+    draw = InFloat32(leaf.initializer) if jnp.dtype(dtype).itemsize < 4 else leaf.initializer
     if backend.fast_path("init", "cpu", "gpu", "tpu"):
         quick = _QUICK_COMPILATION if backend.platform() == "cpu" and not traced else None
         draw = jax.jit(draw, static_argnums=(1, 2), compiler_options=quick)

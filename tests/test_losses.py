@@ -284,3 +284,14 @@ def test_settings_out_of_range_are_refused(smoothing):
         losses.cross_entropy(jnp.ones((4, 3)), jnp.zeros(4, jnp.int32), label_smoothing=smoothing)
     with pytest.raises(ValueError, match="delta must be positive, got 0"):
         losses.huber(jnp.ones(4), jnp.ones(4), delta=0)
+
+
+def test_forward_mode_of_soft_labels_with_an_excluded_class():
+    """By hand: softmax(-inf, 0, 0) - (0, 1, 0); a class of logit -inf and probability 0 has no part in it."""
+    logits, labels = jnp.array([[-jnp.inf, 0.0, 0.0]]), jnp.array([[0.0, 1.0, 0.0]])
+
+    def loss(logits):
+        return jnp.sum(losses.cross_entropy(logits, labels))
+
+    for derivative in (jax.grad, jax.jacfwd):
+        np.testing.assert_allclose(derivative(loss)(logits), [[0, -0.5, 0.5]], atol=1e-7)

@@ -7,6 +7,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from jaxnets import subkey
 
@@ -38,3 +39,9 @@ def test_numbers_may_be_traced():
     keys = jax.vmap(lambda i: subkey(jax.random.key(0), i))(jnp.arange(3))
     looped = [jax.random.fold_in(jax.random.key(0), i) for i in range(3)]
     np.testing.assert_array_equal(jax.random.key_data(keys), [jax.random.key_data(k) for k in looped])
+
+
+@pytest.mark.parametrize("number", [-1, 2**32])
+def test_numbers_that_do_not_fit_are_refused(number):
+    with pytest.raises(ValueError, match=rf"subkey: a number must be from 0 to 2\*\*32 - 1, got {number}"):
+        subkey(jax.random.key(0), number)

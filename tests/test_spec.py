@@ -136,3 +136,16 @@ def test_bad_shapes_and_axes_are_refused():
         ArraySpec((3,), NORMAL, axes=("in", "out"))
     with pytest.raises(ValueError, match="count must be at least 1, got 0"):
         repeat_spec(array(3), 0)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_is_drawn_in_float32_and_rounded(dtype):
+    """Orthogonal matrices come of a decomposition that knows no half precision."""
+    spec = {"rnn": nn.lstm_spec(3, 4), "fc": nn.linear_spec(4, 4, kernel_init=nn.initializers.orthogonal())}
+    half, full = (init(spec, KEY, dtype=kind)[0] for kind in (dtype, jnp.float32))
+    for low, high in zip(jax.tree.leaves(half), jax.tree.leaves(full), strict=True):
+        assert low.dtype == dtype
+        np.testing.assert_array_equal(low, high.astype(dtype))
+    for make in (nn.initializers.orthogonal, nn.initializers.delta_orthogonal):
+        shape = (3, 3, 4, 4)
+        np.testing.assert_array_equal(make()(KEY, shape, dtype), make()(KEY, shape, jnp.float32).astype(dtype))

@@ -9,12 +9,16 @@ from typing import Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxnets.labels import class_indices, class_logits, floating, like, mark_invalid
+from jaxnets.labels import class_indices, class_logits, floating, have_nan, like, mark_invalid
 from jaxnets.metrics.metric import Sum, example_weights, to_sum
 from jaxnets.types import Array, ArrayLike
 
 Average: TypeAlias = Literal["binary", "macro", "micro", "weighted"] | None
 """How the scores of the classes become one number; see `precision`."""
+
+
+_BLOCK = 2**20
+"""Examples that are counted in one array: float32 counts to 2^24, a `Sum` of several arrays to 2^48."""
 
 
 class ConfusionMatrix(NamedTuple):
@@ -157,8 +161,10 @@ def confusion_matrix(
     in_range = (predicted >= 0) & (predicted < classes) & (labeled >= 0) & (labeled < classes)
     meaningless = jnp.any(~in_range & (weight != 0))
     cell = jnp.clip(labeled, 0, classes - 1) * classes + jnp.clip(predicted, 0, classes - 1)
-    counts = jnp.zeros(classes * classes, dtype).at[cell.reshape(-1)].add(weight.reshape(-1))
-    return ConfusionMatrix(to_sum(mark_invalid(counts.reshape(classes, classes), ~meaningless)))
+    blocks = jnp.arange(cell.size) // _BLOCK
+    counts = jnp.zeros((max(1, -(-cell.size // _BLOCK)), classes * classes), dtype)
+    counts = counts.at[blocks, cell.reshape(-1)].add(weight.reshape(-1)).reshape(-1, classes, classes)
+    return ConfusionMatrix(to_sum(mark_invalid(counts, ~meaningless)).reduce())
 
 
 def precision(
@@ -184,7 +190,7 @@ def precision(
         weights: `[...]`, by default all 1.
 
     Returns:
-        A streamable `ClassScore`.
+        A streamable `ClassScore`, NaN if a logit is.
 
     Raises:
         ValueError: if the shapes do not fit, `average` is unknown, or a threshold is given without `"binary"`.
@@ -252,9 +258,11 @@ def _matrix(
         scores = floating(function, "logits", logits)
         answers = like(function, "labels", labels, scores, "logits")
         classes = jnp.where((answers == 0) | (answers == 1), answers, -1).astype(jnp.int32)
-        return confusion_matrix((scores > threshold).astype(jnp.int32), classes, classes=2, weights=weights)
+        predicted = jnp.where(jnp.isnan(scores), -1, (scores > threshold).astype(jnp.int32))
+        return confusion_matrix(predicted, classes, classes=2, weights=weights)
     if threshold != 0:
         raise ValueError(f"{function}: a threshold is only for average='binary', got {average!r}")
     scores = class_logits(function, logits)
     labeled = class_indices(function, labels, scores)
-    return confusion_matrix(jnp.argmax(scores, axis=-1), labeled, classes=scores.shape[-1], weights=weights)
+    predicted = jnp.where(have_nan(scores), -1, jnp.argmax(scores, axis=-1).astype(jnp.int32))
+    return confusion_matrix(predicted, labeled, classes=scores.shape[-1], weights=weights)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxnets.labels import class_indices, class_logits, floating, like, mark_invalid, real
+from jaxnets.labels import class_indices, class_logits, floating, have_nan, like, mark_invalid, real
 from jaxnets.metrics.metric import Sum, detached, example_weights, to_sum
 from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike
@@ -127,7 +127,7 @@ def accuracy(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None 
         weights: `[...]`.
 
     Returns:
-        A streamable `Mean`.
+        A streamable `Mean`, NaN if a logit is.
 
     Raises:
         ValueError: if the shapes do not fit, or there is only one class (see `binary_accuracy`).
@@ -140,7 +140,8 @@ def accuracy(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None 
     scores = class_logits("accuracy", logits)
     classes = class_indices("accuracy", labels, scores)
     right = (jnp.argmax(scores, axis=-1).astype(jnp.int32) == classes).astype(scores.dtype)
-    return mean(mark_invalid(right, (classes >= 0) & (classes < scores.shape[-1])), weights=weights)
+    valid = (classes >= 0) & (classes < scores.shape[-1]) & ~have_nan(scores)
+    return mean(mark_invalid(right, valid), weights=weights)
 
 
 def binary_accuracy(
@@ -155,7 +156,7 @@ def binary_accuracy(
         weights: `[...]`.
 
     Returns:
-        A streamable `Mean`.
+        A streamable `Mean`, NaN if a logit is.
 
     Raises:
         ValueError: if the shapes do not fit.
@@ -168,7 +169,8 @@ def binary_accuracy(
     scores = floating("binary_accuracy", "logits", logits)
     answers = like("binary_accuracy", "labels", labels, scores, "logits")
     right = ((scores > threshold) == (answers == 1)).astype(scores.dtype)
-    return mean(mark_invalid(right, (answers == 0) | (answers == 1)), weights=weights)
+    valid = ((answers == 0) | (answers == 1)) & ~jnp.isnan(scores)
+    return mean(mark_invalid(right, valid), weights=weights)
 
 
 def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, *, k: int, weights: ArrayLike | None = None) -> Mean:
@@ -181,7 +183,7 @@ def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, *, k: int, weights: Arr
         weights: `[...]`.
 
     Returns:
-        A streamable `Mean`.
+        A streamable `Mean`, NaN if a logit is.
 
     Raises:
         ValueError: if the shapes or `k` do not fit.
@@ -200,7 +202,8 @@ def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, *, k: int, weights: Arr
         raise ValueError(f"top_k_accuracy: k must be from 1 to the number of classes, {scores.shape[-1]}; got {k}")
     _, best = jax.lax.top_k(detached(scores), k)
     right = jnp.any(best == classes[..., None], axis=-1).astype(scores.dtype)
-    return mean(mark_invalid(right, (classes >= 0) & (classes < scores.shape[-1])), weights=weights)
+    valid = (classes >= 0) & (classes < scores.shape[-1]) & ~have_nan(scores)
+    return mean(mark_invalid(right, valid), weights=weights)
 
 
 def mean_squared_error(predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None) -> Mean:

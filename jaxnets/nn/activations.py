@@ -72,7 +72,7 @@ from jax.numpy import sign
 
 from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype, require_key
-from jaxnets.nn.initializers import torch_uniform
+from jaxnets.nn.initializers import InLayout, torch_uniform
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, ArrayLike, Initializer, Key, Params
 
@@ -194,7 +194,7 @@ def soft_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
     """
     check_floating(x)
     threshold = jnp.asarray(threshold, x.dtype)
-    return jnp.where(x > threshold, x - threshold, jnp.where(x < -threshold, x + threshold, 0))
+    return jnp.where(jnp.abs(x) <= threshold, 0, x - jnp.sign(x) * threshold)  # NaN stays NaN
 
 
 @names_errors
@@ -207,7 +207,7 @@ def hard_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
         Array([-2.,  0.,  2.], dtype=float32)
     """
     check_floating(x)
-    return jnp.where(jnp.abs(x) > jnp.asarray(threshold, x.dtype), x, 0)
+    return jnp.where(jnp.abs(x) <= jnp.asarray(threshold, x.dtype), 0, x)  # NaN stays NaN
 
 
 def prelu_spec(features: int | None = None, *, slope_init: Initializer = jax.nn.initializers.constant(0.25)) -> Spec:
@@ -306,7 +306,7 @@ def maxout_spec(
     *,
     pieces: int = 2,
     bias: bool = True,
-    kernel_init: Initializer = jax.nn.initializers.lecun_normal(in_axis=0, out_axis=2, batch_axis=1),
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Spec:
     """Describe the parameters of `maxout`.
@@ -316,7 +316,7 @@ def maxout_spec(
         out_features: size of the result's last axis.
         pieces: the number of linear functions in each maximum.
         bias: whether there is a bias.
-        kernel_init: initializes the kernel `[in_features, pieces, out_features]`; by default normal with variance
+        kernel_init: initializes the kernel, as `[in_features, pieces * out_features]`; by default normal with variance
             1/in_features.
         bias_init: initializes the bias `[pieces, out_features]`; by default zeros.
 
@@ -329,7 +329,8 @@ def maxout_spec(
     """
     torch_init = torch_uniform(in_features)
     shape = (in_features, pieces, out_features)
-    kernel = ArraySpec(shape, kernel_init, axes=("in", None, "out"), torch_initializer=torch_init)
+    by_outputs = InLayout(kernel_init, (in_features, pieces * out_features), shape, (0, 1, 2))
+    kernel = ArraySpec(shape, by_outputs, axes=("in", None, "out"), torch_initializer=torch_init)
     if not bias:
         return {"kernel": kernel}
     return {

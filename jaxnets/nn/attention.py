@@ -191,7 +191,8 @@ def merge_heads(params: Params, x: Array) -> Array:
     """Make features of heads: `[..., heads, head_dim]` to `[..., out]`."""
     kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
     leading = x.shape[:-2]
-    y: Array = x.reshape((math.prod(leading), -1)) @ kernel.reshape((-1, kernel.shape[2]))
+    inputs = kernel.shape[0] * kernel.shape[1]  # -1 would be ambiguous for empty arrays
+    y: Array = x.reshape((math.prod(leading), inputs)) @ kernel.reshape((inputs, kernel.shape[2]))
     if bias is not None:
         y = y + bias[None]
     return y.reshape((*leading, kernel.shape[2]))

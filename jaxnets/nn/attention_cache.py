@@ -156,7 +156,7 @@ def _write(past: Array, places: Array, entries: Array) -> Array:
     rows = past.reshape((math.prod(past.shape[:-3]), *past.shape[-3:]))
     written: Array = jax.vmap(lambda row, place, entry: row.at[place].set(entry, mode="drop"))(
         rows,
-        places.reshape((rows.shape[0], -1)),
+        places.reshape((rows.shape[0], places.shape[-1])),
         entries.astype(past.dtype).reshape((rows.shape[0], *entries.shape[-3:])),
     )
     return written.reshape(past.shape)

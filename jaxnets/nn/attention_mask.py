@@ -52,5 +52,7 @@ def padding_mask(lengths: Array, size: int) -> Array:
     lengths = jnp.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"lengths must be integers, got {lengths.dtype}")
+    if lengths.dtype.itemsize < 4:  # small types cannot count all positions
+        lengths = lengths.astype(jnp.int32)
     positions = jnp.arange(size, dtype=lengths.dtype).reshape((1,) * (lengths.ndim + 2) + (size,))
     return positions < lengths[..., None, None, None]

@@ -15,6 +15,8 @@ from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, ArrayLike, Initializer, Params, State
 
 AxisName = Hashable | tuple[Hashable, ...]
+_SAMPLE = 256
+"""About so many rows tell where the mean lies."""
 
 
 def batch_norm_spec(
@@ -126,12 +128,8 @@ def batch_norm(
         rows = jnp.where(valid, rows, 0)  # so padding of any value, even NaN, does not affect the gradient
     if train:
         number = _count_values(x, valid, axis_name)
-        mean = _mean(rows, valid, number, axis_name)
+        mean, variance = _statistics(rows, valid, number, axis_name, one_pass=x.dtype == jnp.bfloat16)
         centered = rows - mean[None]
-        if x.dtype == jnp.bfloat16:  # float32 holds its squares exactly: one pass, which GPUs and TPUs fuse
-            variance = jnp.maximum(_mean(rows * rows, valid, number, axis_name) - mean * mean, 0)
-        else:
-            variance = _mean(centered * centered, valid, number, axis_name)
         new_state = _updated(state, mean, variance, number, momentum, warm_up, unbiased)
     else:
         variance, new_state = state["variance"].astype(dtype), state
@@ -173,6 +171,28 @@ def _count_values(x: Array, valid: Array | None, axis_name: AxisName | None) -> 
     if valid is None:
         return slots
     return _total(jnp.sum(valid), axis_name)
+
+
+def _statistics(
+    rows: Array, valid: Array | None, number: ArrayLike, axis_name: AxisName | None, *, one_pass: bool
+) -> tuple[Array, Array]:
+    """Mean and biased variance `[features]` over the valid rows of the whole batch.
+
+    In one pass, which GPUs and TPUs fuse, the variance is a difference of squares. It keeps its digits where what is
+    squared is small, so the mean of some rows is subtracted first.
+    """
+    if not one_pass:
+        mean = _mean(rows, valid, number, axis_name)
+        centered = rows - mean[None]
+        return mean, _mean(centered * centered, valid, number, axis_name)
+    step = max(1, len(rows) // _SAMPLE)
+    some = None if valid is None else valid[::step]
+    count = len(rows[::step]) if some is None else _total(jnp.sum(some), axis_name)
+    near = jax.lax.stop_gradient(_mean(rows[::step], some, count, axis_name))
+    moved = rows - near[None]
+    distance = _mean(moved, valid, number, axis_name)
+    squares = _mean(moved * moved, valid, number, axis_name)
+    return near + distance, jnp.maximum(squares - distance * distance, 0)
 
 
 def _mean(rows: Array, valid: Array | None, number: ArrayLike, axis_name: AxisName | None) -> Array:

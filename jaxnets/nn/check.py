@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax
@@ -36,7 +37,12 @@ def check_floating(x: Array, *, name: str = "x") -> None:
 
 
 def check_rate(rate: float | Array) -> None:
-    """Raise ValueError unless `rate`, the probability to drop, is in [0, 1]; traced rates cannot be checked."""
+    """Raise ValueError unless `rate`, the probability to drop, is one number, in [0, 1] if it is not traced."""
+    if jnp.ndim(rate):
+        raise ValueError(
+            f"rate is the probability to drop and must be one number, got {list(jnp.shape(rate))}; "
+            "for a rate of each network, use jax.vmap over it"
+        )
     if not isinstance(rate, jax.core.Tracer) and not 0 <= rate <= 1:
         raise ValueError(f"rate is the probability to drop and must be in [0, 1], got {rate}")
 
@@ -54,7 +60,8 @@ def flatten_leading(x: Array, trailing: int = 1) -> tuple[Array, tuple[int, ...]
     Products and reductions over one leading axis have the fastest backward pass on every backend.
     """
     leading = x.shape[: x.ndim - trailing]
-    return x.reshape((-1, *x.shape[x.ndim - trailing :])) if len(leading) != 1 else x, leading
+    rows = math.prod(leading)  # -1 would be ambiguous for empty arrays
+    return x.reshape((rows, *x.shape[x.ndim - trailing :])) if len(leading) != 1 else x, leading
 
 
 def match_dtype(x: Array, *arrays: Any) -> tuple[Any, ...]:

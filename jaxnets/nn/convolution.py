@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxnets.kernels.convolution import convolve_on_cpu, is_fast_on_cpu
 from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
-from jaxnets.nn.initializers import torch_uniform
+from jaxnets.nn.initializers import InLayout, torch_uniform
 from jaxnets.nn.window import (
     Geometry,
     PerAxis,
@@ -117,7 +117,7 @@ def grouped_conv_spec(
     *,
     groups: int,
     bias: bool = True,
-    kernel_init: Initializer = jax.nn.initializers.lecun_normal(batch_axis=-3),
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Spec:
     """Describe the parameters of `grouped_conv`.
@@ -128,7 +128,8 @@ def grouped_conv_spec(
         kernel_size: the kernel's size on each spatial axis.
         groups: the number of groups.
         bias: whether there is a bias.
-        kernel_init: initializes the kernel; by default normal, of variance 1/(kernel_size * in_channels / groups).
+        kernel_init: initializes the kernel, as `[*kernel_size, in_channels / groups, out_channels]`; by default normal,
+            of variance 1/(kernel_size * in_channels / groups).
         bias_init: initializes the bias; by default zeros.
 
     Returns:
@@ -146,12 +147,14 @@ def grouped_conv_spec(
     kernel_size = check_window(kernel_size, name="kernel_size")
     check_groups(in_channels, out_channels, groups)
     axes = (*(None for _ in kernel_size), "groups", "in", "out")
+    drawn, rank = (*kernel_size, in_channels // groups, out_channels), len(kernel_size)
+    cut, order = (*drawn[:-1], groups, out_channels // groups), (*range(rank), rank + 1, rank, rank + 2)
     return kernel_and_bias_spec(
         (*kernel_size, groups, in_channels // groups, out_channels // groups),
         axes,
         out_channels,
         bias=bias,
-        kernel_init=kernel_init,
+        kernel_init=InLayout(kernel_init, drawn, cut, order),
         bias_init=bias_init,
         torch_fan_in=window_size(kernel_size) * in_channels // groups,
     )
@@ -207,7 +210,7 @@ def depthwise_conv_spec(
     *,
     multiplier: int = 1,
     bias: bool = True,
-    kernel_init: Initializer = jax.nn.initializers.lecun_normal(in_axis=(), batch_axis=-2),
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Spec:
     """Describe the parameters of `depthwise_conv`.
@@ -217,7 +220,8 @@ def depthwise_conv_spec(
         kernel_size: the kernel's size on each spatial axis.
         multiplier: how many output channels each input channel has.
         bias: whether there is a bias.
-        kernel_init: initializes the kernel; by default normal, of variance 1/kernel_size.
+        kernel_init: initializes the kernel, as `[*kernel_size, 1, channels * multiplier]`; by default normal, of
+            variance 1/kernel_size.
         bias_init: initializes the bias; by default zeros.
 
     Returns:
@@ -232,12 +236,13 @@ def depthwise_conv_spec(
     """
     kernel_size = check_window(kernel_size, name="kernel_size")
     axes = (*(None for _ in kernel_size), "out", None)
+    shape, drawn = (*kernel_size, channels, multiplier), (*kernel_size, 1, channels * multiplier)
     return kernel_and_bias_spec(
-        (*kernel_size, channels, multiplier),
+        shape,
         axes,
         channels * multiplier,
         bias=bias,
-        kernel_init=kernel_init,
+        kernel_init=InLayout(kernel_init, drawn, shape, tuple(range(len(shape)))),
         bias_init=bias_init,
         torch_fan_in=window_size(kernel_size),
     )

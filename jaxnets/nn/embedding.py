@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxnets.kernels.embedding import is_fast_by_product, look_up_on_tpu
 from jaxnets.layer import layer
-from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
+from jaxnets.nn.check import check_features, check_floating, compute_dtype, flatten_leading, match_dtype
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, Initializer, Params
 
@@ -72,8 +72,9 @@ def embedding(params: Params, ids: Array) -> Array:
     ids = jnp.asarray(ids)
     if is_fast_by_product(table):
         return look_up_on_tpu(table, ids)  # the same rows
-    rows: Array = table.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
-    return rows
+    wide = table.astype(compute_dtype(table))  # so that gradients are summed in it; bfloat16 would stop at 256 uses
+    rows: Array = wide.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    return rows.astype(table.dtype)
 
 
 @layer

@@ -348,7 +348,7 @@ def _normalize_groups(params: Params, x: Array, groups: int, epsilon: float) -> 
     """
     batch, channels = x.shape[0], x.shape[-1]
     group_shape = (batch, groups, channels // groups)
-    positions = x.astype(compute_dtype(x)).reshape((batch, -1, channels))
+    positions = x.astype(compute_dtype(x)).reshape((batch, math.prod(x.shape[1:-1]), channels))
 
     def mean(values: Array) -> Array:
         return jnp.mean(jnp.mean(values, axis=1).reshape(group_shape), axis=2)
@@ -358,4 +358,5 @@ def _normalize_groups(params: Params, x: Array, groups: int, epsilon: float) -> 
 
     centered = positions - for_channels(mean(positions))
     normalized = centered * for_channels(jax.lax.rsqrt(mean(centered * centered) + epsilon))
-    return scale_and_bias(params, normalized.reshape((-1, channels))).astype(x.dtype).reshape(x.shape)
+    rows = normalized.reshape((math.prod(x.shape[:-1]), channels))
+    return scale_and_bias(params, rows).astype(x.dtype).reshape(x.shape)

@@ -197,10 +197,9 @@ def adaptive_avg_pool(x: Array, output_size: Sequence[int]) -> Array:
     sizes = _check_bins(x, output_size)
     y = x.astype(compute_dtype(x))
     for axis, count in enumerate(sizes, start=x.ndim - len(sizes) - 1):
-        means = np.zeros((count, x.shape[axis]))
-        for i, (start, end) in enumerate(_bins(x.shape[axis], count)):
-            means[i, start:end] = 1 / (end - start)
-        y = jnp.moveaxis(jnp.tensordot(jnp.asarray(means, y.dtype), y, axes=(1, axis)), 0, axis)
+        bins = _bins(x.shape[axis], count)
+        parts = [jax.lax.slice_in_dim(y, start, end, axis=axis) for start, end in bins]
+        y = jnp.stack([jnp.mean(part, axis=axis) for part in parts], axis=axis)
     return y.astype(x.dtype)
 
 

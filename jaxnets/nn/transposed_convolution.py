@@ -14,6 +14,7 @@ from jaxnets.nn.convolution import (
     kernel_and_bias_spec,
     merge_groups,
 )
+from jaxnets.nn.initializers import InLayout
 from jaxnets.nn.window import (
     Geometry,
     PerAxis,
@@ -35,7 +36,7 @@ def conv_transpose_spec(
     kernel_size: Sequence[int],
     *,
     bias: bool = True,
-    kernel_init: Initializer = jax.nn.initializers.lecun_normal(in_axis=-1, out_axis=-2),
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Spec:
     """Describe the parameters of `conv_transpose`.
@@ -45,7 +46,8 @@ def conv_transpose_spec(
         out_channels: size of the result's last axis.
         kernel_size: the kernel's size on each spatial axis; its length says whether it is 1-D, 2-D or 3-D.
         bias: whether there is a bias.
-        kernel_init: initializes the kernel; by default normal, of variance 1/(kernel_size * in_channels).
+        kernel_init: initializes the kernel, as `[*kernel_size, in_channels, out_channels]`; by default normal, of
+            variance 1/(kernel_size * in_channels).
         bias_init: initializes the bias; by default zeros.
 
     Returns:
@@ -63,12 +65,13 @@ def conv_transpose_spec(
         PyTorch's fan-in of a transposed convolution is kernel_size * out_channels; `torch_defaults` uses that.
     """
     kernel_size = check_window(kernel_size, name="kernel_size")
+    drawn, rank = (*kernel_size, in_channels, out_channels), len(kernel_size)
     return kernel_and_bias_spec(
         (*kernel_size, out_channels, in_channels),
         (*(None for _ in kernel_size), "out", "in"),
         out_channels,
         bias=bias,
-        kernel_init=kernel_init,
+        kernel_init=InLayout(kernel_init, drawn, drawn, (*range(rank), rank + 1, rank)),
         bias_init=bias_init,
         torch_fan_in=window_size(kernel_size) * out_channels,
     )
@@ -135,7 +138,7 @@ def grouped_conv_transpose_spec(
     *,
     groups: int,
     bias: bool = True,
-    kernel_init: Initializer = jax.nn.initializers.lecun_normal(in_axis=-1, out_axis=-2, batch_axis=-3),
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Spec:
     """Describe the parameters of `grouped_conv_transpose`.
@@ -146,7 +149,8 @@ def grouped_conv_transpose_spec(
         kernel_size: the kernel's size on each spatial axis.
         groups: the number of groups.
         bias: whether there is a bias.
-        kernel_init: initializes the kernel; by default normal, of variance 1/(kernel_size * in_channels / groups).
+        kernel_init: initializes the kernel, as `[*kernel_size, in_channels / groups, out_channels]`; by default normal,
+            of variance 1/(kernel_size * in_channels / groups).
         bias_init: initializes the bias; by default zeros.
 
     Returns:
@@ -163,12 +167,14 @@ def grouped_conv_transpose_spec(
     """
     kernel_size = check_window(kernel_size, name="kernel_size")
     check_groups(in_channels, out_channels, groups)
+    drawn, rank = (*kernel_size, in_channels // groups, out_channels), len(kernel_size)
+    cut, order = (*drawn[:-1], groups, out_channels // groups), (*range(rank), rank + 1, rank + 2, rank)
     return kernel_and_bias_spec(
         (*kernel_size, groups, out_channels // groups, in_channels // groups),
         (*(None for _ in kernel_size), "groups", "out", "in"),
         out_channels,
         bias=bias,
-        kernel_init=kernel_init,
+        kernel_init=InLayout(kernel_init, drawn, cut, order),
         bias_init=bias_init,
         torch_fan_in=window_size(kernel_size) * out_channels // groups,
     )

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnets.nn.check import compute_dtype
 from jaxnets.training.state import TrainState
 from jaxnets.tree import paths
-from jaxnets.types import Array, Params, PyTree
+from jaxnets.types import Array, DTypeLike, Params, PyTree
 
 
 class EmaState(NamedTuple):
@@ -18,7 +19,7 @@ class EmaState(NamedTuple):
 
     Attributes:
         inner: the state of the optimizer inside.
-        average: the averaged parameters.
+        average: the averaged parameters, in float32 at least: in bfloat16 a small step would be rounded away.
         updates: how many there were, an int32 scalar.
     """
 
@@ -65,7 +66,8 @@ def with_ema(
 
     def init(params: Params) -> EmaState:
         # Copies, because the buffers of a train state are donated and can be so only once.
-        return EmaState(optimizer.init(params), jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32))
+        average = jax.tree.map(lambda leaf: jnp.array(leaf, _wide(leaf), copy=True), params)
+        return EmaState(optimizer.init(params), average, jnp.zeros((), jnp.int32))
 
     def update(updates: PyTree, state: EmaState, params: Params | None = None, **extra: Any) -> tuple[PyTree, EmaState]:
         if params is None:
@@ -75,10 +77,8 @@ def with_ema(
         weight = jnp.minimum(jnp.float32(decay), (1 + count) / (10 + count)) if warmup else jnp.float32(decay)
 
         def average(old: Array, new: Array) -> Array:
-            # In float32 at least: in bfloat16 a small step would be rounded away.
-            wide = jnp.promote_types(old.dtype, jnp.float32)
-            d = weight.astype(wide)
-            return (d * old.astype(wide) + (1 - d) * new.astype(wide)).astype(old.dtype)
+            d = weight.astype(old.dtype)
+            return d * old + (1 - d) * new.astype(old.dtype)
 
         new = optax.apply_updates(params, updates)
         return updates, EmaState(inner, jax.tree.map(average, state.average, new), state.updates + 1)
@@ -126,7 +126,11 @@ def _average(params: Params, opt_state: PyTree) -> Params:
             "use_ema: the average is of some parameters only; put with_ema outermost, around freeze: "
             "with_ema(freeze(optimizer, 'conv1'), 0.999)"
         )
-    return found[0]
+    return jax.tree.map(lambda average, leaf: average.astype(leaf.dtype), found[0], params)
+
+
+def _wide(leaf: Array) -> DTypeLike:
+    return compute_dtype(leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.dtype
 
 
 def _averages(opt_state: PyTree) -> list[Params]:

@@ -143,3 +143,29 @@ def test_what_is_not_a_metric_is_named():
         metrics.merge({"loss": metrics.mean(jnp.ones(2))}, {"accuracy": metrics.mean(jnp.ones(2))})
     with pytest.raises(ValueError, match=r"arrays need a first axis, .* got scalars; use metrics.merge"):
         metrics.reduce(metrics.mean(jnp.ones((2, 3))))
+
+
+def test_one_batch_is_counted_exactly_beyond_2_to_the_24():
+    classes = jnp.zeros(2**24 + 1001, jnp.int32)
+    matrix = jax.jit(lambda: metrics.confusion_matrix(classes, classes, classes=2))()
+    assert exact(matrix.counts).tolist() == [[2**24 + 1001, 0], [0, 0]]
+    ones = jnp.ones(classes.shape)
+    weighted = jax.jit(lambda: metrics.confusion_matrix(classes, classes, classes=2, weights=ones))()
+    assert exact(weighted.counts)[0, 0] == 2**24 + 1001
+
+
+@pytest.mark.parametrize("weights", [None, [1, 1]])
+def test_a_network_that_puts_out_nan_has_no_score(weights):
+    logits, labels = jnp.array([[0.0, 1.0, 0.0], [jnp.nan, 0.0, 0.0]]), jnp.array([1, 0])
+    weights = None if weights is None else jnp.array(weights)
+    scores = {
+        "accuracy": metrics.accuracy(logits, labels, weights=weights),
+        "top_k_accuracy": metrics.top_k_accuracy(logits, labels, k=2, weights=weights),
+        "f1": metrics.f1(logits, labels, weights=weights),
+        "binary_accuracy": metrics.binary_accuracy(logits[:, 0], labels, weights=weights),
+        "binary f1": metrics.f1(logits[:, 0], labels, average="binary", weights=weights),
+    }
+    assert all(np.isnan(score) for score in metrics.compute(scores).values())
+    masked = jnp.array([1, 0])
+    assert metrics.accuracy(logits, labels, weights=masked).compute() == 1
+    assert metrics.f1(logits, labels, weights=masked).compute() == 1

@@ -189,3 +189,11 @@ def test_errors_say_what_came_and_what_was_expected(call, message):
 def test_integers_are_refused(function):
     with pytest.raises(TypeError, match=f"{function.__name__}: x must be floating point, got int32"):
         function(jnp.ones(3, jnp.int32))
+
+
+@pytest.mark.parametrize("name", ["celu", "elu", "gelu", "hard_shrink", "hard_sigmoid", "hard_swish", "hard_tanh",
+    "heaviside", "identity", "leaky_relu", "log_sigmoid", "mish", "piecewise_linear", "relu", "relu6", "selu",
+    "sigmoid", "sign", "silu", "soft_shrink", "soft_sign", "softplus", "tanh", "tanh_shrink"])  # fmt: skip
+def test_nan_stays_nan(name):
+    """As in PyTorch: a network that went wrong must not look alive."""
+    assert np.isnan(getattr(nn, name)(jnp.array(jnp.nan)))

@@ -255,3 +255,40 @@ def test_dropout_in_the_layer_depends_on_the_key_alone():
     np.testing.assert_array_equal(first, again)
     assert float(jnp.max(jnp.abs(first - other))) > 1e-3
     np.testing.assert_array_equal(nn.attention(params, x, rate=0.5, train=False), nn.attention(params, x))
+
+
+@pytest.mark.parametrize(("dtype", "length", "size"), [("uint8", 200, 300), ("int8", 100, 200), ("int16", 5, 40_000)])
+def test_lengths_of_small_types_count_all_positions(dtype, length, size):
+    mask = nn.padding_mask(np.array([length], dtype), size)
+    np.testing.assert_array_equal(mask[0, 0, 0], np.arange(size) < length)
+
+
+def test_sums_beyond_the_range_of_float16_are_right():
+    """64 * 40 * 40 = 102,400 and 1,000 * 100 are more than 65,504, the largest number of float16."""
+    large = jnp.full((1, 2, 1, 64), 40, jnp.float16)
+    y = nn.dot_product_attention(large, large, jnp.ones((1, 2, 1, 64), jnp.float16))
+    np.testing.assert_array_equal(y, 1)
+    keys = jnp.zeros((1, 1000, 1, 8), jnp.float16)
+
+    def mean_of(values):
+        return nn.dot_product_attention(keys[:, :1], keys, values)
+
+    values = jnp.full_like(keys, 100)
+    np.testing.assert_array_equal(mean_of(values), 100)
+    gradient = jax.grad(lambda v: jnp.sum(mean_of(v).astype(jnp.float32)))(values)
+    np.testing.assert_allclose(gradient.astype(jnp.float32), 1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 8), (2, 0, 8)])
+def test_nothing_in_gives_nothing_out(shape):
+    """PyTorch's attention returns an empty result, too."""
+    spec = nn.attention_spec(8, heads=2)
+    params, _ = init(spec, jax.random.key(0))
+    x, memory = jnp.zeros(shape), jnp.ones((shape[0], 3, 8))
+    assert nn.attention(params, x, memory).shape == shape
+    _, cache = init(nn.attention_cache_spec(spec, batch=shape[0], capacity=5), jax.random.key(0))
+    y, after = nn.cached_attention(params, cache, x)
+    assert y.shape == shape
+    np.testing.assert_array_equal(after["length"], shape[1] * np.ones(shape[0]))
+    block, _ = init(nn.transformer_block_spec(8, heads=2), jax.random.key(0))
+    assert nn.transformer_block(block, jnp.zeros((0, 4, 8)), train=False).shape == (0, 4, 8)

@@ -336,3 +336,18 @@ def test_integers_are_refused():
     params, state = init(nn.batch_norm_spec(3), jax.random.key(0))
     with pytest.raises(TypeError, match="must be floating point, got int32"):
         nn.batch_norm(params, state, jnp.ones((4, 3), jnp.int32), train=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("mean", "step"), [(256.0, 2.0), (100.0, 0.5), (16.0, 0.125)])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_mean_far_above_the_deviation_costs_no_digits(dtype, mean, step, first):
+    """One entry in a thousand is one step of bfloat16 higher, so a difference of plain squares has no digit right."""
+    x = np.full((100_000, 1), mean)
+    x[first::1000] += step
+    expected = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+    params, state = init(nn.batch_norm_spec(1), jax.random.key(0))
+    y, new = jax.jit(lambda x: nn.batch_norm(params, state, x, train=True))(jnp.asarray(x, dtype))
+    np.testing.assert_allclose(np.max(y.astype(jnp.float32)), expected.max(), rtol=5e-3)
+    np.testing.assert_allclose(new["variance"], x.var(axis=0, ddof=1), rtol=1e-3)
+    np.testing.assert_allclose(new["mean"], x.mean(axis=0), rtol=1e-6)

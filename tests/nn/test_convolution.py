@@ -357,3 +357,36 @@ def test_errors_of_specs():
         nn.depthwise_conv_spec(4, (3, 0))
     with pytest.raises(ValueError, match=r"groups must be positive and divide .* got groups 3 for 4 and 6 channels"):
         nn.grouped_conv_spec(4, 6, (3,), groups=3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "fan_in", "fan_out"),
+    [
+        (lambda **init: nn.conv_spec(64, 256, (3, 3), **init), 9 * 64, 9 * 256),
+        (lambda **init: nn.depthwise_conv_spec(128, (3, 3), multiplier=2, **init), 9, 9 * 256),
+        (lambda **init: nn.grouped_conv_spec(256, 128, (3, 3), groups=32, **init), 9 * 8, 9 * 128),
+        (lambda **init: nn.conv_transpose_spec(16, 256, (3, 3), **init), 9 * 16, 9 * 256),
+        (lambda **init: nn.grouped_conv_transpose_spec(64, 128, (3, 3), groups=4, **init), 9 * 16, 9 * 128),
+        (lambda **init: nn.maxout_spec(64, 256, pieces=8, **init), 64, 8 * 256),
+    ],
+    ids=["dense", "depthwise", "grouped", "transposed", "grouped-transposed", "maxout"],
+)
+def test_initializers_get_the_fan_in_of_the_layer(spec, fan_in, fan_out):
+    """He's and Glorot's variances; their initializers find out the fans by the order of the axes."""
+    he, glorot = nn.initializers.he_normal(), nn.initializers.glorot_normal()
+    for initializer, variance in ((he, 2 / fan_in), (glorot, 2 / (fan_in + fan_out))):
+        kernel = init(spec(kernel_init=initializer), jax.random.key(0))[0]["kernel"]
+        np.testing.assert_allclose(np.std(kernel), variance**0.5, rtol=0.05)
+
+
+def test_groups_are_drawn_where_the_layer_reads_them():
+    """Group g of the result sees input channels of group g: each group's kernel is one slice of what is drawn."""
+
+    def counted(key, shape, dtype):
+        return jnp.arange(np.prod(shape), dtype=dtype).reshape(shape)  # [*kernel_size, in / groups, out]
+
+    params, _ = init(nn.grouped_conv_spec(4, 6, (1,), groups=2, kernel_init=counted, bias=False), jax.random.key(0))
+    np.testing.assert_array_equal(params["kernel"][0], [[[0, 1, 2], [6, 7, 8]], [[3, 4, 5], [9, 10, 11]]])
+    spec = nn.grouped_conv_transpose_spec(4, 6, (1,), groups=2, kernel_init=counted, bias=False)
+    transposed, _ = init(spec, jax.random.key(0))
+    np.testing.assert_array_equal(transposed["kernel"][0], [[[0, 6], [1, 7], [2, 8]], [[3, 9], [4, 10], [5, 11]]])

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import torch
 
-from jaxnets import nn
+from jaxnets import init, nn
 from tests.oracles import assert_close, normal
 
 KEY = jax.random.key(0)
@@ -161,3 +161,14 @@ def test_wrong_inputs_are_errors():
     for drop in FORMS:
         with pytest.raises(TypeError, match="must be floating point, got int32"):
             drop(jnp.ones((2, 3, 4), jnp.int32), 0.5, key=KEY, train=True)
+
+
+def test_a_traced_flag_and_an_array_of_rates_are_refused_with_advice():
+    x, key = jnp.ones(2), jax.random.key(0)
+    with pytest.raises(TypeError, match=r"dropout: train must be True or False, got a traced array.*static_argnames"):
+        jax.jit(lambda train: nn.dropout(x, 0.5, key=key, train=train))(True)
+    params, state = init(nn.batch_norm_spec(2), key)
+    with pytest.raises(TypeError, match="batch_norm: train must be True or False"):
+        jax.jit(lambda train: nn.batch_norm(params, state, jnp.ones((2, 2)), train=train))(True)
+    with pytest.raises(ValueError, match=r"dropout: rate .* must be one number, got \[2\]; .* jax.vmap"):
+        nn.dropout(x, jnp.array([0.5, 0.1]), key=key, train=True)

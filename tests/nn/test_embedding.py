@@ -110,3 +110,12 @@ def test_default_starts_logits_of_unit_variance_and_torch_default_rows_of_unit_v
     params, _ = init(torch_defaults(spec), jax.random.key(0))
     theirs = torch.nn.Embedding(1000, 64).weight.detach().numpy()
     np.testing.assert_allclose(np.std(params["embedding"]), np.std(theirs), rtol=0.02)
+
+
+@both_platforms
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_gradient_of_a_row_that_is_used_often_is_summed_in_float32(on, platform, dtype):
+    on(platform)
+    uses = np.zeros(4096, np.int32)
+    gradient = jax.grad(lambda table: jnp.sum(nn.embedding({"embedding": table}, uses).astype(jnp.float32)))
+    np.testing.assert_array_equal(gradient(jnp.zeros((4, 2), dtype))[:2], [[4096, 4096], [0, 0]])

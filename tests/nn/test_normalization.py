@@ -195,3 +195,10 @@ def test_specs_start_at_the_identity_and_leave_out_what_is_not_wanted(spec):
     assert_close(params, {"scale": np.ones(3), "bias": np.zeros(3)}, rtol=0, atol=0)
     assert sorted(init(spec(3, bias=False), jax.random.key(0))[0]) == ["scale"]
     assert sorted(init(spec(3, scale=False), jax.random.key(0))[0]) == ["bias"]
+
+
+@pytest.mark.parametrize("name", ["group_norm", "instance_norm", "layer_norm", "rms_norm"])
+def test_an_empty_batch_stays_empty(name):
+    """As in PyTorch."""
+    settings = {"groups": 2} if name == "group_norm" else {}
+    assert getattr(nn, name)({}, jnp.zeros((0, 5, 5, 4)), **settings).shape == (0, 5, 5, 4)

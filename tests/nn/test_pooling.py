@@ -249,3 +249,10 @@ def test_means_of_bfloat16_are_accumulated_in_float32():
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call(jnp.ones((2, 4, 5, 3)))
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_what_is_not_finite_stays_in_its_bin(bad):
+    x = np.array([1.0, 2.0, bad, 4.0], np.float32).reshape(1, 4, 1)
+    expected = torch.nn.functional.adaptive_avg_pool1d(torch.tensor(x[..., 0]), 2)
+    np.testing.assert_array_equal(nn.adaptive_avg_pool(jnp.asarray(x), (2,))[..., 0], expected)

@@ -270,3 +270,21 @@ def test_a_bad_step_changes_nothing_and_is_counted(bad):
     chex.assert_trees_all_equal(step(skipped, good)[0].params, expected.params)
     beyond, _ = step(skipped, wrong)
     assert not np.isfinite(beyond.params["root"]).all()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_the_average_of_half_precision_moves(dtype):
+    """A parameter jumps from 0 to 1 and stays: after n updates the average is 1 - 0.999^n."""
+    optimizer = with_ema(permissive_optimizer(optax.sgd(1.0)), 0.999, warmup=False)
+
+    def step(carry, gradient):
+        params, state = carry
+        updates, state = optimizer.update(gradient[None], state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    params, gradients = jnp.zeros(1, dtype), jnp.zeros(5000, dtype).at[0].set(-1)
+    (params, state), _ = jax.lax.scan(step, (params, optimizer.init(params)), gradients)
+    np.testing.assert_allclose(state.average, 1 - 0.999**5000, rtol=1e-4)
+    averaged = use_ema(TrainState.create(params, state, seed=0)).params
+    assert averaged.dtype == dtype
+    np.testing.assert_array_equal(averaged, state.average.astype(dtype))
