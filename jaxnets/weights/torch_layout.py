@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, TypeAlias
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.spec import ArraySpec
@@ -14,6 +16,7 @@ LEAVES = {
     "kernel": "weight",
     "scale": "weight",
     "embedding": "weight",
+    "slope": "weight",
     "bias": "bias",
     "mean": "running_mean",
     "variance": "running_var",
@@ -36,6 +39,8 @@ def torch_shape(shape: tuple[int, ...], axes: tuple[str | None, ...]) -> tuple[i
 def to_torch_layout(array: HostArray, axes: tuple[str | None, ...]) -> HostArray:
     """Order an array as PyTorch does: `[out, in / groups, *window]`, `[out, in]`; others stay.
 
+    Transposed convolutions are `[in, out / groups, *window]` there.
+
     Heads and their features are one axis there.
     """
     if axes[-1:] == ("head_dim",):  # queries, keys and values: [in, heads, head_dim], [heads, head_dim]
@@ -46,7 +51,10 @@ def to_torch_layout(array: HostArray, axes: tuple[str | None, ...]) -> HostArray
     if axes[-3:] == ("groups", "in", "out"):  # [*window, groups, in, out]
         array = np.moveaxis(array, (-3, -1, -2), (0, 1, 2))
         return array.reshape((-1, *array.shape[2:]))
-    if axes[-2:] == ("in", "out"):  # [*window, in, out]
+    if axes[-3:] == ("groups", "out", "in"):  # transposed [*window, groups, out, in]
+        array = np.moveaxis(array, (-3, -1, -2), (0, 1, 2))
+        return array.reshape((-1, *array.shape[2:]))
+    if axes[-2:] in (("in", "out"), ("out", "in")):  # [*window, in, out], transposed [*window, out, in]
         return np.moveaxis(array, (-1, -2), (0, 1))
     if axes[-2:] == ("out", None):  # depthwise [*window, channels, multiplier]
         array = np.moveaxis(array, (-2, -1), (0, 1))
@@ -61,11 +69,31 @@ def from_torch_layout(array: HostArray, shape: tuple[int, ...], axes: tuple[str 
     if axes[-3:] == ("groups", "in", "out"):
         groups, inputs, outputs = shape[-3:]
         return np.moveaxis(array.reshape((groups, outputs, inputs, *array.shape[2:])), (0, 1, 2), (-3, -1, -2))
-    if axes[-2:] == ("in", "out"):
+    if axes[-3:] == ("groups", "out", "in"):
+        groups, outputs, inputs = shape[-3:]
+        return np.moveaxis(array.reshape((groups, inputs, outputs, *array.shape[2:])), (0, 1, 2), (-3, -1, -2))
+    if axes[-2:] in (("in", "out"), ("out", "in")):
         return np.moveaxis(array, (0, 1), (-1, -2))
     if axes[-2:] == ("out", None):
         return np.moveaxis(array.reshape((shape[-2], shape[-1], *array.shape[2:])), (0, 1), (-2, -1))
     return array
+
+
+def host_array(array: Any) -> HostArray:
+    """A numpy array of an array or a CPU tensor, with the same bits: numpy reads no bfloat16 tensors."""
+    if hasattr(array, "detach"):
+        array = array.detach()
+    if str(getattr(array, "dtype", "")) == "torch.bfloat16":
+        int16 = getattr(sys.modules["torch"], "int16")  # noqa: B009  torch is there if its tensors are
+        bits: HostArray = array.contiguous().view(int16).numpy()
+        return bits.view(jnp.bfloat16)
+    return np.asarray(array)
+
+
+def torch_array(array: Any) -> HostArray:
+    """A numpy array that `torch.tensor` takes: it knows no bfloat16 of numpy, which becomes float32, exactly."""
+    host = np.asarray(array)
+    return host.astype(np.float32) if host.dtype == jnp.bfloat16 else host
 
 
 def channels_first_rows(kernel: HostArray, flattened: tuple[int, int, int]) -> HostArray:

@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.model import Model
@@ -21,9 +22,12 @@ from jaxnets.weights.torch_layout import (
     channels_first_rows,
     channels_last_rows,
     from_torch_layout,
+    host_array,
     to_torch_layout,
+    torch_array,
     torch_shape,
 )
+from jaxnets.weights.torch_recurrent import recurrent_from_torch, recurrent_to_torch
 
 
 class _Entry(NamedTuple):
@@ -77,15 +81,40 @@ def from_torch(
         >>> params, state = from_torch(weights, model)
     """
     spec, names = _spec_and_names(model, names)
-    entries = _entries(spec, names)
+    recurrent = _recurrent(spec, names)
+    entries = _entries(spec, names, recurrent)
     ignored = [*ignore, *(name for name, places in names.items() if not places)]
-    arrays = {name: _host(array) for name, array in weights.items() if not _matches(name, ignored)}
+    arrays = {name: host_array(array) for name, array in weights.items() if not _matches(name, ignored)}
+    filled = {}
+    for module, path in recurrent.items():
+        own = {
+            name.removeprefix(f"{module}."): arrays.pop(name) for name in list(arrays) if name.startswith(f"{module}.")
+        }
+        params = recurrent_from_torch(own, _at(spec, path), module=module)
+        filled |= {f"{path}/{name}": np.asarray(array) for name, array in paths(params).items()}
     _check(arrays, entries)
     made: dict[str, dict[int | None, HostArray]] = {}
     for name, parts in entries.items():
         for part, array in zip(parts, _split(arrays.get(name), parts), strict=True):
             made.setdefault(part.leaf_path, {})[part.place.layer] = _from_torch_array(array, part)
-    return arrange(spec, {path: _stacked(by_index) for path, by_index in made.items()})
+    return arrange(spec, filled | {path: _stacked(by_index) for path, by_index in made.items()})
+
+
+def _recurrent(spec: Spec, names: Names) -> dict[str, str]:
+    """The paths of recurrent layers by PyTorch's modules, whose arrays have other names and two biases there."""
+    found = {}
+    for module, place in names.items():
+        if isinstance(place, Place) and any(path.endswith("hidden_kernel") for path in paths(_at(spec, place.path))):
+            found[module] = place.path
+    return found
+
+
+def _at(tree: Any, path: str) -> Any:
+    """What is at a path of a tree, an empty dict if there is nothing."""
+    for step in path.split("/"):
+        known = tree if isinstance(tree, dict) else dict(enumerate(tree)) if isinstance(tree, list | tuple) else {}
+        tree = known.get(step if isinstance(tree, dict) else int(step) if step.isdigit() else step, {})
+    return tree
 
 
 def _stacked(by_index: dict[int | None, HostArray]) -> HostArray:
@@ -107,8 +136,9 @@ def to_torch(params: Params, state: State, model: Model | Spec, names: Names | N
         names: the place of each of PyTorch's modules in the spec; None for `torch_names(model)`.
 
     Returns:
-        PyTorch's names with numpy arrays in its layout. `module.load_state_dict({name: torch.tensor(array) for name,
-        array in ....items()})` loads them, `safetensors.numpy.save_file` writes them.
+        PyTorch's names with numpy arrays in its layout, bfloat16 ones in float32.
+        `module.load_state_dict({name: torch.tensor(array) for name, array in ....items()})` loads them,
+        `safetensors.numpy.save_file` writes them.
 
     Raises:
         ValueError: if the names do not cover the spec.
@@ -122,9 +152,13 @@ def to_torch(params: Params, state: State, model: Model | Spec, names: Names | N
         (8,)
     """
     arrays = {**paths(params), **paths(state)}
+    spec, names = _spec_and_names(model, names)
+    recurrent = _recurrent(spec, names)
     result = {}
-    for name, parts in _entries(*_spec_and_names(model, names)).items():
-        converted = [_to_torch_array(np.asarray(arrays[part.leaf_path]), part) for part in parts]
+    for module, path in recurrent.items():
+        result |= {f"{module}.{name}": array for name, array in recurrent_to_torch(_at(params, path)).items()}
+    for name, parts in _entries(spec, names, recurrent).items():
+        converted = [_to_torch_array(torch_array(arrays[part.leaf_path]), part) for part in parts]
         array = np.concatenate(converted, axis=_outputs_axis(parts)) if len(parts) > 1 else converted[0]
         if name.endswith("num_batches_tracked"):
             array = array.astype(np.int64)
@@ -140,11 +174,17 @@ def _spec_and_names(model: Model | Spec, names: Names | None) -> tuple[Spec, Nam
     return model, names
 
 
-def _entries(spec: Spec, names: Names) -> dict[str, list[_Entry]]:
-    """The parts of every array of PyTorch's network; checks that the names cover the spec."""
-    leaves = paths(spec)
+def _entries(spec: Spec, names: Names, recurrent: Mapping[str, str]) -> dict[str, list[_Entry]]:
+    """The parts of every array of PyTorch's network but recurrent layers; checks that the names cover the spec."""
+    leaves = {
+        path: leaf
+        for path, leaf in paths(spec).items()
+        if not any(path.startswith(f"{layer}/") for layer in recurrent.values())
+    }
     entries: dict[str, list[_Entry]] = {}
     for module, places in names.items():
+        if module in recurrent:
+            continue
         for place in [places] if isinstance(places, Place) else places:
             for name, leaf_path in _arrays_at(leaves, module, place.path):
                 entries.setdefault(name, []).append(_Entry(leaf_path, leaves[leaf_path], place))
@@ -204,7 +244,9 @@ def _from_torch_array(array: HostArray, entry: _Entry) -> HostArray:
         array = array.T
     if entry.place.flattened and entry.leaf_path.endswith("kernel"):
         array = channels_first_rows(array, entry.place.flattened)
-    return from_torch_layout(array, entry.shape, axes_of(entry.spec))
+    array = from_torch_layout(array, entry.shape, axes_of(entry.spec))
+    half = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4
+    return array.astype(np.float32) if entry.spec.is_state and half else array  # statistics, as `init` makes them
 
 
 def _to_torch_array(array: HostArray, entry: _Entry) -> HostArray:
@@ -214,13 +256,6 @@ def _to_torch_array(array: HostArray, entry: _Entry) -> HostArray:
     if entry.place.flattened and entry.leaf_path.endswith("kernel"):
         array = channels_last_rows(array, entry.place.flattened)
     return array.T if entry.place.transposed else array
-
-
-def _host(array: Any) -> HostArray:
-    """A numpy array of an array or a CPU tensor; numpy knows no bfloat16 tensors, so these become float32."""
-    if str(getattr(array, "dtype", "")) == "torch.bfloat16":
-        array = array.float()
-    return np.asarray(array.detach() if hasattr(array, "detach") else array)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

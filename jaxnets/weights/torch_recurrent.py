@@ -11,11 +11,12 @@ import numpy as np
 from jaxnets.spec import Spec
 from jaxnets.types import Array, ArrayLike, Params
 from jaxnets.weights.files import misfits
+from jaxnets.weights.torch_layout import host_array, torch_array
 
 _GRU_GATES = 3
 
 
-def recurrent_from_torch(weights: Mapping[str, ArrayLike], spec: Spec) -> Params:
+def recurrent_from_torch(weights: Mapping[str, ArrayLike], spec: Spec, *, module: str = "") -> Params:
     """Make the parameters that `spec` describes of the `state_dict` of a PyTorch `RNN`, `LSTM` or `GRU`.
 
     PyTorch's two biases become their sum, except in the candidate of a GRU, where they stay apart.
@@ -24,6 +25,7 @@ def recurrent_from_torch(weights: Mapping[str, ArrayLike], spec: Spec) -> Params
         weights: PyTorch's names (`weight_ih_l0`, `bias_hh_l1_reverse`, ...) with numpy arrays or CPU tensors.
         spec: what `simple_rnn_spec`, `lstm_spec`, `gru_spec`, or `bidirectional_spec` or `stacked_spec` of them
             returned, or parameters of that form.
+        module: the name of the module, for errors.
 
     Returns:
         The parameters, in the dtypes of the weights.
@@ -42,12 +44,13 @@ def recurrent_from_torch(weights: Mapping[str, ArrayLike], spec: Spec) -> Params
         >>> jax.tree.all(jax.tree.map(jnp.array_equal, recurrent_from_torch(weights, spec), params))
         True
     """
-    arrays = {name: np.asarray(array) for name, array in weights.items()}
+    arrays = {name: host_array(array) for name, array in weights.items()}
     expected = {
         name: shape for suffix, layer in _layers(spec) for name, shape in _expected_shapes(layer, suffix).items()
     }
     if problems := misfits(arrays, expected):
-        raise ValueError("recurrent_from_torch: the weights do not fit the spec: " + "; ".join(problems))
+        of = f" of {module!r}" if module else ""
+        raise ValueError(f"recurrent_from_torch: the weights{of} do not fit the spec: " + "; ".join(problems))
     layers = {suffix: _from_torch(arrays, layer, suffix) for suffix, layer in _layers(spec)}
     return _rebuild(spec, layers)
 
@@ -61,8 +64,8 @@ def recurrent_to_torch(params: Params) -> dict[str, np.ndarray[Any, Any]]:
         params: the parameters of `simple_rnn`, `lstm` or `gru`, or of `bidirectional` or `stacked` ones.
 
     Returns:
-        PyTorch's names with numpy arrays. `module.load_state_dict({name: torch.tensor(array) for name, array in
-        ....items()})` loads them.
+        PyTorch's names with numpy arrays, bfloat16 ones in float32.
+        `module.load_state_dict({name: torch.tensor(array) for name, array in ....items()})` loads them.
 
     Example:
         >>> import jax
@@ -130,13 +133,13 @@ def _from_torch(arrays: dict[str, np.ndarray[Any, Any]], layer: Any, suffix: str
 
 def _to_torch(layer: Any, suffix: str) -> dict[str, np.ndarray[Any, Any]]:
     weights = {
-        f"weight_ih_{suffix}": np.asarray(layer["input_kernel"]).T.copy(),
-        f"weight_hh_{suffix}": np.asarray(layer["hidden_kernel"]).T.copy(),
+        f"weight_ih_{suffix}": torch_array(layer["input_kernel"]).T.copy(),
+        f"weight_hh_{suffix}": torch_array(layer["hidden_kernel"]).T.copy(),
     }
     if "bias" not in layer:
         return weights
-    bias = np.asarray(layer["bias"])
+    bias = torch_array(layer["bias"])
     hidden_bias = np.zeros_like(bias)
     if _is_gru(layer):
-        hidden_bias[2 * layer["hidden_kernel"].shape[0] :] = np.asarray(layer["hidden_bias"])
+        hidden_bias[2 * layer["hidden_kernel"].shape[0] :] = torch_array(layer["hidden_bias"])
     return {**weights, f"bias_ih_{suffix}": bias.copy(), f"bias_hh_{suffix}": hidden_bias}

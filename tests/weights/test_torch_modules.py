@@ -1,5 +1,7 @@
 """Networks written in PyTorch compute the same as ours with their weights, and what does not fit is listed."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -58,6 +60,24 @@ LAYERS = {
         torch.nn.Conv1d(4, 8, 3, groups=4),
         (2, 6, 4),
     ),
+    "transposed": (
+        nn.conv_transpose,
+        nn.conv_transpose_spec(4, 6, (3, 2)),
+        torch.nn.ConvTranspose2d(4, 6, (3, 2)),
+        (2, 6, 5, 4),
+    ),
+    "transposed, in as out": (
+        nn.conv_transpose,
+        nn.conv_transpose_spec(2, 2, (2,)),
+        torch.nn.ConvTranspose1d(2, 2, 2),
+        (2, 6, 2),
+    ),
+    "grouped and transposed": (
+        nn.grouped_conv_transpose,
+        nn.grouped_conv_transpose_spec(4, 6, (3, 2), groups=2),
+        torch.nn.ConvTranspose2d(4, 6, (3, 2), groups=2),
+        (2, 6, 5, 4),
+    ),
 }
 
 
@@ -70,6 +90,62 @@ def test_the_layout_of_every_kind_of_kernel(name):
     assert_close(np.moveaxis(np.asarray(layer(params["conv"], x, padding="VALID")), -1, 1), expected)
     back = to_torch(params, {}, {"conv": spec}, {"conv": Place("conv")})
     assert_close(back["conv.weight"], theirs.weight)
+
+
+class TorchTagger(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder, self.rnn = torch.nn.Embedding(7, 3), torch.nn.GRU(3, 4, 2, batch_first=True, bidirectional=True)
+        self.act, self.decoder = torch.nn.PReLU(8), torch.nn.Linear(8, 7)
+
+    def forward(self, ids):
+        y = self.rnn(self.encoder(ids))[0]
+        return self.decoder(self.act(y.movedim(-1, 1)).movedim(1, -1))
+
+
+TAGGER = {
+    "encoder": nn.embedding_spec(7, 3),
+    "recurrent": {"layers": nn.stacked_spec(nn.gru_spec, 3, 4, count=2, bidirectional=True)},
+    "act": nn.prelu_spec(8),
+    "decoder": nn.linear_spec(8, 7),
+}
+TAGGER_NAMES = {name: Place(name) for name in ("encoder", "act", "decoder")} | {"rnn": Place("recurrent/layers")}
+
+
+def test_a_network_with_recurrent_layers_inside():
+    torch.manual_seed(0)
+    theirs, ids = TorchTagger(), np.array([[0, 3, 6, 1], [5, 5, 2, 0]])
+    params, _ = from_torch(theirs.state_dict(), TAGGER, TAGGER_NAMES)
+    both_ways = functools.partial(nn.bidirectional, nn.gru)
+    y, _ = nn.stacked(both_ways, params["recurrent"]["layers"], nn.embedding(params["encoder"], ids))
+    assert_close(nn.linear(params["decoder"], nn.prelu(params["act"], y)), theirs(torch.tensor(ids)))
+    again = TorchTagger()
+    weights = to_torch(params, {}, TAGGER, TAGGER_NAMES)
+    again.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+    np.testing.assert_allclose(again(torch.tensor(ids)).detach(), theirs(torch.tensor(ids)).detach(), rtol=1e-5)
+    entries = dict(theirs.named_parameters())
+    del entries["rnn.weight_hh_l1"]
+    with pytest.raises(ValueError, match=r"weights of 'rnn' do not fit the spec: .*weight_hh_l1"):
+        from_torch(entries, TAGGER, TAGGER_NAMES)
+
+
+def test_bfloat16_keeps_its_bits_and_comes_back_as_float32():
+    torch.manual_seed(0)
+    theirs = TorchTagger().to(torch.bfloat16)
+    params, _ = from_torch(dict(theirs.named_parameters()), TAGGER, TAGGER_NAMES)
+    assert params["decoder"]["kernel"].dtype == "bfloat16"
+    assert params["recurrent"]["layers"][1]["backward"]["hidden_kernel"].dtype == "bfloat16"
+    np.testing.assert_array_equal(params["decoder"]["kernel"], theirs.decoder.weight.detach().float().numpy().T)
+    weights = {name: torch.tensor(array) for name, array in to_torch(params, {}, TAGGER, TAGGER_NAMES).items()}
+    assert torch.equal(weights["rnn.weight_hh_l1_reverse"], theirs.rnn.weight_hh_l1_reverse.float())
+
+
+def test_statistics_of_half_precision_weights_are_float32():
+    names = {"bn": Place("bn")}
+    spec = {"bn": nn.batch_norm_spec(4)}
+    params, state = from_torch(torch.nn.BatchNorm1d(4).half().state_dict(prefix="bn."), spec, names)
+    assert params["bn"]["scale"].dtype == "float16"
+    assert state["bn"]["mean"].dtype == state["bn"]["variance"].dtype == "float32"
 
 
 MODELS = {
