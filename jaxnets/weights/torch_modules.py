@@ -85,7 +85,7 @@ def from_torch(
     entries = _entries(spec, names, recurrent)
     ignored = [*ignore, *(name for name, places in names.items() if not places)]
     arrays = {name: host_array(array) for name, array in weights.items() if not _matches(name, ignored)}
-    filled = {}
+    filled: dict[str, HostArray] = {}
     for module, path in recurrent.items():
         own = {
             name.removeprefix(f"{module}."): arrays.pop(name) for name in list(arrays) if name.startswith(f"{module}.")
@@ -154,7 +154,7 @@ def to_torch(params: Params, state: State, model: Model | Spec, names: Names | N
     arrays = {**paths(params), **paths(state)}
     spec, names = _spec_and_names(model, names)
     recurrent = _recurrent(spec, names)
-    result = {}
+    result: dict[str, HostArray] = {}
     for module, path in recurrent.items():
         result |= {f"{module}.{name}": array for name, array in recurrent_to_torch(_at(params, path)).items()}
     for name, parts in _entries(spec, names, recurrent).items():
