@@ -193,10 +193,13 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
 def _soft_cross_entropy(logits: Array, probabilities: Array, label_smoothing: float) -> Array:
     """0 log 0 = 0, so that classes excluded by a logit of -inf are allowed where they have no probability.
 
-    `optax.safe_softmax_cross_entropy` is the same, but gives NaN in forward mode there.
+    optax multiplies that logit by 0 in forward mode, which is NaN, so it gets a finite one.
     """
     smooth = optax.smooth_labels(probabilities, label_smoothing)
-    return -jnp.sum(smooth * jnp.where(smooth == 0, 0, jax.nn.log_softmax(logits)), axis=-1)
+    excluded = (smooth == 0) & jnp.isneginf(logits)
+    finite = jnp.where(excluded, jnp.finfo(logits.dtype).min / 2, logits)
+    losses: Array = optax.safe_softmax_cross_entropy(finite, smooth)
+    return losses
 
 
 def hinge(predictions: ArrayLike, labels: ArrayLike) -> Array:
