@@ -123,6 +123,7 @@ def orthogonal(scale: float = 1.0, column_axis: int = -1) -> Initializer:
         An initializer.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> matrix = orthogonal()(jax.random.key(0), (2, 2), jnp.float32)
         >>> jnp.round(jnp.abs(matrix @ matrix.T), 5)
         Array([[1., 0.],
@@ -145,6 +146,7 @@ def delta_orthogonal(scale: float = 1.0, column_axis: int = -1) -> Initializer:
         An initializer for kernels `[*kernel_size, in, out]` with no more inputs than outputs.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> kernel = delta_orthogonal()(jax.random.key(0), (3, 3, 2, 2), jnp.bfloat16)
         >>> kernel.dtype, bool(jnp.all(kernel[0, 0] == 0))
         (dtype(bfloat16), True)

@@ -30,8 +30,9 @@ class Place(NamedTuple):
 Names: TypeAlias = Mapping[str, Place | Sequence[Place]]
 """Of each of PyTorch's modules its place in a spec, or the places of its parts, if it computes several layers at once.
 
-A place may also be that of an array, if its name there is not that of a module. A name that ends with an underscore is
-followed by `weight` without a dot. An array with no place, `()`, may be there and is not read.
+The place of an `RNN`, `LSTM` or `GRU` is that of the recurrent layer, stacked and bidirectional ones included. A place
+may also be that of an array, if its name there is not that of a module. A name that ends with an underscore is followed
+by `weight` without a dot. An array with no place, `()`, may be there and is not read.
 """
 
 
