@@ -197,7 +197,7 @@ def _soft_cross_entropy(logits: Array, probabilities: Array, label_smoothing: fl
     """
     smooth = optax.smooth_labels(probabilities, label_smoothing)
     excluded = (smooth == 0) & jnp.isneginf(logits)
-    finite = jnp.where(excluded, jnp.finfo(logits.dtype).min / 2, logits)
+    finite = jnp.where(excluded, -1e30, logits)
     losses: Array = optax.safe_softmax_cross_entropy(finite, smooth)
     return losses
 
