@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.forms import float64
 from tests.layer_table import CASES
 from tests.oracles import quick_jit
 
@@ -125,7 +126,7 @@ def test_bfloat16_input_gives_bfloat16_result_near_float32(shared):
 
 def test_float64_input_gives_float64_result_near_float32(shared):
     full, _ = shared.apply(shared.params, shared.state, shared.inputs(jnp.float32), KEY)
-    with jax.enable_x64(True):
+    with float64():
         wide, state = jax.tree.map(
             lambda a: np.asarray(a, np.float64) if is_floating(a) else a, (shared.params, shared.state)
         )
@@ -141,7 +142,7 @@ def test_gradients_are_finite_and_agree_with_differences(shared):
     case = shared.case
     if not case.differentiable:
         pytest.skip("not differentiable by design")
-    with jax.enable_x64(True):
+    with float64():
         params, state = case.init(np.float64)
         leaves, structure = jax.tree.flatten((params, shared.inputs(jnp.float64)))
         floating = [i for i, leaf in enumerate(leaves) if is_floating(leaf)]

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from jaxnets import losses
+from tests.forms import float64
 from tests.oracles import assert_parity, normal
 
 LABELS = np.array([2, 0, 1, 2])
@@ -111,7 +112,7 @@ def test_low_precision_predictions_give_float32_losses(name):
 @pairs
 def test_float64_stays_float64(name):
     ours, theirs, predictions, targets = PAIRS[name]
-    with jax.enable_x64(True):
+    with float64():
         wide = targets.astype(np.float64) if targets.dtype == np.float32 else targets
         result = ours(predictions.astype(np.float64), wide)
         assert result.dtype == jnp.float64

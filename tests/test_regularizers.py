@@ -9,6 +9,7 @@ import torch
 
 from jaxnets import init, nn, regularizers, repeat_spec
 from jaxnets.tree import paths
+from tests.forms import float64
 from tests.layer_table import CASES
 from tests.oracles import assert_close, assert_parity, normal, permissive_promotion, to_torch
 
@@ -143,7 +144,7 @@ def test_penalties_are_summed_in_float32_at_least(penalty):
     assert penalty(low).dtype == jnp.float32
     assert float(penalty(low)) == expected
     assert float(penalty({"bias": normal(3)})) == 0.0
-    with jax.enable_x64(True):
+    with float64():
         mixed = {"a_kernel": jnp.full(3, 0.5, jnp.float64), "b_kernel": jnp.full(3, 0.5, jnp.float32)}
         assert penalty(mixed).dtype == jnp.float64
 

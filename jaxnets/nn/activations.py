@@ -122,7 +122,8 @@ def heaviside(x: Array) -> Array:
         Array([0. , 0.5, 1. ], dtype=float32)
     """
     check_floating(x)
-    return jnp.heaviside(x, 0.5)
+    # that of jax 0.7 makes 1/2 of NaN
+    return jnp.where(jnp.isnan(x), jnp.nan, jnp.heaviside(x, 0.5))
 
 
 @names_errors

@@ -77,7 +77,13 @@ def compute_dtype(x: Array) -> DTypeLike:
 def vary_like(x: Array, *trees: Any) -> Array:
     """Make `x` vary over the device axes over which `trees` vary inside `jax.shard_map`, so a scan can carry it."""
     axes = frozenset().union(*map(_varying_axes, jax.tree.leaves(trees))) - _varying_axes(x)
-    return jax.lax.pcast(x, tuple(axes), to="varying") if axes else x
+    if not axes:
+        return x
+    if hasattr(jax.lax, "pcast"):
+        varying: Array = jax.lax.pcast(x, tuple(axes), to="varying")
+    else:
+        varying = jax.lax.pvary(x, tuple(axes))  # type: ignore[attr-defined, unused-ignore]  # its name in jax 0.7
+    return varying
 
 
 def _varying_axes(x: Array) -> frozenset[Any]:

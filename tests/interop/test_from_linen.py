@@ -10,6 +10,7 @@ import pytest
 from jaxnets import subkey
 from jaxnets.interop import from_linen
 from jaxnets.training import fit, init_train_state, make_step
+from tests.forms import float64
 from tests.interop.networks import (
     BATCHES,
     DATA,
@@ -237,7 +238,7 @@ def test_intermediates_are_left_out_and_growing_state_is_an_error():
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float64])
 def test_dtypes(dtype):
-    with jax.enable_x64(True):
+    with float64():
         model = permissive(from_linen(Net(), jax.ShapeDtypeStruct((1, 5), jnp.float32)))
         params, state = model.init(KEY, dtype=dtype)
         outputs, after = model.apply(params, state, jnp.asarray(X, dtype), key=KEY, train=True)

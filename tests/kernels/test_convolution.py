@@ -4,12 +4,14 @@ import functools
 import re
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from jaxnets.backend import plain_forms
+from jaxnets.nn.check import vary_like
 from jaxnets.nn.convolution import convolve
 from jaxnets.nn.window import Geometry, transposed_kernel
 from tests.forms import needs_cpu
@@ -184,7 +186,7 @@ def test_gradients_of_a_sharded_batch_equal_those_of_the_whole(name, kind):
 
     def summed(kernel, x, y):
         if kind == "shard_map":  # with checked types, a gradient is summed unless it is of something that varies
-            kernel = jax.lax.pcast(kernel, "batch", to="varying")
+            kernel = vary_like(kernel, x)
         return jax.lax.psum(jax.grad(loss)(kernel, x, y), "batch")
 
     if kind == "pmap":

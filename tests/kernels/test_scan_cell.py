@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxnets import nn
-from jaxnets.kernels import scan_cell
+from jaxnets.kernels import cell_program
+from tests.forms import float64
 from tests.oracles import assert_close, normal
 
 BATCH, TIME, IN, HIDDEN = 2, 4, 3, 2
@@ -24,7 +25,7 @@ every_layer = pytest.mark.parametrize("name", LAYERS)
 
 @pytest.fixture(autouse=True)
 def double_precision():
-    with jax.enable_x64(True):
+    with float64():
         yield
 
 
@@ -157,7 +158,7 @@ def test_transformations_agree_with_a_scan(name, transform):
     ],
 )
 def test_settings_agree_with_a_scan(monkeypatch, name, early, mask, reverse):
-    monkeypatch.setattr(scan_cell, "_CACHE_BYTES", 0 if early else 2**30)
+    monkeypatch.setattr(cell_program, "_CACHE_BYTES", 0 if early else 2**30)
     jax.clear_caches()
     assert_same_as_scan(gradient, name, *arguments(name), mask=mask, reverse=reverse)
 

@@ -1,6 +1,7 @@
 """Products of small matrices, written out, equal JAX's own under every transformation, and stay small."""
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest

@@ -10,7 +10,7 @@ from hypothesis import given, settings, strategies as st
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxnets import losses, metrics
-from tests.forms import needs_devices
+from tests.forms import float64, needs_devices
 from tests.metrics.table import CLASSES, EXAMPLES, METRICS
 from tests.oracles import assert_close, normal
 
@@ -94,7 +94,7 @@ def test_nothing_has_no_number_and_changes_none(name):
 def test_float64_metrics_are_float64(name):
     outputs, targets = METRICS[name][2](np.random.default_rng(0))
     expected = metrics.compute(measured(name, outputs, targets, np.ones(EXAMPLES, np.float32)))
-    with jax.enable_x64(True):
+    with float64():
         result = metrics.compute(measured(name, outputs.astype(np.float64), targets, np.ones(EXAMPLES)))
         assert {leaf.dtype for leaf in jax.tree.leaves(result)} == {jnp.dtype(jnp.float64)}
         assert_close(result, expected, rtol=1e-6)

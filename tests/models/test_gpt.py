@@ -10,6 +10,7 @@ import torch
 
 from jaxnets import models, weights
 from tests.compilations import count_compilations
+from tests.forms import float64
 from tests.torchvision_oracle import import_torchvision
 
 SIZES = {"layers": 3, "heads": 4, "features": 32}
@@ -34,7 +35,7 @@ def theirs():
 
 @pytest.fixture
 def double_precision():
-    with jax.enable_x64(True):
+    with float64():
         yield
 
 

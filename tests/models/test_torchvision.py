@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from jaxnets import models, weights
+from tests.forms import float64
 from tests.torchvision_oracle import import_torchvision
 
 torchvision = import_torchvision("torchvision.models")
@@ -85,7 +86,7 @@ CASES = [
 
 @pytest.fixture(autouse=True)
 def double_precision():
-    with jax.enable_x64(True):
+    with float64():
         yield
     jax.clear_caches()
 

@@ -8,6 +8,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from jaxnets import models, nn
+from tests.forms import float64
 
 WIDTHS = (8, 12, 12)
 IMAGES = np.random.default_rng(0).normal(size=(4, 20, 20, 3)).cumsum(axis=1)
@@ -15,7 +16,7 @@ IMAGES = np.random.default_rng(0).normal(size=(4, 20, 20, 3)).cumsum(axis=1)
 
 @pytest.fixture(autouse=True)
 def double_precision():
-    with jax.enable_x64(True):
+    with float64():
         yield
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from jaxnets import init, nn, torch_defaults
 from jaxnets.nn import activations
+from tests.forms import float64
 from tests.oracles import assert_close, assert_parity, normal, quick_jit
 
 GRID = np.concatenate([np.linspace(-7.01, 7.02, 300), [-100.0, -50.0, -30.0, -1e-3, 1e-3, 30.0, 50.0, 100.0]])
@@ -61,7 +62,7 @@ PARITY = {
 
 @pytest.mark.parametrize("name", PARITY)
 def test_values_and_gradients_equal_torch(name):
-    with jax.enable_x64(True):
+    with float64():
         assert_parity(*PARITY[name], GRID, **(EXACT | {"rtol": 1e-6} if name in FLOAT32_CONSTANTS else EXACT))
 
 
@@ -108,7 +109,7 @@ def test_float32_stays_near_float64_and_finite_far_out(name):
     function = PARITY[name][0]
     x = np.float32([-1e4, -1e3, -100, -88.7, -20, -1, 1, 20, 88.7, 100, 1e3, 1e4])
     both = quick_jit(lambda x: (function(x), jax.grad(lambda x: jnp.sum(function(x)))(x)))
-    with jax.enable_x64(True):
+    with float64():
         exact, exact_gradient = both(x.astype(np.float64))
     actual, gradient = both(x)
     np.testing.assert_allclose(actual, exact, rtol=2e-6, atol=1e-6)
@@ -117,7 +118,7 @@ def test_float32_stays_near_float64_and_finite_far_out(name):
 
 @pytest.mark.parametrize("slope_shape", [(), (5,)])
 def test_prelu_equals_torch(slope_shape):
-    with jax.enable_x64(True):
+    with float64():
         assert_parity(
             nn.prelu,
             lambda p, x: F.prelu(x.reshape(-1, 5), p["slope"].reshape(-1)).reshape(x.shape),
@@ -156,7 +157,7 @@ def test_maxout_equals_the_largest_of_torch_linear_layers(pieces, bias):
         each = [F.linear(x, p["kernel"][:, i].T, p["bias"][i] if bias else None) for i in range(pieces)]
         return torch.stack(each).max(dim=0).values
 
-    with jax.enable_x64(True):
+    with float64():
         assert_parity(nn.maxout, theirs, params, normal(2, 4, 5, dtype=np.float64), **EXACT)
 
 

@@ -10,7 +10,7 @@ import torch
 from jax.sharding import PartitionSpec
 
 from jaxnets import init, nn
-from tests.forms import needs_devices
+from tests.forms import float64, needs_devices
 from tests.oracles import assert_close, assert_parity, normal, permissive_promotion
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
@@ -41,7 +41,7 @@ def test_values_and_gradients_equal_torch(shape, train):
         return channels_last(y)
 
     params = {"scale": normal(3, seed=1, dtype=np.float64), "bias": normal(3, seed=2, dtype=np.float64)}
-    with jax.enable_x64(True):
+    with float64():
         assert_parity(ours, theirs, params, 2 + 3 * normal(*shape, dtype=np.float64), **EXACT)
 
 
@@ -76,7 +76,7 @@ def test_without_warm_up_running_statistics_are_those_of_torch(steps, momentum):
     module = torch.nn.BatchNorm1d(3, momentum=1 - momentum, affine=False, dtype=torch.float64)
     for batch in data:
         module(torch.tensor(batch))
-    with jax.enable_x64(True):
+    with float64():
         assert_like_torch(run(data, momentum=momentum, warm_up=False), module, batches(1)[0])
 
 
@@ -86,7 +86,7 @@ def test_momentum_one_is_the_average_over_all_batches_as_in_torch(steps):
     module = torch.nn.BatchNorm1d(3, momentum=None, affine=False, dtype=torch.float64)
     for batch in data:
         module(torch.tensor(batch))
-    with jax.enable_x64(True):
+    with float64():
         assert_like_torch(run(data, momentum=1.0), module, batches(1)[0])
 
 
@@ -97,21 +97,21 @@ def test_warm_up_is_an_average_first_and_exponential_later(steps):
     for index, batch in enumerate(data):
         module.momentum = None if index < 10 else 0.1
         module(torch.tensor(batch))
-    with jax.enable_x64(True):
+    with float64():
         assert_like_torch(run(data), module, batches(1)[0])
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])
 def test_few_batches_give_algorithm_2_of_the_paper(steps):
     data = batches(steps)
-    with jax.enable_x64(True):
+    with float64():
         state = run(data)
     np.testing.assert_allclose(state["mean"], data.mean(axis=1).mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(state["variance"], 4 / 3 * data.var(axis=1).mean(axis=0), rtol=1e-12)
 
 
 def test_worked_numbers_of_algorithm_2():
-    with jax.enable_x64(True):
+    with float64():
         state = run(np.array([[[1.0], [3.0]], [[2.0], [6.0]]]))
         # Means 2 and 4, biased variances 1 and 4, m / (m - 1) = 2.
         np.testing.assert_allclose([state["mean"][0], state["variance"][0]], [3.0, 5.0], rtol=1e-12)
@@ -180,7 +180,7 @@ def test_bfloat16_statistics_and_gradients_are_summed_in_float32(offset):
 def test_padding_of_any_value_changes_nothing():
     mask = np.array([[True, True, False], [True, False, False], [True, True, True]])
     x = normal(3, 3, 2, dtype=np.float64)
-    with jax.enable_x64(True):
+    with float64():
         params = {"scale": jnp.array([1.5, -0.5]), "bias": jnp.array([0.1, 0.2])}
         _, state = init(nn.batch_norm_spec(2), jax.random.key(0), dtype=jnp.float64)
         weights = jnp.asarray(normal(3, 3, 2, seed=1, dtype=np.float64))
@@ -243,7 +243,7 @@ def across_shard_map(params, state, x, weights, **settings):
 @pytest.mark.parametrize("spread", [across_vmap, across_shard_map])
 @pytest.mark.parametrize("masked", [False, True])
 def test_statistics_over_a_named_axis_are_those_of_the_whole_batch(spread, masked):
-    with jax.enable_x64(True):
+    with float64():
         params = {"scale": jnp.array([1.5, -0.5]), "bias": jnp.array([0.1, 0.2])}
         _, state = init(nn.batch_norm_spec(2), jax.random.key(0), dtype=jnp.float64)
         # Means that differ from device to device: the mean of their variances would be far off.

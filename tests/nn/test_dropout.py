@@ -8,6 +8,7 @@ import scipy.stats
 import torch
 
 from jaxnets import init, nn
+from tests.forms import float64
 from tests.oracles import assert_close, normal
 
 KEY = jax.random.key(0)
@@ -121,7 +122,7 @@ def test_vmap_over_rates_equals_a_loop(drop):
 
 @every_form
 def test_every_dtype_drops_the_same(drop):
-    with jax.enable_x64(True):
+    with float64():
         x = jnp.asarray(1 + normal(20, 3, 5) ** 2, jnp.bfloat16)
         low, single, double = (
             np.asarray(drop(x.astype(dtype), 0.1, key=KEY, train=True), np.float64)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from jaxnets import init, nn
+from tests.forms import float64
 from tests.oracles import assert_close, assert_parity, normal
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
@@ -36,7 +37,7 @@ def on_channels_first(function):
     ],
 )
 def test_layer_norm_equals_torch(shape, used, epsilon):
-    with jax.enable_x64(True):
+    with float64():
         assert_parity(
             lambda p, x: nn.layer_norm(p, x, epsilon=epsilon),
             lambda p, x: F.layer_norm(x, (5,), p.get("scale"), p.get("bias"), epsilon),
@@ -51,7 +52,7 @@ def test_layer_norm_equals_torch(shape, used, epsilon):
     [((5,), ("scale",), 1e-6), ((4, 5), (), 0.1), ((2, 3, 4, 5), ("scale",), 0.1)],
 )
 def test_rms_norm_equals_torch(shape, used, epsilon):
-    with jax.enable_x64(True):
+    with float64():
         assert_parity(
             lambda p, x: nn.rms_norm(p, x, epsilon=epsilon),
             lambda p, x: F.rms_norm(x, (5,), p.get("scale"), epsilon),
@@ -72,7 +73,7 @@ def test_rms_norm_equals_torch(shape, used, epsilon):
     ],
 )
 def test_group_norm_equals_torch(shape, groups, epsilon):
-    with jax.enable_x64(True):
+    with float64():
         assert_parity(
             lambda p, x: nn.group_norm(p, x, groups=groups, epsilon=epsilon),
             lambda p, x: on_channels_first(lambda z: F.group_norm(z, groups, p["scale"], p["bias"], epsilon))(x),
@@ -91,7 +92,7 @@ def test_group_norm_equals_torch(shape, groups, epsilon):
     ],
 )
 def test_instance_norm_equals_torch(shape, used, epsilon):
-    with jax.enable_x64(True):
+    with float64():
         assert_parity(
             lambda p, x: nn.instance_norm(p, x, epsilon=epsilon),
             lambda p, x: on_channels_first(
@@ -105,7 +106,7 @@ def test_instance_norm_equals_torch(shape, used, epsilon):
 
 @pytest.mark.parametrize(("shape", "size"), [((3, 7, 6), 1), ((3, 7, 6), 4), ((2, 3, 4, 6), 5), ((3, 7, 6), 20)])
 def test_local_response_norm_equals_torch_with_alpha_over_size(shape, size):
-    with jax.enable_x64(True):
+    with float64():
         assert_parity(
             lambda x: nn.local_response_norm(x, size=size, alpha=0.3 / size, beta=0.6, k=1.5),
             on_channels_first(lambda z: F.local_response_norm(z, size, alpha=0.3, beta=0.6, k=1.5)),
@@ -120,7 +121,7 @@ def test_local_response_norm_defaults_are_those_of_the_paper():
     for i in range(8):
         squares = sum(x[:, j] ** 2 for j in range(max(0, i - 2), min(7, i + 2) + 1))
         expected[:, i] = x[:, i] / (2 + 1e-4 * squares) ** 0.75
-    with jax.enable_x64(True):
+    with float64():
         assert_close(nn.local_response_norm(jnp.asarray(x)), expected, **EXACT)
 
 
@@ -138,8 +139,8 @@ def test_mean_large_beside_the_deviation_keeps_the_variance(normalize, shape, ax
     exact = x.astype(np.float64)
     expected = (exact - exact.mean(axes, keepdims=True)) / np.sqrt(exact.var(axes, keepdims=True) + 1e-5)
     # What is left is the rounding of the float32 mean, 6e-5 an ulp, beside the deviation 1e-2 (PyTorch: 0.008 off,
-    # Flax with its E[x^2] - E[x]^2: 10).
-    np.testing.assert_allclose(normalize(jnp.asarray(x)), expected, atol=2e-2)
+    # Flax with its E[x^2] - E[x]^2: 10). jaxlib 0.7 sums in another order: 0.027 off.
+    np.testing.assert_allclose(normalize(jnp.asarray(x)), expected, atol=3e-2)
 
 
 @pytest.mark.parametrize(

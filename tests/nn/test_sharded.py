@@ -7,6 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxnets import init, nn
+from jaxnets.nn.check import vary_like
 from tests.forms import needs_devices
 from tests.oracles import assert_close, normal
 
@@ -40,7 +41,7 @@ def test_the_gradient_over_four_devices_is_that_of_one(name, how):
         return jax.lax.psum(gradients(params, x), "data")
 
     def on_each(params, x):
-        return summed(jax.tree.map(lambda w: jax.lax.pcast(w, "data", to="varying"), params), x)
+        return summed(jax.tree.map(lambda w: vary_like(w, x), params), x)
 
     if how == "jit":
         actual = jax.jit(gradients, in_shardings=split(mesh))(params, x)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxnets.data import augment
+from tests.forms import float64
 from tests.oracles import normal
 
 KEY = jax.random.key(8)
@@ -39,7 +40,7 @@ def same_images(dtype=jnp.float32, batch=6):
 def results(name):
     """The results of both keys, the first one twice: in float32, in bfloat16, and of fewer images in float64."""
     function = FUNCTIONS[name]
-    with jax.enable_x64(True):
+    with float64():
         forms = jax.jit(lambda key: (function(same_images(), key=key), function(same_images(jnp.bfloat16), key=key)))
         singles, halves = zip(*(forms(key) for key in [*KEYS, KEY]), strict=True)
         assert forms._cache_size() == 1
