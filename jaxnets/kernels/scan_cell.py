@@ -134,9 +134,18 @@ def _forward(
         values = fixed | dict(zip((step.x, *step.carry, *step.early), (x, *carry, *early), strict=True))
         results = evaluate(step, values, step.results)
         new, y = results[: len(carry)], results[len(carry) :]
-        return _select(mask, new, carry), (y, carry, evaluate(step, values, keep))
+        new = _select(mask, new, carry)
+        return new, (y, new, evaluate(step, values, keep))
 
-    return jax.lax.scan(body, carry, (x, mask, early), reverse=reverse)
+    final, (y, after, stored) = jax.lax.scan(body, carry, (x, mask, early), reverse=reverse)
+    before = [_shift(first, rest, reverse) for first, rest in zip(carry, after, strict=True)]
+    return final, (y, before, stored)
+
+
+def _shift(first: Array, after: Array, reverse: bool) -> Array:
+    """The carry before each step, from the first one and those after each step."""
+    parts = [after[1:], first[None]] if reverse else [first[None], after[:-1]]
+    return jnp.concatenate(parts)
 
 
 def _run_jvp(step: Step, reverse: bool, primals: Any, tangents: Any) -> Any:
@@ -184,13 +193,12 @@ def _linear_scan(body: Callable[..., Any], carry: PyTree, x: PyTree, known: PyTr
         return scan(carry, x, known)
     # Before, a scan in a rule of forward mode was transposed only if it said in which of its arguments it is linear.
     program, shapes = jax.make_jaxpr(scan, return_shape=True)(carry, x, known)
-    linear = len(jax.tree.leaves((carry, x)))
+    linear = set(program.jaxpr.invars[: len(jax.tree.leaves((carry, x)))])
     equations = []
     for equation in program.eqns:
         if equation.primitive.name == "scan":
-            count = equation.params["num_consts"]
-            flags = [False] * count + [True] * linear + [False] * (len(equation.invars) - count - linear)
-            equation = equation.replace(params={**equation.params, "linear": tuple(flags)})
+            flags = tuple(isinstance(atom, Var) and atom in linear for atom in equation.invars)
+            equation = equation.replace(params={**equation.params, "linear": flags})
         equations.append(equation)
     run = jaxpr_as_fun(ClosedJaxpr(program.jaxpr.replace(eqns=equations), program.consts))
     return jax.tree.unflatten(jax.tree.structure(shapes), run(*jax.tree.leaves((carry, x, known))))
