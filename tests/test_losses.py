@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from jaxnets import losses
 from tests.forms import float64
-from tests.oracles import assert_parity, normal
+from tests.oracles import normal
+from tests.torch_oracle import assert_parity
 
 LABELS = np.array([2, 0, 1, 2])
 SEQUENCE = np.arange(6).reshape(2, 3) % 4

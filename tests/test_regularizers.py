@@ -11,7 +11,8 @@ from jaxnets import init, nn, regularizers, repeat_spec
 from jaxnets.tree import paths
 from tests.forms import float64
 from tests.layer_table import CASES
-from tests.oracles import assert_close, assert_parity, normal, permissive_promotion, to_torch
+from tests.oracles import assert_close, normal, permissive_promotion
+from tests.torch_oracle import assert_parity, to_torch
 
 PARAMS = {
     "fc": {"kernel": normal(3, 4), "bias": normal(4, seed=1)},

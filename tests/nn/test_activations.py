@@ -12,7 +12,8 @@ import torch.nn.functional as F  # noqa: N812
 from jaxnets import init, nn, torch_defaults
 from jaxnets.nn import activations
 from tests.forms import float64
-from tests.oracles import assert_close, assert_parity, normal, quick_jit
+from tests.oracles import assert_close, normal, quick_jit
+from tests.torch_oracle import assert_parity
 
 GRID = np.concatenate([np.linspace(-7.01, 7.02, 300), [-100.0, -50.0, -30.0, -1e-3, 1e-3, 30.0, 50.0, 100.0]])
 """Around all kinks but on none, and far out."""

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from jaxnets import init, nn, subkey, torch_defaults
-from tests.oracles import assert_close, assert_parity, normal, permissive_promotion
+from tests.oracles import assert_close, normal, permissive_promotion
+from tests.torch_oracle import assert_parity
 
 IMPLEMENTATIONS = ["einsum", "xla"]
 MASK = np.array(

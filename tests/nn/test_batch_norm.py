@@ -11,7 +11,8 @@ from jax.sharding import PartitionSpec
 
 from jaxnets import init, nn
 from tests.forms import float64, needs_devices
-from tests.oracles import assert_close, assert_parity, normal, permissive_promotion
+from tests.oracles import assert_close, normal, permissive_promotion
+from tests.torch_oracle import assert_parity
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings, strategies as st
 
 from jaxnets import init, nn, torch_defaults
 from jaxnets.backend import plain_forms
-from tests.oracles import assert_close, assert_parity, normal
+from tests.oracles import assert_close, normal
+from tests.torch_oracle import assert_parity
 
 TORCH_CONV = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}
 TORCH_CONV_TRANSPOSE = {

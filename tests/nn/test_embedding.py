@@ -8,7 +8,8 @@ import torch
 
 from jaxnets import init, nn, torch_defaults
 from jaxnets.backend import trace_for
-from tests.oracles import assert_parity, normal, quick_jit
+from tests.oracles import normal, quick_jit
+from tests.torch_oracle import assert_parity
 
 TABLE = {"embedding": normal(7, 4, seed=1)}
 IDS = np.array([[0, 3, 3], [6, 1, 0]], np.int32)

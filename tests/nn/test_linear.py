@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from jaxnets import init, nn, torch_defaults
-from tests.oracles import assert_parity, normal
+from tests.oracles import normal
+from tests.torch_oracle import assert_parity
 
 
 @pytest.mark.parametrize("leading", [(4,), (), (2, 3, 4)])

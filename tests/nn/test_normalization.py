@@ -9,7 +9,8 @@ import torch.nn.functional as F  # noqa: N812
 
 from jaxnets import init, nn
 from tests.forms import float64
-from tests.oracles import assert_close, assert_parity, normal
+from tests.oracles import assert_close, normal
+from tests.torch_oracle import assert_parity
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 

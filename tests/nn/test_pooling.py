@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 from jaxnets import nn
 from jaxnets.backend import plain_forms
 from tests.forms import needs_cpu
-from tests.oracles import assert_close, assert_parity, normal, quick_jit
+from tests.oracles import assert_close, normal, quick_jit
+from tests.torch_oracle import assert_parity
 
 FUNCTIONAL = torch.nn.functional
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings, strategies as st
 
 from jaxnets import init, make_model, nn, torch_defaults
 from jaxnets.backend import plain_forms
-from tests.oracles import assert_close, assert_parity, normal
+from tests.oracles import assert_close, normal
+from tests.torch_oracle import assert_parity
 
 BATCH, TIME, IN, HIDDEN = 3, 5, 4, 2
 KINDS = {

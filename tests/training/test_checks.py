@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
 from jaxnets import metrics
 from jaxnets.training import TrainState, batch_indices, fit, init_train_state, make_evaluate, make_step
 from tests.oracles import permissive_optimizer
 from tests.training.problem import LOSS, MODEL, OPTIMIZER, STEP, data, start
+
+torch = pytest.importorskip("torch")
 
 DATA = data()
 

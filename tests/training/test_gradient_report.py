@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from jaxnets import losses, make_model, nn
 from jaxnets.training import TrainState, gradient_table, make_gradient_report, supervised
+
+torch = pytest.importorskip("torch")
 
 DEPTH = 8
 

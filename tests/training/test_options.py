@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
 from jaxnets import losses, make_model, nn
 from jaxnets.training import (
@@ -24,6 +23,8 @@ from jaxnets.training import (
 from jaxnets.training.freeze import path_mask
 from tests.oracles import permissive_optimizer
 from tests.training.problem import LOSS, MODEL, data
+
+torch = pytest.importorskip("torch")
 
 SPEC = {"fc1": nn.linear_spec(4, 8), "fc2": nn.linear_spec(8, 3)}
 

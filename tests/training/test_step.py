@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import torch
 
 from jaxnets import losses, make_model, metrics, nn
 from jaxnets.training import init_train_state, make_step, supervised
 from tests.oracles import assert_close, normal, permissive_optimizer
+
+torch = pytest.importorskip("torch")
 
 OPTIMIZERS = {
     "adam": (permissive_optimizer(optax.adam(1e-2)), lambda p: torch.optim.Adam(p, 1e-2)),

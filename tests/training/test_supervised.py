@@ -8,11 +8,12 @@ import numpy as np
 import optax
 import pytest
 import sklearn.metrics
-import torch
 
 from jaxnets import losses, make_model, metrics, nn
 from jaxnets.training import fit, init_train_state, make_evaluate, make_step, supervised
 from tests.oracles import normal, permissive_optimizer
+
+torch = pytest.importorskip("torch")
 
 
 def apply(params, state, x, *, key=None, train):

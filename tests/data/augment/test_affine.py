@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from jaxnets.data import augment
-from tests.oracles import assert_parity, normal
+from tests.oracles import normal
+from tests.torch_oracle import assert_parity
 
 
 def torch_sample(images, rows, columns, mode="bilinear"):
