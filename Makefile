@@ -18,19 +18,29 @@ LIBTPU := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),$(VENV
 LIBTPU_VERSION := from importlib.metadata import requires; \
   print(next(name.split(";")[0] for name in requires("jax") if name.startswith("libtpu")))
 
+# The tests that need no other deep-learning library, with the oldest versions of JAX and the newest ones.
+COLAB := $(VENV)-colab
+NEWEST := $(VENV)-newest
+VERSIONS_TESTS := tests/test_layer_table.py tests/training tests/test_notebook.py
+NEWEST_PYTHON = $(firstword $(foreach name,python3.13 python3.12,$(shell command -v $(name) 2>/dev/null)) \
+  $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python $(HOME)/.pyenv/versions/3.12.*/bin/python) $(BIN)/python)
+
 # jax2onnx requires an older Orbax than training does, so it is installed separately too.
 ONNX := $(VENV)/onnx
 
 .NOTPARALLEL:
-.PHONY: help train test test-slow lint format docs bench clean
+.PHONY: help train test test-slow test-colab test-newest lint format docs bench colab clean
 
 help:
 	@echo "make train      train the example network and save a report in runs/ [SEED=1] [ARGS='--epochs 5']"
 	@echo "make test       the tests, including the examples of the documentation"
 	@echo "make test-slow  the tests that take longer"
+	@echo "make test-colab    layers, training and the notebook with the versions that Colab has"
+	@echo "make test-newest   the same with the newest JAX"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     format the code with ruff"
 	@echo "make docs       the documentation, in docs/_build/html"
+	@echo "make colab      the notebook for Colab with the library inside, build/jaxnets_colab.ipynb"
 	@echo "make bench      time jaxnets and other libraries on this CPU"
 	@echo "make clean      delete the virtual environment and all build outputs; keeps runs/"
 
@@ -42,6 +52,18 @@ test: $(VENV)/.installed-test
 
 test-slow: $(VENV)/.installed-test $(LIBTPU) $(ONNX)
 	PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest -m slow -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
+
+test-colab: $(COLAB)/.installed $(if $(LIBTPU),$(COLAB)/libtpu)
+	PYTHONPATH=$(COLAB)/libtpu $(COLAB)/bin/python -m pytest tests/test_tpu_notebook.py
+	$(call test_versions,$(COLAB))
+
+test-newest: $(NEWEST)/.installed
+	$(call test_versions,$(NEWEST))
+
+define test_versions
+$(1)/bin/python -m pytest $(VERSIONS_TESTS) -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
+out=$$(mktemp -d) && $(1)/bin/python -m experiments.digits_cnn --epochs 2 --out "$$out/run" && rm -r "$$out"
+endef
 
 lint: $(VENV)/.installed-experiments $(VENV)/.installed-lint
 	$(BIN)/ruff check
@@ -56,11 +78,14 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
+colab: $(VENV)/.created
+	$(BIN)/python docs/colab.py build/jaxnets_colab.ipynb
+
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks cpu $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist docs/_build docs/reference/_generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COLAB) $(NEWEST) build dist docs/_build docs/reference/_generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per extra of pyproject.toml: a second call installs nothing.
@@ -70,6 +95,23 @@ $(VENV)/.installed-%: pyproject.toml $(VENV)/.created
 	@touch $@
 
 .PRECIOUS: $(VENV)/.installed-%
+
+$(COLAB)/.installed: pyproject.toml requirements/colab.txt $(VENV)/.created
+	@echo "installing jaxnets[versions] into $(COLAB) with the versions that Colab has, for $$($(NEWEST_PYTHON) --version)"
+	@$(NEWEST_PYTHON) -m venv $(COLAB)
+	@$(COLAB)/bin/python -m pip install -qq --disable-pip-version-check -c requirements/colab.txt -e '.[versions]'
+	@touch $@
+
+$(COLAB)/libtpu: | $(COLAB)/.installed
+	@echo "installing libtpu into $@"
+	@$(COLAB)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --target $@ \
+	  "$$(grep '^libtpu==' requirements/colab.txt)"
+
+$(NEWEST)/.installed: pyproject.toml $(VENV)/.created
+	@echo "installing jaxnets[versions] into $(NEWEST) with the newest JAX for $$($(NEWEST_PYTHON) --version)"
+	@$(NEWEST_PYTHON) -m venv $(NEWEST)
+	@$(NEWEST)/bin/python -m pip install -qq --disable-pip-version-check --upgrade -e '.[versions]'
+	@touch $@
 
 $(VENV)/libtpu: | $(VENV)/.installed-test
 	@echo "installing libtpu into $@"

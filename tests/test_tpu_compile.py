@@ -1,17 +1,10 @@
 """The real TPU compiler accepts what we ship; it needs libtpu, but no TPU."""
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"),
-]
+from tests.tpu_compiler import needs_tpu_compiler, on_the_tpu_compiler
+
+pytestmark = [pytest.mark.slow, needs_tpu_compiler]
 
 PROGRAM = """
 import json, sys
@@ -85,22 +78,3 @@ def test_predicted_time_of_large_products_is_close_to_the_limit():
     seconds = on_the_tpu_compiler("-c", LOOP)["seconds"]
     least = 10 * 2 * 4096**3 / 197e12  # the peak of a v5e's data sheet
     assert least <= seconds < 1.5 * least
-
-
-def on_the_tpu_compiler(*program):
-    """Run a program in a process that compiles for TPUs; it prints its answer."""
-    environment = {
-        "JAX_PLATFORMS": "cpu",
-        "TPU_SKIP_MDS_QUERY": "1",
-        "JAXNETS_PLATFORM": "tpu",
-        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # tests run side by side
-    }
-    result = subprocess.run(
-        [sys.executable, *program],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    return json.loads(result.stdout.splitlines()[-1])

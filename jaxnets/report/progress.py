@@ -1,8 +1,10 @@
-"""The progress of `fit`: a live bar in a terminal, one line per epoch elsewhere."""
+"""The progress of `fit`: a live bar in a terminal and in a notebook, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
 import collections
+import html
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -21,8 +23,9 @@ def progress(console: Console | None = None) -> Callback:
     """Make a callback of `fit` that shows its progress.
 
     In a terminal this is a bar with the epoch, the remaining time and examples per second, and below it the metrics of
-    the last steps and the last validation. Elsewhere (a file, a pipe, the log of a CI run) it is one plain line per
-    epoch. Both end with one summary line. Examples per second exclude compilation, evaluation and callbacks.
+    the last steps and the last validation; in a notebook the same below one line per epoch. Elsewhere (a file, a pipe,
+    the log of a CI run, a terminal that cannot move its cursor) it is one plain line per epoch. All end with one
+    summary line. Examples per second exclude compilation, evaluation and callbacks.
 
     Put it first among the callbacks, so that the bar is removed before another callback can fail at the end.
 
@@ -33,15 +36,24 @@ def progress(console: Console | None = None) -> Callback:
         A callback for one run of `fit` at a time.
 
     Raises:
-        ImportError: if rich is not installed; `pip install 'jaxnets[experiments]'` installs it.
+        ImportError: if rich is not installed: `pip install rich`.
 
     Example:
         `fit(..., callbacks=[progress()])`
     """
     from rich.console import Console
 
-    console = Console(stderr=True) if console is None else console
-    return _LiveBar(console) if console.is_terminal else _Lines(console)
+    if console is None:
+        console = Console(stderr=True)
+        if console.is_jupyter:
+            return _NotebookBar(console)
+    return _LiveBar(console) if _is_live(console) else _Lines(console)
+
+
+def _is_live(console: Console) -> bool:
+    """Whether lines can be drawn again. FORCE_COLOR asks for colors: it makes no terminal of a file."""
+    forced = bool(os.environ.get("FORCE_COLOR")) and not getattr(console.file, "isatty", bool)()
+    return console.is_terminal and not console.is_dumb_terminal and not forced
 
 
 class _Status:
@@ -102,6 +114,42 @@ class _Lines:
 
     def print(self, parts: list[str]) -> None:
         self.console.print("  ".join(parts), soft_wrap=True, markup=False, highlight=False)
+
+
+class _NotebookBar(_Lines):
+    """One output of a notebook's cell: the lines of the epochs and below them a bar, drawn four times a second."""
+
+    SECONDS = 0.25
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "start":
+            self.lines: list[str] = []
+            self.handle: Any = None
+            self.drawn = -self.SECONDS
+        super().__call__(event)
+        now = time.perf_counter()
+        if event.kind == "end" or now - self.drawn >= self.SECONDS:
+            self.drawn = now
+            self.draw(event)
+
+    def print(self, parts: list[str]) -> None:
+        self.lines.append("  ".join(parts))
+
+    def draw(self, event: Event) -> None:
+        from IPython.display import display
+
+        text, bar = "\n".join(self.lines), ""
+        if event.kind != "end":
+            share = 100 * event.step / event.total_steps
+            words = _filled(_epochs(event), f"{share:.0f}%", self.status.speed(), *self.status.splits())
+            bar = f'<progress value="{share:.1f}" max="100"></progress> {html.escape("  ".join(words) or "compiling")}'
+            text = "\n".join([*self.lines, "  ".join(words)])
+        page = f'<pre style="white-space: pre-wrap">{html.escape(chr(10).join(self.lines))}</pre>{bar}'
+        bundle = {"text/plain": text, "text/html": page}
+        if self.handle is None:
+            self.handle = display(bundle, raw=True, display_id=True)
+        else:
+            self.handle.update(bundle, raw=True)
 
 
 class _LiveBar:

@@ -114,3 +114,18 @@ def test_an_error_in_training_takes_the_bar_down():
     text = target.file.getvalue()
     assert text.count(SHOW_CURSOR) == text.count(HIDE_CURSOR) == 1
     assert "stopped after 5 of 10 steps" in text
+
+
+def test_a_file_gets_plain_lines_though_colors_are_forced(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    file = io.StringIO()
+    toy.train([progress(Console(file=file))])
+    assert "\x1b" not in file.getvalue()
+    assert [line.split("  ")[0] for line in file.getvalue().splitlines()] == ["epoch 1/2", "epoch 2/2", "10 steps"]
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_plain_lines(monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    file = io.StringIO()
+    toy.train([progress(Console(file=file, force_terminal=True))])
+    assert [line.split("  ")[0] for line in file.getvalue().splitlines()] == ["epoch 1/2", "epoch 2/2", "10 steps"]
