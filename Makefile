@@ -22,8 +22,10 @@ LIBTPU_VERSION := from importlib.metadata import requires; \
 COLAB := $(VENV)-colab
 NEWEST := $(VENV)-newest
 VERSIONS_TESTS := tests/test_layer_table.py tests/training tests/test_notebook.py
-NEWEST_PYTHON = $(firstword $(foreach name,python3.13 python3.12,$(shell command -v $(name) 2>/dev/null)) \
-  $(wildcard $(HOME)/.pyenv/versions/3.13.*/bin/python $(HOME)/.pyenv/versions/3.12.*/bin/python) $(BIN)/python)
+# The newest of the interpreters that work here: a command of that name may be one of pyenv's that is switched off.
+NEWEST_PYTHON = $(shell for candidate in python3.13 python3.12 $(HOME)/.pyenv/versions/3.13.*/bin/python \
+  $(HOME)/.pyenv/versions/3.12.*/bin/python $(BIN)/python; do \
+  if "$$candidate" -c 'import venv, ensurepip' 2>/dev/null; then echo "$$candidate"; break; fi; done)
 
 # jax2onnx requires an older Orbax than training does, so it is installed separately too.
 ONNX := $(VENV)/onnx
