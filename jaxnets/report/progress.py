@@ -144,7 +144,8 @@ class _NotebookBar(_Lines):
             words = _filled(_epochs(event), f"{share:.0f}%", self.status.speed(), *self.status.splits())
             bar = f'<progress value="{share:.1f}" max="100"></progress> {html.escape("  ".join(words) or "compiling")}'
             text = "\n".join([*self.lines, "  ".join(words)])
-        page = f'<pre style="white-space: pre-wrap; font-family: monospace">{html.escape(chr(10).join(self.lines))}</pre>{bar}'
+        lines = html.escape("\n".join(self.lines))
+        page = f'<pre style="white-space: pre-wrap; font-family: monospace">{lines}</pre>{bar}'
         bundle = {"text/plain": text, "text/html": page}
         if self.handle is None:
             self.handle = display(bundle, raw=True, display_id=True)
