@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import zlib
 from typing import overload
 
@@ -29,6 +30,7 @@ def subkey(key: Key | None, name: str | ArrayLike) -> Key | None:
         The derived key, or None if `key` is None.
 
     Raises:
+        TypeError: if the name is neither a string nor an integer.
         ValueError: if a number that is not traced is negative or does not fit 32 bits.
 
     Example:
@@ -41,8 +43,12 @@ def subkey(key: Key | None, name: str | ArrayLike) -> Key | None:
         >>> subkey(None, "dropout") is None
         True
     """
-    if isinstance(name, int) and not 0 <= name < 2**32:
-        raise ValueError(f"subkey: a number must be from 0 to 2**32 - 1, got {name}")
-    if key is None:
-        return None
-    return jax.random.fold_in(key, zlib.crc32(name.encode()) if isinstance(name, str) else name)
+    number = zlib.crc32(name.encode()) if isinstance(name, str) else name
+    if not isinstance(number, jax.core.Tracer):
+        try:
+            number = operator.index(number)  # type: ignore[arg-type]
+        except TypeError:
+            raise TypeError(f"subkey: a name must be a string or an integer, got {name!r}") from None
+        if not 0 <= number < 2**32:
+            raise ValueError(f"subkey: a number must be from 0 to 2**32 - 1, got {name}")
+    return None if key is None else jax.random.fold_in(key, number)

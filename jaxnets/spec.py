@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -55,8 +56,13 @@ class ArraySpec:
     torch_initializer: Initializer | None = None
 
     def __post_init__(self) -> None:
-        if any(not isinstance(size, int) or size < 0 for size in self.shape):
+        try:
+            shape = tuple(map(operator.index, self.shape))
+        except TypeError:
+            shape = (-1,)
+        if min(shape, default=0) < 0:
             raise ValueError(f"shape must hold non-negative integers, got {self.shape}")
+        object.__setattr__(self, "shape", shape)
         if self.axes and len(self.axes) != len(self.shape):
             raise ValueError(f"axes must name each axis of shape {self.shape} once, got {self.axes}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 
 import jax
@@ -42,7 +43,7 @@ def attention_cache_spec(
     """
     if capacity < 1:
         raise ValueError(f"capacity must be at least 1, got {capacity}")
-    batch = (batch,) if isinstance(batch, int) else tuple(batch)
+    batch = (operator.index(batch),) if hasattr(batch, "__index__") else tuple(batch)
     zeros, leading = jax.nn.initializers.zeros, ("batch",) * bool(batch) + (None,) * (len(batch) - 1)
     entries = ArraySpec(
         (*batch, capacity, *attention["key"]["kernel"].shape[-2:]),

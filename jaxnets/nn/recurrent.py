@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -148,7 +149,7 @@ def initial_carry(recurrence: Recurrence, params: Params, batch: int | tuple[int
     if not isinstance(params, dict) or "hidden_kernel" not in params:
         came = sorted(params) if isinstance(params, dict) else type(params).__name__
         raise ValueError(f"params must be those of one {recurrence.name}, with 'hidden_kernel', got {came}")
-    batch = (batch,) if isinstance(batch, int) else tuple(batch)
+    batch = (operator.index(batch),) if hasattr(batch, "__index__") else tuple(batch)
     return recurrence.initial(jnp.zeros((*batch, params["hidden_kernel"].shape[0]), dtype))
 
 

@@ -148,7 +148,7 @@ class _NotebookBar(_Lines):
         page = f'<pre style="white-space: pre-wrap; font-family: monospace">{lines}</pre>{bar}'
         bundle = {"text/plain": text, "text/html": page}
         if self.handle is None:
-            self.handle = display(bundle, raw=True, display_id=True)
+            self.handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
             self.handle.update(bundle, raw=True)
 

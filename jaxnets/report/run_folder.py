@@ -219,7 +219,7 @@ def _config_text(config: Any) -> str:
             f"RunFolder: config must be an instance of a frozen dataclass, got {type(config).__name__}; "
             "write @dataclasses.dataclass(frozen=True) above its class"
         )
-    if not isinstance(getattr(config, "seed", None), int):
+    if not hasattr(getattr(config, "seed", None), "__index__"):
         raise TypeError(f"RunFolder: {type(config).__name__} must have an integer field 'seed'")
     return dumps(config, indent=2) + "\n"
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets import metrics as metric
+from jaxnets.integers import as_integer, as_seed
 from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.training.batches import data_size
@@ -80,8 +81,7 @@ def alternate(
         Goodfellow et al., Generative adversarial nets, 2014, algorithm 1; Arjovsky et al., Wasserstein GAN, 2017.
     """
     _check_parts(parts, accumulate)
-    if skip_nonfinite < 0:
-        raise ValueError(f"alternate: skip_nonfinite must be at least 0, got {skip_nonfinite}")
+    skip_nonfinite = as_integer("alternate", "skip_nonfinite", skip_nonfinite, at_least=0)
 
     def step(train_state: TrainState, batch: Any, constants: PyTree = None) -> tuple[TrainState, PyTree]:
         _check_networks(train_state, list(parts))
@@ -99,6 +99,7 @@ def alternate(
         after = train_state._replace(step=train_state.step + 1, params=params, state=state, opt_state=opt_state)
         return after, measured
 
+    step.optimizer = {name: (part.optimizer, part.updates) for name, part in parts.items()}  # type: ignore[attr-defined]
     guarded_step: Step = guarded(step, skip_nonfinite=skip_nonfinite)
     return guarded_step
 
@@ -176,8 +177,7 @@ def alternate_state(
             raise TypeError(f"alternate_state: models must be Models by name, but {name!r} is {describe(model)}")
     if missing := sorted(parts.keys() - models.keys()):
         raise ValueError(f"alternate_state: there is no model for the parts {missing}; there are {sorted(models)}")
-    if isinstance(seed, int) and not 0 <= seed < 2**32:
-        raise ValueError(f"alternate_state: seed must be from 0 to 2**32 - 1, got {seed}")
+    seed = as_seed("alternate_state", seed)
     key = subkey(jax.random.key(jnp.asarray(seed, jnp.uint32)), "init")
     made = {name: model.init(subkey(key, name), dtype=dtype) for name, model in models.items()}
     params, state = ({name: pair[i] for name, pair in made.items()} for i in (0, 1))
@@ -196,8 +196,7 @@ def _check_parts(parts: Any, accumulate: int = 1) -> None:
         )
     numbers = {f"updates of {name!r}": part.updates for name, part in parts.items()} | {"accumulate": accumulate}
     for what, number in numbers.items():
-        if not isinstance(number, int) or number < 1:
-            raise ValueError(f"alternate: {what} must be an integer of at least 1, got {number!r}")
+        as_integer("alternate", what, number, at_least=1)
 
 
 def _check_networks(train_state: TrainState, names: list[str]) -> None:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from jaxnets.training.checkpoints import restore_target
+from jaxnets.training.checkpoint_store import check_arrays, describe_arrays, restore_target, with_keys, without_keys
 from jaxnets.training.state import TrainState
 
 
@@ -35,11 +31,11 @@ def save_checkpoint(path: str | os.PathLike[str], train_state: TrainState) -> No
     """
     import orbax.checkpoint as ocp
 
-    target = Path(path).absolute()
+    target = Path(path).expanduser().absolute()
     if target.exists():
         raise ValueError(f"save_checkpoint: {path} exists; choose another folder or delete it")
     with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(target, _without_keys(train_state))
+        checkpointer.save(target, without_keys(train_state))
 
 
 def load_checkpoint(path: str | os.PathLike[str], *, like: TrainState) -> TrainState:
@@ -55,38 +51,21 @@ def load_checkpoint(path: str | os.PathLike[str], *, like: TrainState) -> TrainS
 
     Raises:
         FileNotFoundError: if there is no checkpoint at `path`.
-        ValueError: if its structure or shapes differ from `like`.
+        ValueError: if its structure, shapes or dtypes differ from `like`, which is named.
 
     Example:
         See `save_checkpoint`.
     """
     import orbax.checkpoint as ocp
 
-    source = Path(path).absolute()
+    source = Path(path).expanduser().absolute()
     if not source.is_dir():
         raise FileNotFoundError(f"load_checkpoint: no checkpoint at {path}")
-    target = restore_target(_without_keys(like))
+    target = restore_target(without_keys(like))
     with ocp.StandardCheckpointer() as checkpointer:
+        # orbax would convert what has another dtype
+        stored = describe_arrays(checkpointer.metadata(source).item_metadata.tree)
+        check_arrays(source, stored, describe_arrays(target))
         restored = checkpointer.restore(source, target)
-    train_state: TrainState = _with_keys(restored, like)
+    train_state: TrainState = with_keys(restored, like)
     return train_state
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _without_keys(tree: Any) -> Any:
-    def data(leaf: Any) -> Any:
-        if not _is_key(leaf):
-            return leaf
-        return jax.random.key_data(leaf) if isinstance(leaf, jax.Array) else jax.eval_shape(jax.random.key_data, leaf)
-
-    return jax.tree.map(data, tree)
-
-
-def _with_keys(stored: Any, like: Any) -> Any:
-    def wrap(leaf: Any, template: Any) -> Any:
-        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(template)) if _is_key(template) else leaf
-
-    return jax.tree.map(wrap, stored, like)

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import numpy as np
-from jax.sharding import SingleDeviceSharding
-
-from jaxnets.training.history import History, Mode, check_metric, is_best
-from jaxnets.training.programs import copy_arrays
+from jaxnets.integers import as_integer
+from jaxnets.training import checkpoint_store as store
+from jaxnets.training.checkpoint_store import Progress
+from jaxnets.training.history import Mode, best_step, check_metric, is_best
+from jaxnets.training.settings import different
 from jaxnets.training.state import TrainState
-from jaxnets.tree import paths
 from jaxnets.types import PyTree
-
-
-class Progress(NamedTuple):
-    """All that `fit` needs to go on.
-
-    Attributes:
-        train_state: the train state.
-        epoch_metrics: the streamable metrics of the running epoch, None at its beginning.
-        history: the records so far; see `jaxnets.training.history`.
-        metrics: the newest numbers of each split, arrays included.
-        settings: what has to be the same when the run goes on, by name: seed, batch size, ...
-    """
-
-    train_state: TrainState
-    epoch_metrics: PyTree | None
-    history: History
-    metrics: Mapping[str, Mapping[str, Any]] = {}
-    settings: Mapping[str, Any] = {}
 
 
 class Checkpoints:
@@ -55,9 +36,10 @@ class Checkpoints:
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with Checkpoints(folder, best=None) as checkpoints:
-        ...         state = TrainState.create({"w": jax.numpy.ones(2)}, (), seed=0, step=3)
+        ...         state = TrainState.create({"w": np.ones(2)}, (), seed=0, step=3)
         ...         checkpoints.save_last(Progress(state, None, []))
         ...     int(load_last(folder, like=state).step)
         3
@@ -71,8 +53,8 @@ class Checkpoints:
         mode: Mode | None = None,
         every_steps: int | None = None,
     ):
-        if every_steps is not None and every_steps < 1:
-            raise ValueError(f"Checkpoints: every_steps must be at least 1, got {every_steps}")
+        if every_steps is not None:
+            every_steps = as_integer("Checkpoints", "every_steps", every_steps, at_least=1)
         self.folder = Path(folder).expanduser().absolute()
         if self.folder.exists() and not self.folder.is_dir():
             raise NotADirectoryError(f"Checkpoints: {folder} is a file; name a folder")
@@ -96,8 +78,15 @@ class Checkpoints:
         """
         step = int(progress.train_state.step)
         if now or (self.every_steps is not None and step - self._saved_step >= self.every_steps):
+            self._wait_for_best_before(step)
             self._save("last", progress)
             self._saved_step = step
+
+    def _wait_for_best_before(self, step: int) -> None:
+        """Let an earlier `best` be complete first: later ones can be had from `last` (see `_mend_best`)."""
+        manager = self._managers.get("best")
+        if manager is not None and manager.latest_step() != step:
+            manager.wait_until_finished()
 
     def save_best(self, progress: Progress) -> None:
         """Save in the background if the newest record has the best value so far of the metric `best`."""
@@ -121,18 +110,13 @@ class Checkpoints:
                 dtypes than `like`, or cannot be read.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        progress = _restore(self.folder / "last", like, epoch_metrics_like)
+        if store.read_settings(self.folder / "last") is None:
+            self._put_aside_best(settings)
+        for which in ("last", "best"):
+            self._check_settings(which, settings)
+        progress = store.restore(self.folder / "last", like, epoch_metrics_like)
         self._saved_step = int((like if progress is None else progress.train_state).step)
-        if progress is not None:
-            there = progress.settings
-            other = [
-                f"{name} {there.get(name)}, not {value}" for name, value in settings.items() if there.get(name) != value
-            ]
-            if other:
-                raise ValueError(
-                    f"{self.folder} holds a run with {', '.join(other)}; to go on with it take the same, "
-                    "for a new run another folder"
-                )
+        self._mend_best(progress)
         return progress
 
     def close(self) -> None:
@@ -141,31 +125,46 @@ class Checkpoints:
             manager.close()
         self._managers.clear()
 
-    def _save(self, which: str, progress: Progress) -> None:
-        import orbax.checkpoint as ocp
-
-        if which not in self._managers:
-            self._managers[which] = ocp.CheckpointManager(
-                self.folder / which,
-                options=ocp.CheckpointManagerOptions(
-                    max_to_keep=1, enable_async_checkpointing=True, cleanup_tmp_directories=True
-                ),
+    def _check_settings(self, which: str, settings: Mapping[str, Any]) -> None:
+        """Raise ValueError if a checkpoint is of a run with other settings: one folder holds one run."""
+        there = store.read_settings(self.folder / which)
+        other = {} if there is None else different(there[1], settings)
+        if other:
+            said = ", ".join(f"{name} {old}, not {new}" for name, (old, new) in list(other.items())[:8])
+            raise ValueError(
+                f"{self.folder / which} holds a run with {said}; to go on with it take the same, for a new run another "
+                f"folder; to begin a new run from its weights, fit(load_last({str(self.folder)!r}, like=...), ...)"
             )
-        manager, step = self._managers[which], int(progress.train_state.step)
-        if manager.latest_step() == step:
+
+    def _put_aside_best(self, settings: Mapping[str, Any]) -> None:
+        """Rename `best` if it is of another run, whose `last` was deleted."""
+        there, path = store.read_settings(self.folder / "best"), self.folder / "best"
+        if there is None or not different(there[1], settings):
             return
-        # The step that comes next reuses the buffers of the train state.
-        arrays = copy_arrays({"train_state": progress.train_state, "epoch_metrics": progress.epoch_metrics})
-        if not jax.tree.leaves(arrays["epoch_metrics"]):
-            del arrays["epoch_metrics"]
-        run = {
-            "history": list(progress.history),
-            "metrics": jax.tree.map(_to_json, dict(progress.metrics)),
-            "settings": dict(progress.settings),
-            "arrays": _describe(arrays),
-        }
-        items = {name: ocp.args.StandardSave(tree) for name, tree in arrays.items()}
-        manager.save(step, args=ocp.args.Composite(run=ocp.args.JsonSave(run), **items))
+        number = 1
+        while (aside := self.folder / f"best-of-run-before-{number}").exists():
+            number += 1
+        path.rename(aside)
+        warnings.warn(f"{path} was of another run, whose last checkpoint is gone; it is now {aside}", stacklevel=5)
+
+    def _mend_best(self, progress: Progress | None) -> None:
+        """Make `best` that of the history: a process may have been killed between the two."""
+        if self.best is None:
+            return
+        there = store.read_settings(self.folder / "best")
+        step = None if progress is None else best_step(progress.history, self.best, self.mode)
+        if there is not None and there[0] != step:
+            store.remove(self.folder / "best")  # of steps that will be done again
+        if progress is not None and step is not None and (there is None or there[0] != step):
+            if step == int(progress.train_state.step):
+                self._save("best", progress)
+            else:
+                warnings.warn(f"{self.folder} has lost the best checkpoint, that of step {step}", stacklevel=4)
+
+    def _save(self, which: str, progress: Progress) -> None:
+        if which not in self._managers:
+            self._managers[which] = store.open_manager(self.folder / which, write=True)
+        store.save(self._managers[which], progress)
 
 
 def load_last(folder: str | os.PathLike[str], *, like: TrainState) -> TrainState:
@@ -183,97 +182,13 @@ def load_best(folder: str | os.PathLike[str], *, like: TrainState) -> TrainState
     Raises:
         FileNotFoundError: if there is none.
         ValueError: if it has another structure, other shapes or dtypes than `like`, or cannot be read.
+        PermissionError: if its files may not be read.
     """
     return _load(Path(folder).expanduser() / "best", like)
 
 
-def restore_target(like: TrainState) -> TrainState:
-    """Shapes, dtypes and devices of a train state, which may be `jax.eval_shape` of one, as orbax takes them.
-
-    Example:
-        >>> like = jax.eval_shape(lambda: TrainState.create({"w": np.ones(2, np.float32)}, (), seed=0))
-        >>> restore_target(like).params["w"].sharding == SingleDeviceSharding(jax.devices()[0])
-        True
-    """
-    device = getattr(like.step, "sharding", None) or SingleDeviceSharding(jax.devices()[0])
-
-    def target(leaf: Any) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or device)
-
-    described: TrainState = jax.tree.map(target, like)
-    return described
-
-
 def _load(path: Path, like: TrainState) -> TrainState:
-    progress = _restore(path, like, None)
+    progress = store.restore(path, like, None)
     if progress is None:
         raise FileNotFoundError(f"there is no complete checkpoint in {path}")
     return progress.train_state
-
-
-def _restore(path: Path, like: TrainState, epoch_metrics_like: PyTree | None) -> Progress | None:
-    """Read what is there; the metrics of the epoch only if it is known what they are like."""
-    import orbax.checkpoint as ocp
-
-    if not path.is_dir():
-        return None
-    with ocp.CheckpointManager(path.absolute()) as manager:
-        step = manager.latest_step()
-        if step is None:
-            return None
-        run = _read(manager, path, step, run=ocp.args.JsonRestore())["run"]
-        wanted: dict[str, Any] = {"train_state": restore_target(like)}
-        if epoch_metrics_like is not None and any(name.startswith("epoch_metrics/") for name in run["arrays"]):
-            place = wanted["train_state"].step.sharding
-            wanted["epoch_metrics"] = jax.tree.map(
-                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), epoch_metrics_like
-            )
-        _check_same(path, run["arrays"], _describe(wanted))
-        items = {name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()}
-        found = _read(manager, path, step, **items)
-    metrics = {split: {name: _from_json(value) for name, value in of.items()} for split, of in run["metrics"].items()}
-    return Progress(found["train_state"], found.get("epoch_metrics"), run["history"], metrics, run["settings"])
-
-
-def _read(manager: Any, path: Path, step: int, **items: Any) -> Any:
-    import orbax.checkpoint as ocp
-
-    try:
-        return manager.restore(step, args=ocp.args.Composite(**items))
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise ValueError(
-            f"the checkpoint of step {step} cannot be read, a file of it is damaged; delete {path} to start anew"
-        ) from error
-
-
-def _describe(tree: PyTree) -> dict[str, str]:
-    """The dtype and shape of each array, by path."""
-    return {path: f"{np.dtype(leaf.dtype).name} {list(leaf.shape)}" for path, leaf in paths(tree).items()}
-
-
-def _check_same(path: Path, stored: Mapping[str, str], wanted: Mapping[str, str]) -> None:
-    """Raise ValueError if the arrays of a checkpoint are not those wanted."""
-    wrong = [f"it has no {name}" for name in wanted if name not in stored]
-    kinds = {name.split("/")[0] for name in wanted}
-    wrong += [f"{name} is not wanted" for name in stored if name not in wanted and name.split("/")[0] in kinds]
-    wrong += [
-        f"{name} is {stored[name]}, not {wanted[name]}"
-        for name in wanted
-        if stored.get(name, wanted[name]) != wanted[name]
-    ]
-    if wrong:
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise ValueError(
-            f"{path} holds a checkpoint of another model or optimizer: {'; '.join(wrong[:5])}{more}; "
-            "take the same ones, or another folder"
-        )
-
-
-def _to_json(value: Any) -> Any:
-    if not isinstance(value, np.ndarray):
-        return value
-    return {"dtype": value.dtype.name, "values": value.tolist()}
-
-
-def _from_json(value: Any) -> Any:
-    return np.asarray(value["values"], value["dtype"]) if isinstance(value, dict) else value

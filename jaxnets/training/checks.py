@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jaxnets import metrics as metric
+from jaxnets.integers import as_integer
 from jaxnets.training.batches import check_data
 from jaxnets.tree import describe, differences
 from jaxnets.types import PyTree
@@ -102,15 +103,14 @@ def check_fit(train_state: Any, step: Any, validation: Any, evaluate: Any) -> No
         )
 
 
-def check_positive(function: str, **numbers: Any) -> None:
-    """Raise ValueError unless all are integers of at least 1.
+def positive_integers(function: str, **numbers: Any) -> list[int]:
+    """Return numbers as integers of Python, and raise ValueError unless all are at least 1.
 
     Example:
-        >>> check_positive("fit", epochs=3)
+        >>> positive_integers("fit", epochs=3, batch_size=64)
+        [3, 64]
     """
-    for name, number in numbers.items():
-        if not isinstance(number, int) or number < 1:
-            raise ValueError(f"{function}: {name} must be an integer of at least 1, got {number!r}")
+    return [as_integer(function, name, number, at_least=1) for name, number in numbers.items()]
 
 
 def check_metrics(shapes: dict[str, PyTree], best: str | None) -> None:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.training.batches import batch_indices, data_size
+from jaxnets.training.checks import positive_integers
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
 from jaxnets.training.tune import compiler_options, keep_freed_memory
@@ -100,8 +101,7 @@ def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) 
                [12, 13],
                [10, 11]], dtype=int32)
     """
-    if steps < 1:
-        raise ValueError(f"scan_data: steps must be at least 1, got {steps}")
+    steps, batch_size = positive_integers("scan_data", steps=steps, batch_size=batch_size)
 
     def run(train_state: TrainState, data: Any, *constants: PyTree) -> tuple[TrainState, PyTree]:
         size = data_size(data)

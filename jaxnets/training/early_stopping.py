@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jaxnets.integers import as_integer
 from jaxnets.training.event import Callback, Event
 from jaxnets.training.history import Mode, check_metric, epochs_without_gain, values_of
 
@@ -34,8 +35,9 @@ def early_stopping(
     """
     checked = check_metric("early_stopping", metric, mode)
     split = metric.partition("/")[0]
-    if patience < 1 or min_delta < 0:
-        raise ValueError(f"early_stopping: need patience >= 1 and min_delta >= 0, got {patience=}, {min_delta=}")
+    patience = as_integer("early_stopping", "patience", patience, at_least=1)
+    if min_delta < 0:
+        raise ValueError(f"early_stopping: min_delta must be at least 0, got {min_delta}")
 
     def stop(event: Event) -> bool:
         if event.kind == "start" and split not in event.splits:

@@ -47,6 +47,22 @@ def is_best(history: History, metric: str, mode: Mode = "min") -> bool:
     return bool(values) and epochs_without_gain(values, mode) == 0 and not math.isnan(values[-1])
 
 
+def best_step(history: History, metric: str, mode: Mode = "min") -> int | None:
+    """Return the step at which a metric was best, the first one of equal values; None if it was not measured.
+
+    Example:
+        >>> losses = [{"step": i, "epoch": i, "split": "validation", "loss": v} for i, v in enumerate([3.0, 1.0, 2.0])]
+        >>> best_step(losses, "validation/loss")
+        1
+    """
+    split = metric.partition("/")[0]
+    found = None
+    for number, record in enumerate(history, start=1):
+        if record["split"] == split and is_best(history[:number], metric, mode):
+            found = record["step"]
+    return found
+
+
 def epochs_without_gain(values: Sequence[float], mode: Mode = "min", min_delta: float = 0.0) -> int:
     """Count the values after the best one; a value is better if it is so by more than `min_delta`.
 

@@ -14,13 +14,15 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnets import metrics as metric
 from jaxnets.training.batches import data_size, steps_per_epoch
-from jaxnets.training.checkpoints import Checkpoints, Progress
-from jaxnets.training.checks import check_fit, check_metrics, check_positive, check_step_count, check_steps_done
+from jaxnets.training.checkpoint_store import Progress
+from jaxnets.training.checkpoints import Checkpoints
+from jaxnets.training.checks import check_fit, check_metrics, check_step_count, check_steps_done, positive_integers
 from jaxnets.training.event import Callback, Event
 from jaxnets.training.history import Record
 from jaxnets.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from jaxnets.training.nonfinite import is_bad, nonfinite_error
 from jaxnets.training.programs import Program, evaluation, run_steps, sum_shapes, sum_steps
+from jaxnets.training.settings import data_checksum, describe_optimizer
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
 from jaxnets.types import PyTree
@@ -116,18 +118,22 @@ def fit(
     """
     started = time.perf_counter()
     check_fit(train_state, step, validation, evaluate)
-    check_positive("fit", epochs=epochs, steps_per_call=steps_per_call, evaluate_every=evaluate_every)
-    examples = data_size(data)
+    epochs, batch_size, steps_per_call, evaluate_every = positive_integers(
+        "fit", epochs=epochs, batch_size=batch_size, steps_per_call=steps_per_call, evaluate_every=evaluate_every
+    )
+    examples, shuffle = data_size(data), bool(shuffle)
     per_epoch = steps_per_epoch(examples, batch_size)
     total, per_call = epochs * per_epoch, steps_of_call(per_epoch, steps_per_call)
     train = Program(run_steps(step, steps=per_call, batch_size=batch_size, shuffle=shuffle), donate=True)
     measure = Program(evaluation(evaluate))
+    checksum = None if checkpoints is None else data_checksum(data)
     data, validation, constants = jax.device_put((data, validation, constants), _placement(train_state))
     measured = {"train": sum_shapes(train.result_shapes(train_state, data, np.int32(1), constants)[1])}
     if validation is not None:
         measured["validation"] = measure.result_shapes(train_state, validation, constants)
     check_metrics(measured, None if checkpoints is None else checkpoints.best)
-    settings = {"batch_size": batch_size, "examples": examples, "seed": int(train_state.seed), "shuffle": shuffle}
+    sizes = {"batch_size": batch_size, "examples": examples, "seed": int(train_state.seed), "shuffle": shuffle}
+    settings = {**sizes, "checksum of the data": checksum, "optimizer": describe_optimizer(step)}
 
     with _stoppable(checkpoints) as request:
         run = Progress(train_state, None, (), {}, settings)

@@ -7,6 +7,7 @@ and `.step` the number of the bad step.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -183,6 +184,7 @@ def guarded(step: Callable[..., tuple[TrainState, PyTree]], *, skip_nonfinite: i
     if getattr(step, "finds_nonfinite", False):
         return step
 
+    @functools.wraps(step)
     def guarded_step(before: TrainState, batch: Any, *constants: PyTree) -> tuple[TrainState, PyTree]:
         if before.watch is None and not skip_nonfinite:
             return step(before, batch, *constants)

@@ -7,6 +7,7 @@ program means what it means on one device, batch norm over the whole batch and d
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -73,6 +74,7 @@ def data_parallel(step: Step, mesh: Mesh) -> Step:
     """
     spread, everywhere = NamedSharding(mesh, PartitionSpec(mesh.axis_names)), NamedSharding(mesh, PartitionSpec())
 
+    @functools.wraps(step)
     def parallel(train_state: TrainState, batch: Any, *constants: PyTree) -> tuple[TrainState, PyTree]:
         _check_divisible("data_parallel", batch, 0, mesh.size)
         batch = jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, spread), batch)
@@ -81,7 +83,6 @@ def data_parallel(step: Step, mesh: Mesh) -> Step:
         )
         return result
 
-    parallel.finds_nonfinite = getattr(step, "finds_nonfinite", False)  # type: ignore[attr-defined]
     return parallel
 
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnets.integers import as_seed
 from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.training.checks import check_optimizer
@@ -74,10 +75,10 @@ class TrainState(NamedTuple):
             step: optimizer steps done.
 
         Raises:
-            ValueError: if the seed does not fit 32 bits.
+            TypeError: if the seed is no integer.
+            ValueError: if it does not fit 32 bits.
         """
-        if isinstance(seed, int) and not 0 <= seed < 2**32:
-            raise ValueError(f"TrainState: seed must be from 0 to 2**32 - 1, got {seed}")
+        seed = as_seed("TrainState", seed)
         opt_state = jax.tree.map(lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf, opt_state)
         return cls(
             step=jnp.array(step, jnp.int32),
@@ -110,7 +111,7 @@ def init_train_state(
 
     Raises:
         ValueError: if the seed does not fit 32 bits.
-        TypeError: if the optimizer is something else.
+        TypeError: if the seed is no integer, or the optimizer is something else.
 
     Example:
         >>> import optax
@@ -122,8 +123,7 @@ def init_train_state(
         (0, 7, (3, 2))
     """
     check_optimizer("init_train_state", optimizer)
-    if isinstance(seed, int) and not 0 <= seed < 2**32:
-        raise ValueError(f"init_train_state: seed must be from 0 to 2**32 - 1, got {seed}")
+    seed = as_seed("init_train_state", seed)
     key = subkey(jax.random.key(jnp.asarray(seed, jnp.uint32)), "init")
     params, state = model.init(key, dtype=dtype)
     return TrainState.create(params, optimizer.init(params), state=state, seed=seed)

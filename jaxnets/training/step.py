@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets.flops import count_flops
+from jaxnets.integers import as_integer
 from jaxnets.random import subkey
 from jaxnets.training.checks import check_loss_and_optimizer, check_opt_state
 from jaxnets.training.gradient import Loss, loss_gradient
@@ -77,11 +78,9 @@ def make_step(
         (Array([3.], dtype=float32), 1)
     """
     check_loss_and_optimizer("make_step", loss, optimizer)
-    if accumulate < 1 or skip_nonfinite < 0:
-        raise ValueError(
-            f"make_step: need accumulate >= 1 and skip_nonfinite >= 0, got {accumulate=}, {skip_nonfinite=}"
-        )
-    optimizer = optax.with_extra_args_support(optimizer)
+    accumulate = as_integer("make_step", "accumulate", accumulate, at_least=1)
+    skip_nonfinite = as_integer("make_step", "skip_nonfinite", skip_nonfinite, at_least=0)
+    given, optimizer = optimizer, optax.with_extra_args_support(optimizer)
 
     def step(train_state: TrainState, batch: Any, constants: PyTree = None) -> tuple[TrainState, PyTree]:
         check_opt_state("make_step", optimizer, train_state)
@@ -94,6 +93,7 @@ def make_step(
         return take_step(optimizer, train_state, value, gradients, state, metrics, skip_nonfinite=skip_nonfinite)
 
     step.finds_nonfinite = True  # type: ignore[attr-defined]
+    step.optimizer = given  # type: ignore[attr-defined]
     return step
 
 

@@ -204,7 +204,7 @@ def test_the_rules_on_histories():
     assert not is_best(records, "validation/loss")
     with pytest.raises(ValueError, match="no metric 'validation/f1'; there are validation/loss"):
         values_of(records, "validation/f1")
-    with pytest.raises(ValueError, match="patience=0"):
+    with pytest.raises(ValueError, match="patience must be an integer of at least 1, got 0"):
         early_stopping(patience=0)
     with pytest.raises(ValueError, match="mode must be 'min' or 'max', got 'low'"):
         early_stopping(mode="low")

@@ -1,0 +1,267 @@
+"""One folder with one checkpoint of a run, as orbax writes and reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import SingleDeviceSharding
+
+from jaxnets.training.history import History
+from jaxnets.training.programs import copy_arrays
+from jaxnets.training.state import TrainState
+from jaxnets.tree import paths
+from jaxnets.types import PyTree
+
+
+class Progress(NamedTuple):
+    """All that `fit` needs to go on.
+
+    Attributes:
+        train_state: the train state.
+        epoch_metrics: the streamable metrics of the running epoch, None at its beginning.
+        history: the records so far; see `jaxnets.training.history`.
+        metrics: the newest numbers of each split, arrays included.
+        settings: what has to be the same when the run goes on, by name: seed, batch size, ...
+    """
+
+    train_state: TrainState
+    epoch_metrics: PyTree | None
+    history: History
+    metrics: Mapping[str, Mapping[str, Any]] = {}
+    settings: Mapping[str, Any] = {}
+
+
+def open_manager(path: Path, *, write: bool = False) -> Any:
+    """Open orbax's manager of a folder with one checkpoint; to write, in the background."""
+    import orbax.checkpoint as ocp
+
+    options = None
+    if write:
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=1, enable_async_checkpointing=True, cleanup_tmp_directories=True
+        )
+    return ocp.CheckpointManager(path.absolute(), options=options)
+
+
+def save(manager: Any, progress: Progress) -> None:
+    """Save in the background, unless there is a checkpoint of the same step.
+
+    Raises:
+        ValueError: if orbax refuses, as it does if there is a later checkpoint.
+    """
+    import orbax.checkpoint as ocp
+
+    step = int(progress.train_state.step)
+    if manager.latest_step() == step:
+        return
+    # The step that comes next reuses the buffers of the train state.
+    arrays = without_keys({"train_state": progress.train_state, "epoch_metrics": progress.epoch_metrics})
+    arrays = copy_arrays(arrays)
+    if not jax.tree.leaves(arrays["epoch_metrics"]):
+        del arrays["epoch_metrics"]
+    run = {
+        "history": list(progress.history),
+        "metrics": jax.tree.map(_to_json, dict(progress.metrics)),
+        "settings": dict(progress.settings),
+        "arrays": describe_arrays(arrays),
+        "structure": _structure(progress.train_state),
+    }
+    items = {name: ocp.args.StandardSave(tree) for name, tree in arrays.items()}
+    if not manager.save(step, args=ocp.args.Composite(run=ocp.args.JsonSave(run), **items)):
+        raise ValueError(
+            f"Checkpoints: step {step} was not saved, because {manager.directory} holds one of step "
+            f"{manager.latest_step()}; save this run in another folder"
+        )
+
+
+def read_settings(path: Path) -> tuple[int, dict[str, Any]] | None:
+    """Return the step and the settings of the checkpoint in a folder; None if there is none."""
+    if not path.is_dir():
+        return None
+    with open_manager(path) as manager:
+        step = manager.latest_step()
+        return None if step is None else (step, _read_run(manager, path, step)["settings"])
+
+
+def remove(path: Path) -> None:
+    """Remove the checkpoint in a folder."""
+    with open_manager(path) as manager:
+        for step in manager.all_steps():
+            manager.delete(step)
+
+
+def restore(path: Path, like: TrainState, epoch_metrics_like: PyTree | None) -> Progress | None:
+    """Read the checkpoint in a folder, None if there is none.
+
+    Args:
+        path: the folder.
+        like: a train state of the same structure.
+        epoch_metrics_like: the shapes of the metrics of the epoch; None leaves them out.
+
+    Raises:
+        ValueError: if it has another structure, other shapes or dtypes than `like`, or cannot be read.
+        PermissionError: if the files may not be read.
+    """
+    import orbax.checkpoint as ocp
+
+    if not path.is_dir():
+        return None
+    with open_manager(path) as manager:
+        step = manager.latest_step()
+        if step is None:
+            return None
+        run = _read_run(manager, path, step)
+        wanted: dict[str, Any] = {"train_state": restore_target(without_keys(like))}
+        if epoch_metrics_like is not None and any(name.startswith("epoch_metrics/") for name in run["arrays"]):
+            place = wanted["train_state"].step.sharding
+            wanted["epoch_metrics"] = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), epoch_metrics_like
+            )
+        structure = _structure(like)
+        check_arrays(path, run["arrays"], describe_arrays(wanted), run.get("structure", structure) == structure)
+        items = {name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()}
+        found = _read(manager, path, step, **items)
+    metrics = {split: {name: _from_json(value) for name, value in of.items()} for split, of in run["metrics"].items()}
+    state = with_keys(found["train_state"], like)
+    return Progress(state, found.get("epoch_metrics"), run["history"], metrics, run["settings"])
+
+
+def _read_run(manager: Any, path: Path, step: int) -> dict[str, Any]:
+    import orbax.checkpoint as ocp
+
+    run: dict[str, Any] = _read(manager, path, step, run=ocp.args.JsonRestore())["run"]
+    return run
+
+
+def _read(manager: Any, path: Path, step: int, **items: Any) -> Any:
+    import orbax.checkpoint as ocp
+
+    try:
+        return manager.restore(step, args=ocp.args.Composite(**items))
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        if isinstance(error, PermissionError) or "PERMISSION_DENIED" in str(error):
+            raise PermissionError(f"the checkpoint of step {step} in {path} may not be read: {error}") from error
+        raise ValueError(
+            f"the checkpoint of step {step} in {path} cannot be read: {str(error)[:300]}; if a file of it is damaged, "
+            f"move {path.parent} away to begin anew"
+        ) from error
+
+
+def restore_target(like: TrainState) -> TrainState:
+    """Shapes, dtypes and devices of a train state, which may be `jax.eval_shape` of one, as orbax takes them.
+
+    Example:
+        >>> like = jax.eval_shape(lambda: TrainState.create({"w": np.ones(2, np.float32)}, (), seed=0))
+        >>> restore_target(like).params["w"].sharding == SingleDeviceSharding(jax.devices()[0])
+        True
+    """
+    device = getattr(like.step, "sharding", None) or SingleDeviceSharding(jax.devices()[0])
+
+    def target(leaf: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or device)
+
+    described: TrainState = jax.tree.map(target, like)
+    return described
+
+
+def is_key(leaf: Any) -> bool:
+    """Say whether a leaf is an array of typed PRNG keys, or the shape of one.
+
+    Example:
+        >>> is_key(jax.random.key(0)), is_key(jnp.zeros(2))
+        (True, False)
+    """
+    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def without_keys(tree: Any) -> Any:
+    """Return a tree with the data of typed PRNG keys in their place.
+
+    Example:
+        >>> without_keys({"key": jax.random.key(0)})["key"].dtype
+        dtype('uint32')
+    """
+
+    def data(leaf: Any) -> Any:
+        if not is_key(leaf):
+            return leaf
+        return jax.random.key_data(leaf) if isinstance(leaf, jax.Array) else jax.eval_shape(jax.random.key_data, leaf)
+
+    return jax.tree.map(data, tree)
+
+
+def with_keys(stored: Any, like: Any) -> Any:
+    """Return a tree with typed PRNG keys where `like` has some.
+
+    Example:
+        >>> like = {"key": jax.random.key(0)}
+        >>> with_keys(without_keys(like), like)["key"] == like["key"]
+        Array(True, dtype=bool)
+    """
+
+    def wrap(leaf: Any, template: Any) -> Any:
+        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(template)) if is_key(template) else leaf
+
+    return jax.tree.map(wrap, stored, like)
+
+
+def _structure(train_state: TrainState) -> str:
+    """The containers of a train state in words, such as the parts of an optimizer."""
+    return str(jax.tree.structure(train_state))
+
+
+def describe_arrays(tree: PyTree) -> dict[str, str]:
+    """Return the dtype and shape of each array in words, by path.
+
+    Example:
+        >>> describe_arrays({"w": np.zeros(2, np.float32)})
+        {'w': 'float32 [2]'}
+    """
+    return {path: f"{np.dtype(leaf.dtype).name} {list(leaf.shape)}" for path, leaf in paths(tree).items()}
+
+
+def check_arrays(
+    path: Path, stored: Mapping[str, str], wanted: Mapping[str, str], same_containers: bool = True
+) -> None:
+    """Raise ValueError if the arrays of a checkpoint, or what they are in, are not those wanted.
+
+    Args:
+        path: of the checkpoint.
+        stored: what `describe_arrays` says of its arrays.
+        wanted: the same of those wanted.
+        same_containers: whether the containers of the arrays are the same.
+
+    Example:
+        >>> check_arrays(Path("last"), {"params/w": "float32 [2]"}, {"params/w": "float32 [2]"})
+    """
+    wrong = [f"it has no {name}" for name in wanted if name not in stored]
+    kinds = {name.split("/")[0] for name in wanted}
+    wrong += [f"{name} is not wanted" for name in stored if name not in wanted and name.split("/")[0] in kinds]
+    wrong += [
+        f"{name} is {stored[name]}, not {wanted[name]}"
+        for name in wanted
+        if stored.get(name, wanted[name]) != wanted[name]
+    ]
+    if not wrong and not same_containers:
+        wrong = ["its arrays are in other containers, as those of an optimizer of other parts are"]
+    if wrong:
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise ValueError(
+            f"{path} holds a checkpoint of another model or optimizer: {'; '.join(wrong[:5])}{more}; "
+            "take the same ones, or another folder"
+        )
+
+
+def _to_json(value: Any) -> Any:
+    if not isinstance(value, np.ndarray):
+        return value
+    return {"dtype": value.dtype.name, "values": value.tolist()}
+
+
+def _from_json(value: Any) -> Any:
+    return np.asarray(value["values"], value["dtype"]) if isinstance(value, dict) else value
