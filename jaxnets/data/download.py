@@ -9,6 +9,7 @@ import os
 import re
 import ssl
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import IO, Any
 
 CHUNK_BYTES = 1 << 18
+_BUSY, _TRIES = (429, 500, 502, 503, 504), 4
+"""The answers of a server that is busy or restarts, and how often it is asked before the next mirror is."""
 Report = Callable[[int], None]
 
 
@@ -25,6 +28,7 @@ def download(urls: Sequence[str], path: Path, *, size: int, sha256: str, timeout
 
     The bytes are written to `path` + `.part`. After a cut connection, this or a later call resumes there; only a file
     of the right size and SHA-256 is moved to `path`, atomically. Of several processes one downloads, the others wait.
+    A mirror that is busy (HTTP 429, 500, 502, 503 or 504) is asked up to four times.
 
     Args:
         urls: the file at its mirrors, in the order to try them.
@@ -94,7 +98,8 @@ def _complete(url: str, part: Path, size: int, sha256: str, timeout: float, repo
 
 
 def _fetch(url: str, part: Path, size: int, timeout: float, report: Report) -> None:
-    """Complete `part` from `url`, resuming after each cut as long as new bytes arrive."""
+    """Complete `part` from `url`: resume after each cut while new bytes arrive, and wait for a busy server."""
+    tries = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         if before > size:
@@ -103,9 +108,19 @@ def _fetch(url: str, part: Path, size: int, timeout: float, report: Report) -> N
             return
         try:
             _fetch_once(url, part, before, size, timeout, report)
+        except urllib.error.HTTPError as error:
+            tries += 1
+            if error.code not in _BUSY or tries == _TRIES:
+                raise
+            time.sleep(_seconds_to_wait(error.headers.get("Retry-After"), tries))
         except (_CutError, TimeoutError, ConnectionError, http.client.IncompleteRead):
             if not part.exists() or part.stat().st_size <= before:
                 raise
+
+
+def _seconds_to_wait(asked: str | None, tries: int) -> float:
+    """What a busy server asks for, else twice as long at every try; half a minute at most."""
+    return min(float(asked) if asked and asked.isdigit() else 2.0 ** (tries - 1), 30.0)
 
 
 def _fetch_once(url: str, part: Path, before: int, size: int, timeout: float, report: Report) -> None:

@@ -92,7 +92,7 @@ def find(file: DataFile) -> Path | None:
 
 def read_verified(path: Path, file: DataFile) -> bytes:
     """Return the content of the file at `path`; ValueError if it does not match `file`."""
-    content = read_content(path, file.content_size)
+    content = read_content(path, file.content_size, advice=_REPLACE)
     if len(content) != file.content_size:
         raise ValueError(f"{path} holds {len(content):,} bytes where {file.content_size:,} were expected{_REPLACE}")
     if file.content_sha256 is None and path.suffix != ".gz":
@@ -105,8 +105,13 @@ def read_verified(path: Path, file: DataFile) -> bytes:
     return content
 
 
-def read_content(path: Path, max_bytes: int) -> bytes:
+def read_content(path: Path, max_bytes: int, *, advice: str = "") -> bytes:
     """Return the bytes of a file, decompressed if its name ends in `.gz`, at most `max_bytes`.
+
+    Args:
+        path: the file.
+        max_bytes: the most bytes that it may have.
+        advice: what to do about a damaged file, for the error.
 
     Raises:
         ValueError: if there are more, or the compressed data are damaged.
@@ -119,9 +124,9 @@ def read_content(path: Path, max_bytes: int) -> bytes:
                 with gzip.GzipFile(fileobj=file) as stream:
                     content = stream.read(max_bytes + 1)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise ValueError(f"{path} is not a complete gzip file: {error}{_REPLACE}") from error
+                raise ValueError(f"{path} is not a complete gzip file: {error}{advice}") from error
     if len(content) > max_bytes:
-        raise ValueError(f"{path} holds more than the expected {max_bytes:,} bytes{_REPLACE}")
+        raise ValueError(f"{path} holds more than the expected {max_bytes:,} bytes{advice}")
     return content
 
 

@@ -79,4 +79,4 @@ def read_idx(path: str | os.PathLike[str], *, max_bytes: int = MAX_BYTES) -> np.
     Example:
         `read_idx("mnist/train-images-idx3-ubyte.gz")` is a uint8 array `[60000, 28, 28]`.
     """
-    return parse_idx(read_content(Path(path), max_bytes), str(path))
+    return parse_idx(read_content(Path(path).expanduser(), max_bytes), str(path))

@@ -47,7 +47,7 @@ def append_metrics(
     if taken:
         raise ValueError(f"append_metrics: {taken[0]!r} is the name of a column; give the metric another name")
     line = dumps({"step": step, "epoch": epoch, "split": split, **metrics}).encode() + b"\n"
-    with open(path, "a+b") as file:
+    with Path(path).expanduser().open("a+b") as file:
         _remove_torn_line(file)
         file.write(line)
 
@@ -70,7 +70,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Example:
         See `append_metrics`.
     """
-    *lines, torn = Path(path).read_bytes().split(b"\n")
+    *lines, torn = Path(path).expanduser().read_bytes().split(b"\n")
     if torn:
         warnings.warn(f"{path}: line {len(lines) + 1} is incomplete and was skipped", stacklevel=2)
     rows = _parse(path, lines)
@@ -98,12 +98,12 @@ def drop_metrics_after(path: str | os.PathLike[str], step: int) -> None:
         ...     read_metrics(folder + "/m.jsonl")
         [{'step': 10, 'epoch': 1, 'split': 'train'}]
     """
-    if not Path(path).exists():
+    if not Path(path).expanduser().exists():
         return
-    *lines, _ = Path(path).read_bytes().split(b"\n")
+    *lines, _ = Path(path).expanduser().read_bytes().split(b"\n")
     rows = zip(lines, _parse(path, lines), strict=True)
     kept = [line.decode() + "\n" for line, row in rows if row["step"] <= step and row["split"] != "test"]
-    write_atomically(Path(path), "".join(kept))
+    write_atomically(Path(path).expanduser(), "".join(kept))
 
 
 def _parse(path: str | os.PathLike[str], lines: list[bytes]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxnets.folder_lock import FolderInUseError, lock_folder, unlock_folder
 from jaxnets.report import provenance
 from jaxnets.report.metrics_file import append_metrics, drop_metrics_after, read_metrics
 from jaxnets.report.strict_json import dumps, write_atomically
@@ -69,7 +71,8 @@ class RunFolder:
             }
         """
         text = _config_text(config)
-        folder = _new_folder(experiment, config.seed) if path is None else _empty_folder(Path(path))
+        folder = _new_folder(experiment, config.seed) if path is None else _empty_folder(Path(path).expanduser())
+        lock_folder(folder)
         write_atomically(folder / "config.json", text)
         return cls._of(folder, experiment, config)
 
@@ -81,31 +84,33 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: if there is no run at `path`.
-            ValueError: if that run had other settings, with their names and values.
+            ValueError: if that run had other settings, with their names and values, or its settings cannot be read.
+            FolderInUseError: a ValueError, if another process works in it.
         """
-        folder = Path(path)
-        there = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        given = json.loads(_config_text(config))
-        different = [
-            f"{name} {there.get(name)!r}, not {given.get(name)!r}"
-            for name in sorted({*there, *given} - {"out"})
-            if there.get(name, ...) != given.get(name, ...)
-        ]
+        folder = Path(path).expanduser()
+        different = _differences(folder / "config.json", config)
         if different:
             raise ValueError(f"RunFolder.reopen: {folder} was made with other settings: {', '.join(different)}")
+        if not (folder / "result.json").exists():
+            lock_folder(folder)
         return cls._of(folder, experiment, config)
 
     @classmethod
     def open(cls, experiment: str, config: Any, *, path: str | os.PathLike[str] | None = None) -> RunFolder:
         """Reopen the folder of a stopped run with the same settings, or create a new one.
 
+        This process holds the folder until the result is written or it ends. If a start failed before anything was
+        measured or saved, the folder is as good as new: other settings take the place of those there.
+
         Args:
             experiment: a name, such as "digits_cnn".
             config: the settings, a frozen dataclass with an integer `seed`.
-            path: the folder. None takes the newest in `runs/<experiment>/` with the same settings and no result.
+            path: the folder. None takes the newest in `runs/<experiment>/` with the same settings and no result, in
+                which no other process works.
 
         Raises:
             ValueError: if the folder at `path` has other content than a run with these settings.
+            FolderInUseError: a ValueError, if another process works in the folder at `path`.
 
         Example:
             >>> import tempfile
@@ -118,12 +123,18 @@ class RunFolder:
             True
         """
         if path is not None:
-            there = (Path(path) / "config.json").exists()
-            return cls.reopen(experiment, config, path) if there else cls.create(experiment, config, path=path)
+            folder = Path(path).expanduser()
+            if not (folder / "config.json").exists():
+                return cls.create(experiment, config, path=folder)
+            if _is_untouched(folder):
+                lock_folder(folder)
+                write_atomically(folder / "config.json", _config_text(config))
+            return cls.reopen(experiment, config, folder)
         text = _config_text(config)
         for settings in sorted((Path("runs") / experiment).glob("*/config.json"), reverse=True):
             if settings.read_text(encoding="utf-8") == text and not (settings.parent / "result.json").exists():
-                return cls.reopen(experiment, config, settings.parent)
+                with contextlib.suppress(FolderInUseError):
+                    return cls.reopen(experiment, config, settings.parent)
         return cls.create(experiment, config)
 
     @property
@@ -191,6 +202,7 @@ class RunFolder:
         }
         text = dumps(result, indent=2)
         write_atomically(self.path / "result.json", text + "\n")
+        unlock_folder(self.path)
         written: dict[str, Any] = json.loads(text)
         return written
 
@@ -224,6 +236,31 @@ def _config_text(config: Any) -> str:
     return dumps(config, indent=2) + "\n"
 
 
+def _differences(file: Path, config: Any) -> list[str]:
+    """How the settings in a file differ from those given; `out`, the folder itself, does not count."""
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(there, dict):
+            raise ValueError("it is not an object")
+    except ValueError as error:
+        raise ValueError(
+            f"RunFolder.reopen: {file} does not hold the settings of a run, {error}; take another folder, or write "
+            "the settings of the run into it again"
+        ) from error
+    given = json.loads(_config_text(config))
+    return [
+        f"{name} {there.get(name)!r}, not {given.get(name)!r}"
+        for name in sorted({*there, *given} - {"out"})
+        if there.get(name, ...) != given.get(name, ...)
+    ]
+
+
+def _is_untouched(folder: Path) -> bool:
+    """Whether a folder holds the settings of a run and no other file but locks."""
+    files = [file for file in folder.rglob("*") if not file.is_dir()]
+    return all(file.name == ".lock" or file == folder / "config.json" for file in files)
+
+
 def _is_frozen(config: Any) -> bool:
     return bool(config.__dataclass_params__.frozen)
 
@@ -232,7 +269,7 @@ def _empty_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     for leftover in path.glob(".config.json.*"):  # of a process that was killed while creating the folder
         leftover.unlink()
-    if any(path.iterdir()):
+    if any(file.name != ".lock" for file in path.iterdir()):
         raise ValueError(f"RunFolder: {path} exists and is not empty; choose another folder or delete it")
     return path
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxnets.folder_lock import lock_folder, unlock_folder
 from jaxnets.integers import as_integer
 from jaxnets.training import checkpoint_store as store
 from jaxnets.training.checkpoint_store import Progress
@@ -39,7 +40,7 @@ class Checkpoints:
         >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with Checkpoints(folder, best=None) as checkpoints:
-        ...         state = TrainState.create({"w": np.ones(2)}, (), seed=0, step=3)
+        ...         state = TrainState.create({"w": np.ones(2, np.float32)}, (), seed=0, step=3)
         ...         checkpoints.save_last(Progress(state, None, []))
         ...     int(load_last(folder, like=state).step)
         3
@@ -108,8 +109,10 @@ class Checkpoints:
         Raises:
             ValueError: if the checkpoint is of a run with other settings, has another structure, other shapes or
                 dtypes than `like`, or cannot be read.
+            FolderInUseError: a ValueError, if another process trains in this folder.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        lock_folder(self.folder)
         if store.read_settings(self.folder / "last") is None:
             self._put_aside_best(settings)
         for which in ("last", "best"):
@@ -124,6 +127,7 @@ class Checkpoints:
         for manager in self._managers.values():
             manager.close()
         self._managers.clear()
+        unlock_folder(self.folder)
 
     def _check_settings(self, which: str, settings: Mapping[str, Any]) -> None:
         """Raise ValueError if a checkpoint is of a run with other settings: one folder holds one run."""

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish what is running, save, and leave."""
+"""Ctrl-C and the signals that end a process or warn of its end: finish what is running, save, and leave."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+"""Ctrl-C, a request to end, a closed terminal, and what SLURM sends some time before it ends a job (`--signal`)."""
+SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+
 
 class Interrupted(KeyboardInterrupt):
     """`fit` was asked to stop; its checkpoint is saved.
 
     Attributes:
-        signal_number: of the signal that asked, SIGINT or SIGTERM.
+        signal_number: of the signal that asked, one of `SIGNALS`.
         step: optimizer steps done and saved.
     """
 
@@ -35,7 +39,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals(*, enabled: bool = True) -> Iterator[StopRequest]:
-    """Note SIGINT and SIGTERM instead of being ended by them; a second one acts as it did before.
+    """Note the signals `SIGNALS` instead of being ended by them; a second one acts as it did before.
 
     Outside of the main thread, where Python allows no handlers, nothing is changed. A signal that is ignored stays so.
 
@@ -52,7 +56,7 @@ def stop_on_signals(*, enabled: bool = True) -> Iterator[StopRequest]:
     if not enabled or threading.current_thread() is not threading.main_thread():
         yield request
         return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
 
     def restore() -> None:

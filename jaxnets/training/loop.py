@@ -88,8 +88,8 @@ def fit(
         validation: a tree of arrays like `data`, evaluated after every `evaluate_every` epochs and after the last.
         evaluate_every: epochs between two evaluations.
         callbacks: functions that are called with every `Event`; the run ends early if one returns True.
-        checkpoints: where to save, and to go on from. With it, SIGINT (Ctrl-C) and SIGTERM save before they end the
-            run. It is closed at the end.
+        checkpoints: where to save, and to go on from. With it, SIGINT (Ctrl-C), SIGTERM, SIGHUP and SIGUSR1 save
+            before they end the run. It is closed at the end.
 
     Returns:
         A `FitResult`.

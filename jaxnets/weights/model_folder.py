@@ -56,7 +56,7 @@ def save_model(folder: str | os.PathLike[str], model: Model, params: Params, sta
             "subclass of jaxnets.config.ModelConfig, or write its arrays alone by weights.save(path, params, state)"
         )
     check_arrays("save_model", tree_arrays(params, state), model.spec)
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     content = {"jaxnets": jaxnets.__version__, "architecture": type(config).__name__, "config": config.to_dict()}
     folder.mkdir(parents=True, exist_ok=True)
     unnamed = folder / f".{os.getpid()}.safetensors"
@@ -91,7 +91,7 @@ def load_model(
         ValueError: if a file is damaged, the architecture is unknown, or it has not the fields of the config, as when
             a newer version of this library wrote it.
     """
-    folder = Path(folder)
+    folder = Path(folder).expanduser()
     content = _read_config(folder / _CONFIG)
     versions = f"{folder / _CONFIG}, written by jaxnets {content['jaxnets']} (this is {jaxnets.__version__})"
     known = {config.__name__: (config, make) for config, make in {**ARCHITECTURES, **(architectures or {})}.items()}

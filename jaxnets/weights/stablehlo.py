@@ -31,7 +31,7 @@ def export_model(
 
     To run it where this library is not installed:
 
-        function = jax.export.deserialize(bytearray(pathlib.Path(path).read_bytes())).call
+        function = jax.export.deserialize(bytearray(pathlib.Path(path).expanduser().read_bytes())).call
         outputs = function(inputs)
 
     Args:
@@ -89,7 +89,7 @@ def load_exported(path: str | os.PathLike[str]) -> Any:
         FileNotFoundError: if there is no file.
         ValueError: if it is damaged or no such file. See `export_model` for an example.
     """
-    content = Path(path).read_bytes()
+    content = Path(path).expanduser().read_bytes()
     try:
         return jax.export.deserialize(bytearray(content)).call
     except Exception as error:  # the reader of flatbuffers raises whatever comes

@@ -21,6 +21,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.ranges.append(self.headers.get("Range"))
         way = self.path.strip("/")
+        if way.isdigit() and len(self.server.ranges) <= self.server.refusals:
+            self.send_response(int(way))
+            self.send_header("Retry-After", "7")
+            self.end_headers()
+            return
         if way == "missing":
             self.send_error(404)
             return
@@ -54,7 +59,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def serving(content=CONTENT):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.content, server.ranges = content, []
+        server.content, server.ranges, server.refusals = content, [], 2
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -229,3 +234,22 @@ def test_threads_download_once(tmp_path):
             thread.join()
         assert server.ranges == [None]
     assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
+def test_a_busy_server_is_asked_again_after_the_time_that_it_names(tmp_path, monkeypatch, code):
+    waited = []
+    monkeypatch.setattr("time.sleep", waited.append)
+    with serving() as server:
+        download([f"{server.url}/{code}"], tmp_path / "a", **RIGHT)
+    assert (tmp_path / "a").read_bytes() == CONTENT
+    assert waited == [7.0, 7.0]
+
+
+def test_a_server_that_stays_busy_is_given_up_for_the_next_mirror(tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with serving() as busy, serving() as other:
+        busy.refusals = 100
+        download([f"{busy.url}/503", f"{other.url}/whole"], tmp_path / "a", **RIGHT)
+        assert len(busy.ranges) == 4
+    assert (tmp_path / "a").read_bytes() == CONTENT

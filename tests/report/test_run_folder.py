@@ -1,8 +1,11 @@
 """Run folders: settings, results, and where a result comes from."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
+import os
+import re
 import shlex
 import subprocess
 import sys
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 
 import jaxnets
-from jaxnets.report import RunFolder, provenance, record_metrics
+from jaxnets.report import RunFolder, append_metrics, provenance, read_metrics, record_metrics
 from jaxnets.report.strict_json import write_atomically
 from jaxnets.training import Event
 from jaxnets.tree import fingerprint
@@ -85,6 +88,71 @@ def test_open_without_a_path_goes_on_with_the_newest_unfinished_run_of_these_set
     assert RunFolder.open("example", Config()).path == first.path
     finish(first)
     assert RunFolder.open("example", Config()).path not in (first.path, second.path)
+
+
+HOLD = """
+import sys
+from jaxnets.report import RunFolder
+from tests.report.test_run_folder import Config
+print(RunFolder.open("example", Config(), path=sys.argv[1] if len(sys.argv) > 1 else None).path.resolve(), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def another_process(*args):
+    """A process that opens a run folder and keeps it until it is killed; gives its number and the folder."""
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    command = [sys.executable, "-c", HOLD, *map(str, args)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        yield process.pid, Path(process.stdout.readline().strip())
+        process.kill()
+
+
+def test_a_folder_in_which_another_process_works_is_refused_and_free_when_it_was_killed(tmp_path):
+    with another_process(tmp_path) as (number, _), pytest.raises(ValueError, match="is in use by") as raised:
+        RunFolder.open("example", Config(), path=tmp_path)
+    assert re.search(rf"by process {number} on .* since 20", str(raised.value))
+    assert RunFolder.open("example", Config(), path=tmp_path).path == tmp_path
+
+
+def test_the_same_command_twice_at_once_works_in_two_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with another_process() as (_, folder):
+        second = RunFolder.open("example", Config()).path.resolve()
+        assert second != folder
+        assert second.parent == folder.parent
+
+
+def test_a_start_that_failed_does_not_refuse_the_corrected_one(tmp_path):
+    RunFolder.open("example", Config(limit=-1.0), path=tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    run = RunFolder.open("example", Config(limit=1.0), path=tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["limit"] == 1.0
+    run.append_metrics(step=1, epoch=1, split="train", metrics={"loss": 1.0})
+    with pytest.raises(ValueError, match=r"limit 1\.0, not 2\.0"):
+        RunFolder.open("example", Config(limit=2.0), path=tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"seed": 4, "lim', "", "[4]", "\x00"])
+def test_settings_that_were_cut_are_named(tmp_path, content):
+    run = RunFolder.open("example", Config(), path=tmp_path)
+    run.append_metrics(step=1, epoch=1, split="train", metrics={"loss": 1.0})
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ValueError, match=r"config\.json does not hold the settings of a run"):
+        RunFolder.open("example", Config(), path=tmp_path)
+    assert run.read_metrics() == [{"step": 1, "epoch": 1, "split": "train", "loss": 1.0}]
+
+
+def test_paths_with_a_tilde_are_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert RunFolder.open("example", Config(), path="~/run").path == tmp_path / "run"
+    append_metrics("~/m.jsonl", step=1, epoch=1, split="train", metrics={"loss": 1.0})
+    assert read_metrics("~/m.jsonl")[0]["loss"] == 1.0
+    assert not (tmp_path / "~").exists()
 
 
 def test_open_with_a_path_makes_a_folder_then_goes_on_with_it(tmp_path):

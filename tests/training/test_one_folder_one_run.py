@@ -90,7 +90,7 @@ def test_the_optimizers_of_several_networks_are_compared_too(tmp_path):
 def test_the_same_number_of_other_examples_is_another_run(tmp_path):
     run(tmp_path, epochs=1)
     inputs, labels = DATA
-    changed = inputs.copy()
+    changed = np.array(inputs)
     changed[-1, 0] += 1
     with pytest.raises(ValueError, match="checksum of the data"):
         run(tmp_path, examples=(changed, labels))

@@ -84,7 +84,7 @@ def test_a_killed_process_started_again_gives_the_same_bits(never_stopped, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_saves_and_leaves_and_the_same_command_goes_on(number, never_stopped, tmp_path):
     process = launch(tmp_path, pause=0.05)
     wait_for(process, "steps 21")

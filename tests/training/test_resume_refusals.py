@@ -85,7 +85,8 @@ def test_a_damaged_checkpoint_says_where(tmp_path):
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
     assert done.returncode == 1
-    assert f"checkpoint of step 6 cannot be read, a file of it is damaged; delete {tmp_path / 'last'} to" in done.stderr
+    assert f"the checkpoint of step 6 in {tmp_path / 'last'} cannot be read: " in done.stderr
+    assert f"if a file of it is damaged, move {tmp_path} away to begin anew" in done.stderr
     shutil.rmtree(tmp_path / "last")
     assert run(tmp_path, epochs=1).first_step == 0
 
