@@ -16,6 +16,7 @@ from jaxnets.random import subkey
 from jaxnets.training.batches import data_size
 from jaxnets.training.gradient import Loss, loss_gradient
 from jaxnets.training.nonfinite import guarded
+from jaxnets.training.optimizer_arguments import argument_names, extra_arguments
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
 from jaxnets.tree import describe
@@ -119,13 +120,14 @@ def _turn(
 
     loss.__name__ = str(getattr(part.loss, "__name__", name))
     gradient = loss_gradient(loss, accumulate=accumulate, axis_name=axis_name)
-    optimizer = optax.with_extra_args_support(part.optimizer)
+    names = argument_names(part.optimizer)
 
     def update(own: _Own, batch: Any, key: Key) -> tuple[_Own, PyTree]:
         params, state, opt_state = own
-        value, gradients, state, metrics = gradient(params, state, batch, key=key)
-        updates, opt_state = optimizer.update(gradients, opt_state, params, value=value)
-        return (optax.apply_updates(params, updates), state, opt_state), metrics
+        value, gradients, new_state, metrics = gradient(params, state, batch, key=key)
+        extra: Any = extra_arguments(names, gradient, state, batch, key, value, gradients)
+        updates, opt_state = part.optimizer.update(gradients, opt_state, params, **extra)
+        return (optax.apply_updates(params, updates), new_state, opt_state), metrics
 
     def turn(own: _Own, batch: Any, key: Key) -> tuple[_Own, PyTree]:
         if part.updates == 1:

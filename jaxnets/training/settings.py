@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxnets.training.optimizer_arguments import cell_content
 from jaxnets.tree import fingerprint
 from jaxnets.types import PyTree
 
@@ -74,14 +75,7 @@ def _describe(value: Any, name: str, found: dict[str, str], above: tuple[int, ..
         found[name] = value.__qualname__
         for key, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             if key not in ("init_fn", "init_fns"):
-                _describe(_content(cell), f"{name}/{key}", found, above)
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # it is empty yet
-        return None
+                _describe(cell_content(cell), f"{name}/{key}", found, above)
 
 
 def different(there: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

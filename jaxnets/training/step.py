@@ -16,6 +16,7 @@ from jaxnets.random import subkey
 from jaxnets.training.checks import check_loss_and_optimizer, check_opt_state
 from jaxnets.training.gradient import Loss, loss_gradient
 from jaxnets.training.nonfinite import Gradients, decide, find_nonfinite, where
+from jaxnets.training.optimizer_arguments import argument_names, check_lookahead, extra_arguments
 from jaxnets.training.state import TrainState
 from jaxnets.tree import count
 from jaxnets.types import Array, Params, PyTree, State
@@ -57,7 +58,8 @@ def make_step(
 
     Returns:
         `step(train_state, batch) -> (train_state, metrics)`. Numbers among the loss's metrics become streamable means.
-        Optimizers that need the value of the loss, such as `optax.contrib.reduce_on_plateau`, are given it.
+        Optimizers that ask for `value`, `grad`, `value_fn` or `grad_fn`, such as `optax.contrib.reduce_on_plateau`,
+        `optax.lbfgs` and `optax.contrib.sam` with `opaque_mode=True`, are given them: see `extra_arguments`.
         `step(train_state, batch, constants)` passes a tree of arrays that do not train, such as a reference policy, to
         the loss, as the keyword `constants`.
 
@@ -80,25 +82,41 @@ def make_step(
     check_loss_and_optimizer("make_step", loss, optimizer)
     accumulate = as_integer("make_step", "accumulate", accumulate, at_least=1)
     skip_nonfinite = as_integer("make_step", "skip_nonfinite", skip_nonfinite, at_least=0)
-    given, optimizer = optimizer, optax.with_extra_args_support(optimizer)
+    names = argument_names(optimizer)
 
     def step(train_state: TrainState, batch: Any, constants: PyTree = None) -> tuple[TrainState, PyTree]:
         check_opt_state("make_step", optimizer, train_state)
+        check_lookahead("make_step", train_state.params, train_state.opt_state)
         bound = loss if constants is None else functools.partial(loss, constants=constants)
         gradient = loss_gradient(bound, accumulate=accumulate, axis_name=axis_name)
         key = subkey(subkey(train_state.key, "step"), train_state.step)
         if axis_name is not None:
             key = subkey(key, jax.lax.axis_index(axis_name))
         value, gradients, state, metrics = gradient(train_state.params, train_state.state, batch, key=key)
-        return take_step(optimizer, train_state, value, gradients, state, metrics, skip_nonfinite=skip_nonfinite)
+        extra = extra_arguments(names, gradient, train_state.state, batch, key, value, gradients)
+        update = functools.partial(_update, optimizer, extra)
+        return take_step(update, train_state, value, gradients, state, metrics, skip_nonfinite=skip_nonfinite)
 
     step.finds_nonfinite = True  # type: ignore[attr-defined]
-    step.optimizer = given  # type: ignore[attr-defined]
+    step.optimizer = optimizer  # type: ignore[attr-defined]
     return step
 
 
+Update: TypeAlias = Callable[[PyTree, Params, PyTree], tuple[Params, PyTree, PyTree]]
+"""`update(gradients, params, opt_state) -> (params, opt_state, updates)`."""
+
+
+def _update(
+    optimizer: Any, extra: dict[str, Any], gradients: PyTree, params: Params, opt_state: PyTree
+) -> tuple[Params, PyTree, PyTree]:
+    if isinstance(gradients, optax.LookaheadParams):  # optax.lookahead takes those of its fast parameters
+        gradients = gradients.fast
+    updates, opt_state = optimizer.update(gradients, opt_state, params, **extra)
+    return optax.apply_updates(params, updates), opt_state, updates
+
+
 def take_step(
-    optimizer: optax.GradientTransformationExtraArgs,
+    update: Update,
     train_state: TrainState,
     loss: Array,
     gradients: PyTree,
@@ -109,21 +127,25 @@ def take_step(
 ) -> tuple[TrainState, PyTree]:
     """Return what a step returns, from its gradient: the next train state and the metrics.
 
-    If the train state has a `Watch`, the update is computed twice, first to look at it and then to write it in place;
-    so the memory of the train state is needed once, and no more time than for keeping the old one.
+    If the train state has a `Watch`, the update is computed twice on CPU, first to look at it and then to write it in
+    place; so the memory of the train state is needed once, and no more time than for keeping the old one.
+
+    Args:
+        update: what the optimizer does with gradients.
+        train_state: before the step.
+        loss: of the step.
+        gradients: of the loss.
+        state: the new state of the model.
+        metrics: of the step.
+        skip_nonfinite: see `make_step`.
 
     Example:
-        >>> initial = TrainState.create(jnp.ones(2), optax.sgd(0.5).init(jnp.ones(2)), seed=0)
-        >>> optimizer = optax.with_extra_args_support(optax.sgd(0.5))
-        >>> after, _ = take_step(optimizer, initial, jnp.array(1.0), jnp.array([1.0, 2.0]), {}, {})
-        >>> after.params
+        >>> initial = TrainState.create(jnp.ones(2), (), seed=0)
+        >>> def descend(gradients, params, opt_state):
+        ...     return params - 0.5 * gradients, opt_state, -0.5 * gradients
+        >>> take_step(descend, initial, jnp.array(1.0), jnp.array([1.0, 2.0]), {}, {})[0].params
         Array([0.5, 0. ], dtype=float32)
     """
-
-    def update(gradients: PyTree, params: Params, opt_state: PyTree) -> tuple[Params, PyTree, PyTree]:
-        updates, opt_state = optimizer.update(gradients, opt_state, params, value=loss)
-        return optax.apply_updates(params, updates), opt_state, updates
-
     params, opt_state, updates = update(gradients, train_state.params, train_state.opt_state)
     after = train_state._replace(step=train_state.step + 1, params=params, state=state, opt_state=opt_state)
     if train_state.watch is None and not skip_nonfinite:
@@ -134,7 +156,7 @@ def take_step(
         after = where(skip, train_state, after)._replace(step=after.step)
     else:
         arguments = gradients, train_state.params, train_state.opt_state
-        params, opt_state = _written(update, ~skip & ~stop, *arguments)
+        params, opt_state = _written(update, ~skip & ~stop, (params, opt_state), *arguments)
         after = after._replace(
             step=jnp.where(stop, train_state.step, after.step),
             params=params,
@@ -146,20 +168,24 @@ def take_step(
     return after._replace(skipped=skipped), where(skip, jax.tree.map(jnp.zeros_like, metrics), metrics)
 
 
-Update: TypeAlias = Callable[[PyTree, Params, PyTree], tuple[Params, PyTree, PyTree]]
-"""`update(gradients, params, opt_state) -> (params, opt_state, updates)`."""
-
-
-def _written(update: Update, take: Array, *arguments: PyTree) -> tuple[Params, PyTree]:
+def _written(update: Update, take: Array, new: tuple[Params, PyTree], *arguments: PyTree) -> tuple[Params, PyTree]:
     """The parameters and the optimizer's state after an update, or as they are unless it is to be taken.
 
     Where memory or time would be lost by choosing, on CPU, `_write_in_place` does the same. An optimizer with products
-    of matrices, such as Muon, would take them twice by that.
+    of matrices, such as Muon, or one that computes losses would do so twice by that.
     """
-    in_place, chosen = (functools.partial(form, update, take) for form in (_write_in_place, _choose))
+
+    def choose(new: tuple[Params, PyTree], *arguments: PyTree) -> tuple[Params, PyTree]:
+        """Other backends do that in place, and a loop there waits for the host in every step."""
+        chosen: tuple[Params, PyTree] = where(take, new, arguments[1:])
+        return chosen
+
+    def in_place(new: tuple[Params, PyTree], *arguments: PyTree) -> tuple[Params, PyTree]:
+        return _write_in_place(update, take, *arguments)
+
     if count_flops(update, *arguments) > _CHEAP * count(arguments[1]):
-        return chosen(*arguments)
-    written: tuple[Params, PyTree] = jax.lax.platform_dependent(*arguments, cpu=in_place, default=chosen)
+        return choose(new, *arguments)
+    written: tuple[Params, PyTree] = jax.lax.platform_dependent(new, *arguments, cpu=in_place, default=choose)
     return written
 
 
@@ -175,9 +201,3 @@ def _write_in_place(
 
     written: tuple[Params, PyTree] = jax.lax.fori_loop(0, jnp.where(take, 1, 0), write, (params, opt_state))
     return written
-
-
-def _choose(update: Update, take: Array, gradients: PyTree, params: Params, opt_state: PyTree) -> tuple[Params, PyTree]:
-    """Update and choose: other backends do that in place, and a loop there waits for the host in every step."""
-    new_params, new_opt_state, _ = update(gradients, params, opt_state)
-    return where(take, new_params, params), where(take, new_opt_state, opt_state)
