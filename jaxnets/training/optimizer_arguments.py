@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,8 +24,7 @@ def argument_names(optimizer: Any) -> frozenset[str]:
     """
     names: set[str] = set()
     for function in _functions(optimizer, set()):
-        words = (constant for constant in function.__code__.co_consts if isinstance(constant, str))
-        names.update(inspect.signature(function).parameters, words)
+        names.update(inspect.signature(function).parameters, _words(function.__code__))
     return frozenset(names)
 
 
@@ -74,6 +74,15 @@ def check_lookahead(function: str, params: Params, opt_state: PyTree) -> None:
             "params = optax.LookaheadParams.init_synced(params), TrainState.create(params, optimizer.init(params), "
             "seed=seed), and a loss that takes params.fast"
         )
+
+
+def _words(code: types.CodeType) -> Iterator[str]:
+    """The strings in a function and in those that it defines."""
+    for constant in code.co_consts:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, types.CodeType):
+            yield from _words(constant)
 
 
 def _functions(value: Any, seen: set[int]) -> Iterator[Any]:
