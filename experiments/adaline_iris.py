@@ -189,9 +189,12 @@ def run(config: Config, folder: RunFolder) -> Findings:
     numbers["least squares"] = {"loss": measure(best, train)["loss"], "accuracy": measure(best, test)["accuracy"]}
 
     record(folder, list(weights.values())[1][0], best, train, test)
-    plot_curves(folder.read_metrics(), folder.path / "curves.png")
-    plot(folder.path / "error_surfaces.png", train, best, weights, follow_perceptron(config, train))
-    return Findings(numbers, {name: jnp.asarray(values[:, -1]) for name, values in weights.items()})
+
+    def draw() -> None:
+        plot_curves(folder.read_metrics(), folder.path / "curves.png")
+        plot(folder.path / "error_surfaces.png", train, best, weights, follow_perceptron(config, train))
+
+    return Findings(numbers, {name: jnp.asarray(values[:, -1]) for name, values in weights.items()}, draw=draw)
 
 
 if __name__ == "__main__":

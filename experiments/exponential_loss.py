@@ -266,9 +266,12 @@ def run(config: Config, folder: RunFolder) -> Findings:
         print_summary(f"{share:.0%} of the training labels flipped", numbers[labels])
 
     record(folder, config, steps_per_epoch(data.train[0].shape[2], config.batch_size), histories)
-    plot_curves(folder.read_metrics(), folder.path / "curves.png")
-    plot(folder.path / "exponential_loss.png", outcomes, config.flipped)
-    return Findings(numbers, params)
+
+    def draw() -> None:
+        plot_curves(folder.read_metrics(), folder.path / "curves.png")
+        plot(folder.path / "exponential_loss.png", outcomes, config.flipped)
+
+    return Findings(numbers, params, draw=draw)
 
 
 if __name__ == "__main__":

@@ -275,9 +275,12 @@ def run(config: Config, folder: RunFolder) -> Findings:
     numbers["bound"] = {"radius": bound.radius, "margin": bound.margin, "mistakes": bound.from_zero()}
 
     record(folder, on_iris, train, test)
-    plot_curves(folder.read_metrics(), folder.path / "curves.png")
-    plot(folder.path / "perceptron.png", train, test, runs, bound, on_iris, on_xor)
-    return Findings(numbers, {name: learned.params for name, (_, learned) in runs.items()})
+
+    def draw() -> None:
+        plot_curves(folder.read_metrics(), folder.path / "curves.png")
+        plot(folder.path / "perceptron.png", train, test, runs, bound, on_iris, on_xor)
+
+    return Findings(numbers, {name: learned.params for name, (_, learned) in runs.items()}, draw=draw)
 
 
 if __name__ == "__main__":

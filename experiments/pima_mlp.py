@@ -174,8 +174,10 @@ def run(config: Config, folder: RunFolder) -> Findings:
     x, labels = load(config)
     findings = run_textbook_program(config, folder, x, labels)
     cross_validation = run_cross_validation(config, x, labels)
-    plot_curves(folder.read_metrics(), folder.path / "curves.png")
-    return findings._replace(metrics={**findings.metrics, "cross_validation": cross_validation})
+    return findings._replace(
+        metrics={**findings.metrics, "cross_validation": cross_validation},
+        draw=lambda: plot_curves(folder.read_metrics(), folder.path / "curves.png"),
+    )
 
 
 if __name__ == "__main__":

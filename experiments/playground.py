@@ -17,6 +17,7 @@ command:   python -m experiments.playground --seed 0
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,22 +101,26 @@ def spread(losses: np.ndarray) -> dict[str, float]:
     }
 
 
-def run_survey(folder: Path, config: Config) -> dict[str, dict[str, float]]:
-    """Train everything else, write its table and pictures; returns the mean test losses."""
+def run_survey(folder: Path, config: Config) -> tuple[dict[str, dict[str, float]], Mapping[str, Any]]:
+    """Train everything else and write its table; returns the mean test losses, and all outcomes for the pictures."""
     setting, draws = (dataclasses.replace(LINEAR, epochs=3), 2) if config.smoke else (LINEAR, LINEAR_DRAWS)
     linear = outcome(setting, seeds_of_draws(config.seed, draws))
     groups = survey(survey_groups(config), seeds_of_draws(config.seed, config.survey_draws))
     text = table({"linear": {"": linear}, **groups})
     (folder / "survey.md").write_text(text + "\n", encoding="utf-8")
     print(text)
-    plot_sets(folder / "sets.png", groups["set"])
-    plot_sweeps(folder / "sweeps.png", {group: outcomes for group, outcomes in groups.items() if group != "set"})
     means = {
         group: {label: float(found.test.mean()) for label, found in outcomes.items()}
         for group, outcomes in groups.items()
     }
     share = {f"share_from_{PUBLISHED_LINEAR}": float(np.mean(linear.test >= PUBLISHED_LINEAR))}
-    return {"linear": spread(linear.test) | share, **means}
+    return {"linear": spread(linear.test) | share, **means}, groups
+
+
+def plot_survey(folder: Path, groups: Mapping[str, Any]) -> None:
+    """Draw the outcomes of the survey."""
+    plot_sets(folder / "sets.png", groups["set"])
+    plot_sweeps(folder / "sweeps.png", {group: outcomes for group, outcomes in groups.items() if group != "set"})
 
 
 def as_text(numbers: dict[str, float]) -> str:
@@ -140,12 +145,19 @@ def run(config: Config, folder: RunFolder) -> Findings:
     if config.data == "circle":
         measured["draws"][f"share_to_{PUBLISHED}"] = float(np.mean(losses <= PUBLISHED))
     print(f"  {config.draws} draws of points and initial values, test loss: " + as_text(measured["draws"]))
-    animate(folder.path, config, config.data_seed, history, frames=config.frames)
-    plot_losses(folder.path / "curves.png", history, draws, PUBLISHED if config.data == "circle" else None)
+    groups: Mapping[str, Any] = {}
     if config.survey:
-        measured |= run_survey(folder.path, config)
+        means, groups = run_survey(folder.path, config)
+        measured |= means
         print("one linear layer of 2 on the circle, test loss: " + as_text(measured["linear"]))
-    return Findings(measured, jax.tree.map(lambda leaf: leaf[-1], history["params"]), compile_seconds)
+
+    def draw() -> None:
+        animate(folder.path, config, config.data_seed, history, frames=config.frames)
+        plot_losses(folder.path / "curves.png", history, draws, PUBLISHED if config.data == "circle" else None)
+        if groups:
+            plot_survey(folder.path, groups)
+
+    return Findings(measured, jax.tree.map(lambda leaf: leaf[-1], history["params"]), compile_seconds, draw=draw)
 
 
 if __name__ == "__main__":

@@ -321,15 +321,18 @@ def record_curves(folder: RunFolder, config: Config, name: str, curves: Any) -> 
 def run_study(config: Config, folder: RunFolder) -> Findings:
     """Train, measure and draw all variants."""
     summaries, params, compile_seconds = study(config, folder)
-    rows = folder.read_metrics()
-    plot_study(rows, folder.path / "regularization.png")
-    curves = [
-        {"epoch": row["epoch"], "split": row["split"], f"loss, {row['variant']}": row["loss"]}
-        for row in rows
-        if row["split"] != "test"
-    ]
-    plot_curves(curves, folder.path / "curves.png")
-    return Findings(summaries, params, compile_seconds)
+
+    def draw() -> None:
+        rows = folder.read_metrics()
+        plot_study(rows, folder.path / "regularization.png")
+        curves = [
+            {"epoch": row["epoch"], "split": row["split"], f"loss, {row['variant']}": row["loss"]}
+            for row in rows
+            if row["split"] != "test"
+        ]
+        plot_curves(curves, folder.path / "curves.png")
+
+    return Findings(summaries, params, compile_seconds, draw=draw)
 
 
 def run(config: Config) -> Result:

@@ -266,9 +266,12 @@ def run(config: Config, folder: RunFolder) -> Findings:
     widths = [2**doubling for doubling in range(config.doublings + 1)]
     print(f"largest errors: {', '.join(METHODS)}")
     errors, curves, fits, fine, networks = measure(config, folder, widths)
-    plot_errors(errors, fits, fine, widths, folder.path / "universal_approximation.png")
-    plot_losses(curves, folder.path / "curves.png")
-    return Findings(summarize(errors, widths), networks)
+
+    def draw() -> None:
+        plot_errors(errors, fits, fine, widths, folder.path / "universal_approximation.png")
+        plot_losses(curves, folder.path / "curves.png")
+
+    return Findings(summarize(errors, widths), networks, draw=draw)
 
 
 if __name__ == "__main__":

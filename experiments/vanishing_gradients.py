@@ -310,10 +310,13 @@ def run(config: Config, folder: RunFolder) -> Findings:
     print(f"training accuracy after {config.steps} steps")
     found, networks = measure(config, (images.reshape(len(images), -1), labels))
     write_metrics(config, folder, found)
-    plot_norms(config, found, folder.path / "gradient_norms.png")
-    plot_accuracies(config, found, folder.path / "accuracies.png")
-    plot_losses(config, found, folder.path / "curves.png")
-    return Findings(summarize(config, found), networks)
+
+    def draw() -> None:
+        plot_norms(config, found, folder.path / "gradient_norms.png")
+        plot_accuracies(config, found, folder.path / "accuracies.png")
+        plot_losses(config, found, folder.path / "curves.png")
+
+    return Findings(summarize(config, found), networks, draw=draw)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.label_check import Allowed, check_integers, is_here, note_labels
 from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike, DTypeLike
 
@@ -20,9 +20,15 @@ def floating(function: str, argument: str, x: ArrayLike) -> Array:
     return array.astype(compute_dtype(array))
 
 
+def labels_array(function: str, argument: str, x: ArrayLike) -> Array:
+    """Return `x` as an array of JAX, or raise ValueError if it holds integers beyond 32 bits, which would be cut."""
+    check_integers(f"{function}: {argument}", x)
+    return jnp.asarray(x)
+
+
 def like(function: str, argument: str, x: ArrayLike, predictions: Array, predictions_are: str) -> Array:
     """Return `x` in the dtype of `predictions`, or raise ValueError unless the shapes are the same."""
-    array = jnp.asarray(x)
+    array = labels_array(function, argument, x)
     if array.shape != predictions.shape:
         advice = f"; write {argument}.reshape({predictions_are}.shape)" if array.size == predictions.size else ""
         raise ValueError(
@@ -55,9 +61,9 @@ def class_labels(function: str, labels: ArrayLike, logits: Array) -> Array:
 
     Raises:
         TypeError: unless they are integers with one axis less than the logits, or floating point with as many axes.
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit, or a label does not fit 32 bits.
     """
-    array = jnp.asarray(labels)
+    array = labels_array(function, "labels", labels)
     is_integer = jnp.issubdtype(array.dtype, jnp.integer)
     if array.shape == logits.shape and not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
@@ -75,7 +81,21 @@ def class_labels(function: str, labels: ArrayLike, logits: Array) -> Array:
             f"{function}: for logits {list(logits.shape)}, labels must be integers {list(logits.shape[:-1])} or "
             f"probabilities {list(logits.shape)}, got {array.dtype} {list(array.shape)}{advice}"
         )
-    return array.astype(jnp.int32 if is_integer else logits.dtype)
+    return as_int32(array) if is_integer else array.astype(logits.dtype)
+
+
+def as_int32(labels: Array) -> Array:
+    """Return integers as int32; those beyond it become its ends, so that none becomes a class.
+
+    Example:
+        >>> as_int32(jnp.array([1, 2**32 - 1], jnp.uint32))
+        Array([         1, 2147483647], dtype=int32)
+    """
+    if jnp.can_cast(labels.dtype, jnp.int32):
+        return labels.astype(jnp.int32)
+    limits = np.iinfo(np.int32)
+    least = 0 if jnp.issubdtype(labels.dtype, jnp.unsignedinteger) else limits.min
+    return jnp.clip(labels, least, limits.max).astype(jnp.int32)
 
 
 def class_indices(function: str, labels: ArrayLike, logits: Array) -> Array:
@@ -85,7 +105,7 @@ def class_indices(function: str, labels: ArrayLike, logits: Array) -> Array:
 
 
 def check_labels(function: str, labels: ArrayLike, classes: int) -> None:
-    """Raise ValueError if labels are the classes 1 to `classes`; those that are traced cannot be looked at.
+    """Raise ValueError if labels are the classes 1 to `classes`; those that are traced are noted for `check_labels_of`.
 
     Example:
         >>> check_labels("cross_entropy", np.array([3, 1, 2]), 3)
@@ -93,8 +113,11 @@ def check_labels(function: str, labels: ArrayLike, classes: int) -> None:
         ...
         ValueError: cross_entropy: labels count classes from 0 to 2, got 1 to 3; write labels - 1
     """
-    is_here = not isinstance(labels, jax.core.Tracer) and getattr(labels, "is_fully_addressable", True)
-    if not is_here or not jnp.issubdtype(jnp.result_type(labels), jnp.integer) or not np.size(labels):
+    if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
+        return
+    if not is_here(labels):
+        note_labels(labels, Allowed(function, 0, classes - 1, "class"))
+    if not is_here(labels) or not np.size(labels):
         return
     least, largest = int(np.min(np.asarray(labels))), int(np.max(np.asarray(labels)))
     if least >= 1 and largest == classes:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnets.label_check import Allowed, note_labels
 from jaxnets.labels import absolute, check_labels, class_labels, class_logits, floating, like, mark_invalid
 from jaxnets.types import Array, ArrayLike
 
@@ -137,6 +138,7 @@ def binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
         the logarithm off at -100. A network trained with this loss ends without a sigmoid.
     """
     logits = floating("binary_cross_entropy", "logits", logits)
+    note_labels(labels, Allowed("binary_cross_entropy", 0, 1, "share"))
     labels = like("binary_cross_entropy", "labels", labels, logits, "logits")
     losses = optax.sigmoid_binary_cross_entropy(logits, labels)
     return mark_invalid(losses, (labels >= 0) & (labels <= 1))
@@ -257,6 +259,7 @@ def exponential(predictions: ArrayLike, labels: ArrayLike) -> Array:
 
 def _signed(function: str, predictions: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
     predictions = floating(function, "predictions", predictions)
+    note_labels(labels, Allowed(function, -1, 1, "sign"))
     return predictions, like(function, "labels", labels, predictions, "predictions")
 
 

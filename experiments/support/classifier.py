@@ -59,22 +59,23 @@ def train_classifier(
         checkpoints=Checkpoints(folder.checkpoints),
     )
     train_state = trained.train_state
-    test = measure_test(folder, model, train_state, data)
+    logits = logits_in_batches(lambda *given: model.apply(*given, train=False)[0], train_state, data.test[0])
+    test = loss_and_accuracy(logits, data.test[1])
     folder.append_metrics(step=int(train_state.step), epoch=float(config.epochs), split="test", metrics=test)
-    plot_curves(folder.read_metrics(), folder.path / "curves.png")
     write_gradients(folder, loss, train_state, data, config.batch_size)
     print(f"test accuracy {test['accuracy']:.4f}, loss {test['loss']:.4f}")
-    return Findings(trained.metrics | {"test": test}, train_state.params, trained.compile_seconds, trained.first_step)
+    found = Findings(trained.metrics | {"test": test}, train_state.params, trained.compile_seconds, trained.first_step)
+    return found._replace(draw=lambda: draw_pictures(folder, logits, data))
 
 
 def _accuracy(outputs: Any, labels: Any) -> Any:
     return metrics.accuracy(getattr(outputs, "logits", outputs), labels)
 
 
-def measure_test(folder: RunFolder, model: Model, train_state: TrainState, data: DataSet) -> dict[str, float]:
-    """Measure the test split and draw its mistakes and confusion matrix."""
+def draw_pictures(folder: RunFolder, logits: np.ndarray, data: DataSet) -> None:
+    """Draw the curves of the run, and mistakes and confusion matrix of the test split."""
+    plot_curves(folder.read_metrics(), folder.path / "curves.png")
     images, labels = data.test
-    logits = logits_in_batches(lambda *arguments: model.apply(*arguments, train=False)[0], train_state, images)
     probabilities = np.asarray(jax.nn.softmax(logits))
     predictions = probabilities.argmax(axis=1)
     confusion = metrics.confusion_matrix(predictions, labels, classes=len(data.classes)).compute()
@@ -82,7 +83,6 @@ def measure_test(folder: RunFolder, model: Model, train_state: TrainState, data:
     plot_mistakes(
         images, labels, predictions, probabilities.max(axis=1), folder.path / "mistakes.png", class_names=data.classes
     )
-    return loss_and_accuracy(logits, labels)
 
 
 def logits_in_batches(predict: Callable[..., Any], train_state: TrainState, images: Any) -> np.ndarray:

@@ -29,12 +29,14 @@ class Findings(NamedTuple):
         params: the final parameters, whose fingerprint is written.
         compile_seconds: wall time spent compiling, as far as it was measured.
         first_step: the step from which a resumed run went on.
+        draw: draws the pictures. It is called after the result is written, so that no error in it costs the result.
     """
 
     metrics: Mapping[str, Any]
     params: Params
     compile_seconds: float = 0.0
     first_step: int = 0
+    draw: Callable[[], None] | None = None
 
 
 Work: TypeAlias = Callable[[Config, RunFolder], Findings]
@@ -59,7 +61,7 @@ def in_run_folder(**presets: Mapping[str, Any]) -> Callable[[Work[Config]], Call
 
 
 def run_experiment(work: Work[Config], config: Config) -> Result:
-    """Do the work in its run folder and write the result, or show the result of a run that has ended.
+    """Do the work in its run folder, write the result and draw, or show the result of a run that has ended.
 
     The experiment is named after the file of `work`. The result adds seconds, command, commit, versions and device to
     what was found.
@@ -81,7 +83,9 @@ def run_experiment(work: Work[Config], config: Config) -> Result:
         run_seconds=seconds - found.compile_seconds,
         first_step=found.first_step,
     )
-    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}")
+    print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}", flush=True)
+    if found.draw is not None:
+        found.draw()
     return result
 
 

@@ -104,6 +104,6 @@ def train_on_text(
     ids = generate(trained.train_state, prompt, jax.random.key(config.seed))
     sample = vocabulary.decode(np.asarray(ids[0]))
     (folder.path / "sample.txt").write_text(sample + "\n", encoding="utf-8")
-    plot_curves(folder.read_metrics(), folder.path / "curves.png")
     print(f"{sample}\n\nvalidation loss {trained.metrics['validation']['loss']:.4f} nats per character")
-    return Findings(trained.metrics, trained.train_state.params, trained.compile_seconds, trained.first_step)
+    found = Findings(trained.metrics, trained.train_state.params, trained.compile_seconds, trained.first_step)
+    return found._replace(draw=lambda: plot_curves(folder.read_metrics(), folder.path / "curves.png"))

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxnets.labels import class_indices, class_logits, floating, have_nan, like, mark_invalid
+from jaxnets.labels import class_indices, class_logits, floating, have_nan, labels_array, like, mark_invalid
 from jaxnets.metrics.metric import Sum, example_weights, to_sum
 from jaxnets.types import Array, ArrayLike
 
@@ -143,7 +143,8 @@ def confusion_matrix(
         >>> matrix.recall(average=None)
         Array([0.5, 1. ], dtype=float32)
     """
-    predicted, labeled = jnp.asarray(predictions), jnp.asarray(labels)
+    predicted = labels_array("confusion_matrix", "predictions", predictions)
+    labeled = labels_array("confusion_matrix", "labels", labels)
     for argument, array in (("predictions", predicted), ("labels", labeled)):
         if not jnp.issubdtype(array.dtype, jnp.integer):
             raise TypeError(

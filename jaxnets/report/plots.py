@@ -70,15 +70,15 @@ def _draw_metric(axes: Axes, name: str, rows: Sequence[Mapping[str, Any]]) -> No
         drawn += values
         size = 3 if len(points) <= 40 and split != "test" else 7 if split == "test" else 0
         axes.plot(epochs, values, label=f"{split} {values[-1]:.4g}", markersize=size, linewidth=1.6, **style)
-    axes.set_title(name)
+    axes.set_title(_literal(name))
     axes.set_xlabel("epoch")
     if len({row["epoch"] for row in rows}) == 1:
         axes.set_xticks([rows[0]["epoch"]])
     if drawn and min(drawn) > 0 and max(drawn) > 10 * min(drawn):
         axes.set_yscale("log")
-        axes.set_ylabel(f"{name} (log scale)")
+        axes.set_ylabel(f"{_literal(name)} (log scale)")
     else:
-        axes.set_ylabel(name)
+        axes.set_ylabel(_literal(name))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if drawn:
@@ -123,10 +123,11 @@ def plot_confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | os
     if classes <= _MAX_LABELED_CLASSES:
         _write_counts(axes, counts, shares)
         longest = max((len(name) for name in class_names), default=0)
+        labels = [_literal(name) for name in class_names]
         axes.set_xticks(
-            range(classes), class_names, rotation=45 if longest > 3 else 0, ha="right" if longest > 3 else "center"
+            range(classes), labels, rotation=45 if longest > 3 else 0, ha="right" if longest > 3 else "center"
         )
-        axes.set_yticks(range(classes), class_names)
+        axes.set_yticks(range(classes), labels)
     axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     right, total = float(np.trace(counts)), float(counts.sum())
@@ -236,4 +237,9 @@ def _displayable(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _class_name(index: Any, names: Sequence[str] | None) -> str:
-    return str(index) if names is None else names[int(index)]
+    return str(index) if names is None else _literal(names[int(index)])
+
+
+def _literal(text: str) -> str:
+    """The text for matplotlib, which takes what is between dollars for a formula."""
+    return text.replace("$", r"\$")

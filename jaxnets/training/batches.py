@@ -9,8 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.label_check import check_integers
 from jaxnets.random import subkey
 from jaxnets.types import Array, Key
+
+_SHAPES = 8
+"""How many shapes an error lists."""
 
 
 def data_size(data: Any) -> int:
@@ -18,7 +22,7 @@ def data_size(data: Any) -> int:
 
     Raises:
         TypeError: if there is something else than arrays in it.
-        ValueError: if there is no array, or the arrays disagree.
+        ValueError: if there is no array, the arrays disagree, or an integer does not fit 32 bits.
 
     Example:
         >>> data_size({"x": jnp.ones((10, 3)), "y": jnp.ones(10)})
@@ -27,13 +31,16 @@ def data_size(data: Any) -> int:
     check_data(data)
     sizes = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else -1 for leaf in jax.tree.leaves(data)}
     if len(sizes) != 1 or -1 in sizes:
-        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(data)]
-        raise ValueError(f"all arrays of a data set need the same first axis, one entry an example; got {shapes}")
+        shapes = [str(jnp.shape(leaf)) for leaf in jax.tree.leaves(data)]
+        some = ", ".join(shapes[:_SHAPES]) + (f", ... ({len(shapes)} arrays)" if len(shapes) > _SHAPES else "")
+        raise ValueError(f"all arrays of a data set need the same first axis, one entry an example; got {some}")
     return sizes.pop()
 
 
 def check_data(data: Any) -> None:
     """Raise TypeError if a data set holds something else than arrays, such as an iterator or tensors of PyTorch.
+
+    Integers that would be cut to 32 bits on the device are a ValueError.
 
     Example:
         >>> check_data({"x": np.ones((10, 3)), "y": jnp.ones(10)})
@@ -42,6 +49,7 @@ def check_data(data: Any) -> None:
         if isinstance(leaf, np.ndarray | np.generic | jax.Array | jax.ShapeDtypeStruct) or hasattr(
             leaf, "__jax_array__"
         ):
+            check_integers("data", leaf)
             continue
         if hasattr(leaf, "numpy"):
             advice = "write x.numpy()"

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxnets.label_check import note_rows
 from jaxnets.training.batches import batch_indices, data_size
 from jaxnets.training.checks import positive_integers
 from jaxnets.training.state import TrainState
@@ -109,7 +110,9 @@ def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) 
         indices = batch_indices(train_state.key, train_state.step, steps, size, batch_size, shuffle=shuffle)
 
         def one(carry: TrainState, rows: jax.Array) -> tuple[TrainState, PyTree]:
-            return step(carry, jax.tree.map(lambda array: array[rows], data), *constants)
+            batch = jax.tree.map(lambda array: array[rows], data)
+            note_rows(batch)
+            return step(carry, batch, *constants)
 
         return jax.lax.scan(one, train_state, indices)
 

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from jaxnets import metrics as metric
+from jaxnets.label_check import note_rows
 from jaxnets.random import subkey
 from jaxnets.training.batches import data_size
 from jaxnets.training.gradient import Loss, call_loss
@@ -57,6 +58,7 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[..., PyTree]
 
         def measure(start: Any, count: int) -> PyTree:
             rows = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, start, count), data)
+            note_rows(rows)
             return call_loss(bound, *model, rows, key=subkey(key, start), train=False)[2]
 
         batches, rest = divmod(size, batch_size)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import metrics as metric
+from jaxnets.label_check import note_rows
 from jaxnets.nn.check import compute_dtype
 from jaxnets.random import subkey
 from jaxnets.training.batches import data_size
@@ -93,6 +94,7 @@ def _of_parts(loss: Loss, params: Params, state: State, batch: Any, key: Key | N
     def one(carry: tuple[Params, State], part: tuple[Any, Array]) -> tuple[tuple[Params, State], Any]:
         total, state = carry
         rows, number = part
+        note_rows(rows, part_of=batch)
         new = _of_part(loss, params, state, rows, subkey(key, number))
         total = jax.tree.map(lambda before, leaf: before + _scaled(_wide(leaf), new.weight), total, new.gradients)
         return (total, new.state), (new.value, new.weight, new.metrics)

@@ -13,6 +13,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnets import metrics as metric
+from jaxnets.label_check import check_labels_of
 from jaxnets.training.batches import data_size, steps_per_epoch
 from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.checkpoints import Checkpoints
@@ -95,9 +96,10 @@ def fit(
         A `FitResult`.
 
     Raises:
-        ValueError: if the sizes of data, batch and epochs do not fit, more steps are done already, the train state was
-            given to another run, the step does not count once, a metric has the name of a column of the history, or
-            the checkpoints are of another run: another seed, batch size, order, number of examples, model or optimizer.
+        ValueError: if the sizes of data, batch and epochs do not fit, labels are none that the loss takes, more steps
+            are done already, the train state was given to another run, the step does not count once, a metric has the
+            name of a column of the history, or the checkpoints are of another run: another seed, batch size, order,
+            number of examples, model or optimizer.
         TypeError: if the data are not arrays, the step is compiled already, the metrics are not a dict of numbers or
             arrays by name, or a callback returns something else than True, False or None.
         NonFiniteError: if a metric, a parameter or state is not finite after a step; a FloatingPointError that names
@@ -128,9 +130,11 @@ def fit(
     measure = Program(evaluation(evaluate))
     checksum = None if checkpoints is None else data_checksum(data)
     data, validation, constants = jax.device_put((data, validation, constants), _placement(train_state))
-    measured = {"train": sum_shapes(train.result_shapes(train_state, data, np.int32(1), constants)[1])}
+    with check_labels_of("fit: data", data):
+        measured = {"train": sum_shapes(train.result_shapes(train_state, data, np.int32(1), constants)[1])}
     if validation is not None:
-        measured["validation"] = measure.result_shapes(train_state, validation, constants)
+        with check_labels_of("fit: validation", validation):
+            measured["validation"] = measure.result_shapes(train_state, validation, constants)
     check_metrics(measured, None if checkpoints is None else checkpoints.best)
     sizes = {"batch_size": batch_size, "examples": examples, "seed": int(train_state.seed), "shuffle": shuffle}
     settings = {**sizes, "checksum of the data": checksum, "optimizer": describe_optimizer(step)}

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnets import metrics as metric
+from jaxnets import losses, metrics as metric
+from jaxnets.label_check import all_labels_count
 from jaxnets.model import Model
 from jaxnets.training.gradient import Loss
 from jaxnets.tree import describe
@@ -60,6 +61,7 @@ def supervised(
         PyTorch's `CrossEntropyLoss(ignore_index=-100)` is `weights = labels != -100`.
     """
     named = _check_arguments(model, loss, metrics)
+    is_plain = getattr(getattr(loss, "func", loss), "__module__", None) == losses.__name__  # no mask of one's own
 
     def supervised_loss(
         params: Params, state: State, batch: Any, *, key: Key | None, train: bool
@@ -68,7 +70,8 @@ def supervised(
         if weights is not None:
             targets = _blank(targets, weights)
         outputs, new_state = model.apply(params, state, inputs, key=key, train=train)
-        values = loss(outputs, targets)
+        with all_labels_count(is_plain):
+            values = loss(outputs, targets)
         _check_values(values, weights)
         mean = metric.mean(values, weights=weights)
         given = {} if weights is None else {"weights": weights}

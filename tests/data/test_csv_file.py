@@ -59,10 +59,108 @@ def test_any_text_gives_finite_numbers_or_a_value_error(text, header, regression
 
 
 def test_classes():
-    integers = parse_csv("x,y\n1,10\n2,9\n3,10.0\n", "y")
+    integers = parse_csv("x,y\n1,10\n2,9\n3, 10\n", "y")
     assert (integers.classes, integers.labels.tolist(), integers.labels.dtype) == (("9", "10"), [1, 0, 1], np.int32)
     texts = parse_csv("y,x\nno,1\nyes,2\n no,3\n", 0)
     assert (texts.classes, texts.labels.tolist(), texts.names) == (("no", "yes"), [0, 1, 0], ("x",))
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        ("0", "00"),
+        ("007", "7"),
+        ("01234", "98765"),
+        ("9007199254740992", "9007199254740993"),
+        ("8", "9", "1" * 5000),
+        ("-1", "+1", "1", "2.0", "10"),
+        ("1e5", "2000", "2E3", "2e3"),
+        ("01234", "1e5", "other"),
+        ("Inf", "NaN", "b", "inf", "nan"),
+        ("EU", "NA"),
+        ("False", "True"),
+    ],
+)
+def test_classes_keep_their_spelling(classes):
+    table = parse_csv("x,y\n" + "".join(f"{i},{text}\n" for i, text in reversed([*enumerate(classes)])))
+    assert table.classes == classes
+    np.testing.assert_array_equal(table.labels, table.inputs[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "names"),
+    [
+        ("2019,2020,y\n1,2,0\n4,5,1\n", {"target": "y"}, ("2019", "2020")),
+        ("2019,2020,y\n1,2,0\n4,5,1\n", {}, ("2019", "2020")),
+        ("2019,2020,y\n1,2,a\n4,5,b\n", {}, ("2019", "2020")),
+        ("2019,2020,2021\n1,2,0.5\n4,5,0.5\n", {"regression": True}, ("2019", "2020")),
+        ("y,2019\n0,1901\n1,1902\n", {"target": 0}, ("2019",)),
+        ("2019,y\n1901,a\n1902,b\n", {"target": "y"}, ("2019",)),
+        ("400.5,401,y\n1,2,0\n", {}, ("400.5", "401")),
+        ("400.5,401,y\n1,2,a\n", {"columns": ["401"]}, ("401",)),
+        ("color,1,kind\nred,2,a\n", {"categories": ["color"]}, ("color=red", "1")),
+        ("color,kind\nred,a\n", {"categories": [0]}, ("color=red",)),
+    ],
+)
+def test_columns_named_by_numbers(text, options, names):
+    assert parse_csv(text, **options).names == names
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("2019,2020,2021\n1901,1902,1903\n", {"regression": True}),
+        ("2019,2020,setosa\n1,2,setosa\n", {}),
+        ("5,3,setosa\n4,3,virginica\n", {}),
+        ("5.1,3.5,NA\n4.9,3.0,1\n", {"na_values": ["NA"]}),
+        ("5.1,3.5,?\n4.9,3.0,1\n", {}),
+        ("red,a\nred,b\n", {"categories": [0]}),
+        ("red,5,a\nblue,6,b\n", {"categories": [0]}),
+    ],
+)
+def test_a_first_line_of_data_is_not_taken_for_names(text, options):
+    with pytest.raises(ValueError, match="write header=False, and if they are names, give the target by its name"):
+        parse_csv(text, **options)
+
+
+def test_decimal_comma():
+    text = "a;b;kind\n1,5;-2;x\n,5;1e-1;y\n"
+    table = parse_csv(text, delimiter=";", decimal=",")
+    point = parse_csv(text.replace(",", "."), delimiter=";")
+    np.testing.assert_array_equal(table.inputs, [[1.5, -2], [0.5, np.float32(0.1)]])
+    np.testing.assert_array_equal(table.inputs, point.inputs)
+    assert parse_csv("a;y\n1;2,5\n", delimiter=";", decimal=",", regression=True).labels.tolist() == [2.5]
+    assert parse_csv("a;y\n1;10,0\n2;9,0\n", delimiter=";", decimal=",").classes == ("9,0", "10,0")
+
+
+def test_missing_cells_are_nan_as_in_genfromtxt():
+    text = "a,b,y\n1,,0\nNA,2,1\n -999 ,3,0\n"
+    table = parse_csv(text, na_values=("", "NA", "-999"))
+    wanted = np.genfromtxt(io.StringIO(text), delimiter=",", skip_header=1, missing_values="NA")[:, :2]
+    np.testing.assert_array_equal(table.inputs, np.where(wanted == -999, np.nan, wanted))
+    assert table.inputs.dtype == np.float32
+    assert table.classes == ("0", "1")
+
+
+def test_categories_are_one_hot_in_order():
+    text = "size,color,age,y\n10,red,1.5,0\n9, blue,2.5,1\n10,,3.5,0\n"
+    table = parse_csv(text, "y", categories=["color", 0], na_values=[""])
+    assert table.names == ("size=9", "size=10", "color=blue", "color=red", "age")
+    np.testing.assert_array_equal(table.inputs, [[0, 1, 0, 1, 1.5], [1, 0, 1, 0, 2.5], [0, 1, 0, 0, 3.5]])
+    chosen = parse_csv(text, "y", columns=["age", "size"], categories=["size"])
+    assert (chosen.names, chosen.inputs[1].tolist()) == (("age", "size=9", "size=10"), [2.5, 1, 0])
+    assert parse_csv("red,0\nblue,1\n", header=False, categories=[0]).names == ("0=blue", "0=red")
+
+
+@pytest.mark.parametrize("option", ["columns", "categories", "na_values"])
+def test_one_text_for_many_is_a_type_error(option):
+    with pytest.raises(TypeError, match=rf"{option} must be a sequence; write {option}=\['x'\]"):
+        parse_csv("x,y\n1,0\n", **{option: "x"})
+
+
+def test_a_number_for_the_text_of_missing_cells_is_a_type_error():
+    with pytest.raises(TypeError, match="write '-999' for -999"):
+        parse_csv("x,y\n1,0\n", na_values=[-999])
 
 
 def test_columns_by_name_and_number_keep_the_given_order():
@@ -103,7 +201,19 @@ def test_byte_order_mark_windows_lines_and_empty_end(tmp_path):
         ("\nx,y\n1,2\n", {}, "line 1 is empty"),
         ("x,x\n1,2\n", {}, "names must be different, got 'x', 'x'"),
         ("x,y\n1,0.5\n", {}, "'0.5' is not a class; .* regression=True"),
-        ("x,y\n1,inf\n", {}, "'inf' is not a class"),
+        ("x,y\n1,a\n2,1e-3\n", {}, "line 3, column 'y': '1e-3' is not a class; .* regression=True"),
+        ("x;y\n1;0,5\n", {"delimiter": ";", "decimal": ","}, "'0,5' is not a class; .* regression=True"),
+        ("x,y\n1,0\n2,NA\n", {"na_values": ["NA"]}, "line 3, column 'y': 'NA' is missing .* leave out the row"),
+        ("x,y\n1,NA\n", {"na_values": ["NA"], "regression": True}, "got 'NA', which is missing .* leave out the row"),
+        ("x,y\nNA,1\n", {"na_values": ["na"]}, "line 2, column 'x': expected a finite number, got 'NA'"),
+        ("x;y\n1,5;0\n", {"delimiter": ";"}, "got '1,5'; for a decimal comma write decimal=','"),
+        ("x;y\n1.5;0\n", {"delimiter": ";", "decimal": ","}, "expected a finite number, got '1.5'"),
+        ("x,y\n1,0\n", {"decimal": ","}, "cannot be both delimiter and decimal; write delimiter=';'"),
+        ("x,y\n1,0\n", {"decimal": "·"}, "decimal must be '.' or ',', got '·'"),
+        ("c,x,y\n,1,0\n", {"categories": ["c"]}, r"line 2, column 'c': expected a category, .*na_values=\(\"\",\)"),
+        ("c,x,y\na,1,0\n", {"categories": ["d"]}, "no column is named 'd'"),
+        ("c,x,y\na,1,0\n", {"categories": ["y"]}, "the categories 'y' must be among the inputs"),
+        ("c,x,y\na,1,0\n", {"categories": ["c"], "columns": ["x"]}, "the categories 'c' must be among the inputs"),
         ("x,y\n1,\n", {}, "'' is not a class"),
         ("x,y\n1,red\n", {"regression": True}, "column 'y': expected a finite number"),
         ("x,y\n1,2\n", {"target": "z"}, "no column is named 'z'; the names are 'x', 'y'"),

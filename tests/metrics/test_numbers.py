@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 
-from jaxnets import metrics
-from tests.forms import ON_CPU
+from jaxnets import losses, metrics
+from tests.forms import ON_CPU, float64
 from tests.metrics.table import CLASSES, EXAMPLES, METRICS, regression_data
 from tests.metrics.test_streaming import merged
 
@@ -169,3 +169,36 @@ def test_a_network_that_puts_out_nan_has_no_score(weights):
     masked = jnp.array([1, 0])
     assert metrics.accuracy(logits, labels, weights=masked).compute() == 1
     assert metrics.f1(logits, labels, weights=masked).compute() == 1
+
+
+SCORES = np.eye(3, dtype=np.float32)
+BIG = np.arange(3) + 2**32
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda labels: metrics.accuracy(SCORES, labels),
+        lambda labels: metrics.top_k_accuracy(SCORES, labels, k=2),
+        lambda labels: metrics.binary_accuracy(SCORES[0], labels),
+        lambda labels: metrics.confusion_matrix(np.arange(3), labels, classes=3),
+        lambda labels: metrics.confusion_matrix(labels, np.arange(3), classes=3),
+        lambda labels: losses.cross_entropy(SCORES, labels),
+        lambda labels: losses.hinge(SCORES[0], labels),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_labels_beyond_32_bits_are_refused(measure, dtype):
+    with pytest.raises(ValueError, match=r"labels|predictions: JAX has integers as .* from 4294967296 to 4294967298"):
+        measure(BIG.astype(dtype))
+
+
+@pytest.mark.parametrize("jitted", [False, True])
+def test_unsigned_labels_beyond_int32_are_no_classes(jitted):
+    labels = np.array([0, 1, 2**32 - 1], np.uint32)
+    accuracy = jax.jit(metrics.accuracy) if jitted else metrics.accuracy
+    assert np.isnan(accuracy(SCORES, labels).compute())
+    with float64():
+        wide = jnp.asarray(BIG)
+        assert wide.dtype == np.int64
+        assert np.isnan(accuracy(SCORES, wide).compute())

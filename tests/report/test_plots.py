@@ -160,3 +160,18 @@ def test_pictures_are_png_files_and_pyplot_stays_out(tmp_path):
     assert finished.stdout.strip() == "False"
     for name in ("curves", "confusion", "mistakes"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["Ba$$in", "$_$", "$a_$", "$", r"\$x^2$", "a$b$c$"])
+def test_dollars_are_drawn_as_they_are(tmp_path, name):
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        plot_confusion(np.eye(2, dtype=int), [name, "b"], tmp_path / "confusion.svg")
+        plot_mistakes(
+            np.ones((2, 8, 8)), [0, 1], [1, 0], [0.9, 0.8], tmp_path / "mistakes.svg", class_names=[name, "b"]
+        )
+        plot_curves(rows("train", [1.0, 0.5], name), tmp_path / "curves.svg")
+        plot_curves(rows("train", [1.0, 0.01], name), tmp_path / "log.svg")
+    assert svg_texts(tmp_path / "confusion.svg").count(name) == 2
+    assert {f"true: {name}", f"predicted: {name} (80%)"} <= set(svg_texts(tmp_path / "mistakes.svg"))
+    assert svg_texts(tmp_path / "curves.svg").count(name) == 2
+    assert {name, f"{name} (log scale)"} <= set(svg_texts(tmp_path / "log.svg"))

@@ -7,8 +7,9 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnets import metrics
-from jaxnets.training import TrainState, batch_indices, fit, init_train_state, make_evaluate, make_step
+from jaxnets import losses, make_model, metrics, nn
+from jaxnets.data import augment
+from jaxnets.training import TrainState, batch_indices, fit, init_train_state, make_evaluate, make_step, supervised
 from tests.oracles import permissive_optimizer
 from tests.training.problem import LOSS, MODEL, OPTIMIZER, STEP, data, start
 
@@ -60,6 +61,106 @@ def test_data_that_are_not_arrays(examples, message):
         run(examples=examples)
     with pytest.raises(TypeError, match=message):
         run(evaluate=make_evaluate(LOSS), validation=examples)
+
+
+def one_logit(loss_function):
+    """A network with one output, and its loss."""
+
+    def apply(params, state, x, *, key=None, train):
+        return nn.linear(params, x)[:, 0], state
+
+    model = make_model(nn.linear_spec(4, 1), apply)
+    return model, supervised(model, loss_function)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.int64])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda labels: labels + 1, r"classes from 0 to 2, got 1 to 3; write labels - 1"),
+        (lambda labels: labels - 1, r"classes from 0 to 2, got -1 to 1; .* weights = labels >= 0"),
+        (
+            lambda labels: labels * 2,
+            r"classes from 0 to 2, got 0 to 4; the last axis of the logits must have one entry",
+        ),
+    ],
+)
+def test_labels_out_of_range_are_named_before_the_first_step(change, message, dtype, accumulate):
+    wrong = DATA[0], change(np.asarray(DATA[1])).astype(dtype)
+    flips = augment.augmented(LOSS, lambda x, *, key: -x)
+    for loss in (LOSS, flips):
+        with pytest.raises(ValueError, match=r"fit: data\[1\]: cross_entropy takes labels that are " + message):
+            run(step=make_step(loss, OPTIMIZER, accumulate=accumulate), examples=wrong)
+    with pytest.raises(ValueError, match=r"fit: validation\[1\]: cross_entropy takes labels that are " + message):
+        run(evaluate=make_evaluate(LOSS, batch_size=7), validation=wrong)
+
+
+@pytest.mark.parametrize(
+    ("loss_function", "labels", "message"),
+    [
+        (
+            losses.binary_cross_entropy,
+            [-1, 1],
+            r"binary_cross_entropy .* from 0 to 1, got -1 to 1; write \(labels \+ 1",
+        ),
+        (losses.binary_cross_entropy, [1, 2], "from 0 to 1, got 1 to 2; check the data"),
+        (losses.hinge, [0, 1], r"hinge takes labels that are -1 or 1, got 0 to 1; write 2 \* labels - 1"),
+        (losses.exponential, [-2, 1], "exponential takes labels that are -1 or 1, got -2 to 1; check the data"),
+    ],
+)
+def test_labels_that_other_losses_do_not_take(loss_function, labels, message):
+    model, loss = one_logit(loss_function)
+    examples = DATA[0], np.resize(np.array(labels, np.float32), len(DATA[0]))
+    with pytest.raises(ValueError, match=message):
+        run(init_train_state(model, OPTIMIZER, 0), make_step(loss, OPTIMIZER), examples)
+
+
+def test_labels_that_a_loss_leaves_out_may_be_anything():
+    """-1 and 3, the rest right: by a mask, by weights and by a change of the labels; the loss of a step is the same."""
+    labels = np.asarray(DATA[1]).astype(np.int32)
+    present = np.arange(len(labels)) % 5 > 0
+    marked = np.where(present, labels, np.where(np.arange(len(labels)) % 2, -1, 3)).astype(np.int32)
+
+    def masked(outputs, targets):
+        return jnp.where((targets >= 0) & (targets < 3), losses.cross_entropy(outputs, targets), 0.0)
+
+    def shifted(outputs, targets):
+        return losses.cross_entropy(outputs, targets - 1)
+
+    def first_loss(loss_function, *examples):
+        step = make_step(supervised(MODEL, loss_function), OPTIMIZER)
+        result = fit(start(), step, (DATA[0], *examples), epochs=1, batch_size=len(labels))
+        return result.metrics["train"]["loss"]
+
+    mean = first_loss(losses.cross_entropy, marked, present)
+    assert mean == pytest.approx(first_loss(losses.cross_entropy, labels, present), rel=1e-5)
+    assert first_loss(masked, marked) == pytest.approx(mean * present.mean(), rel=1e-5)
+    assert first_loss(shifted, labels + 1) == pytest.approx(first_loss(losses.cross_entropy, labels), rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_integers_that_would_be_cut_to_32_bits(dtype):
+    labels = np.asarray(DATA[1]).astype(dtype) + 2**32
+    message = r"data: JAX has integers as u?int32, got u?int64 from 4294967296 to 4294967298, which do not fit"
+    with pytest.raises(ValueError, match=message):
+        run(examples=(DATA[0], labels))
+    with pytest.raises(ValueError, match=message):
+        run(evaluate=make_evaluate(LOSS), validation=(DATA[0], labels))
+    with pytest.raises(ValueError, match=message):
+        make_evaluate(LOSS)(start(), (DATA[0], labels))
+    run(examples=(DATA[0], (labels - 2**32).astype(dtype)))
+
+
+def test_the_message_about_many_arrays_is_short():
+    examples = [np.ones(n % 2 + 3) for n in range(1000)]
+    with pytest.raises(ValueError, match=r"same first axis.*\(3,\), \(4,\), \.\.\. \(1000 arrays\)$") as error:
+        run(examples=examples)
+    assert len(str(error.value)) < 1000
+    lists = (np.asarray(DATA[0]).tolist(), np.asarray(DATA[1]).tolist())
+    with pytest.raises(TypeError, match="have to be arrays: write np") as error:
+        run(examples=lists)
+    assert len(str(error.value)) < 1000
 
 
 @pytest.mark.parametrize(

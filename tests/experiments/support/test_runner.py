@@ -61,6 +61,18 @@ def test_the_result_is_what_was_found(tmp_path, capsys):
     assert capsys.readouterr().out == f"fingerprint {result['fingerprint']}\nrun folder {tmp_path}\n"
 
 
+def test_the_result_is_written_before_the_pictures_are_drawn(tmp_path):
+    def draw():
+        raise ValueError("no picture")
+
+    def work(config, folder):
+        return Findings({"test": {"loss": 0.5}}, PARAMS, draw=draw)
+
+    with pytest.raises(ValueError, match="no picture"):
+        runner.run_experiment(work, Config(out=tmp_path))
+    assert read(tmp_path, "result.json")["metrics"] == {"test": {"loss": 0.5}}
+
+
 def test_without_a_folder_it_is_named_after_the_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment(Config(seed=5))

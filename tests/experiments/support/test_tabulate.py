@@ -40,6 +40,22 @@ def test_mean_and_deviation_over_seeds_for_each_setting(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("values", "cells"),
+    [
+        ([0.5, "NaN"], "2 | nan | nan | nan | nan"),
+        (["NaN", 0.5], "2 | nan | nan | nan | nan"),
+        (["NaN"], "1 | nan |  | nan | nan"),
+        ([0.5, "Infinity"], "2 | inf | nan | 0.5000 | inf"),
+        (["-Infinity", "Infinity"], "2 | nan | nan | -inf | inf"),
+        (["text", 0.5], "1 | 0.5000 |  | 0.5000 | 0.5000"),
+    ],
+)
+def test_numbers_that_are_not_finite_stay_in_the_table(tmp_path, values, cells):
+    folders = [write_run(tmp_path / str(seed), seed, value) for seed, value in enumerate(values)]
+    assert f"| test accuracy | {cells} |" in table(read_runs(folders)).splitlines()
+
+
+@pytest.mark.parametrize(
     ("value", "text"), [(0.0, "0.0000"), (-1.5, "-1.5000"), (0.001, "0.0010"), (3.21e-9, "3.2e-09")]
 )
 def test_small_numbers_keep_two_digits(value, text):
