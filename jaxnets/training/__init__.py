@@ -24,6 +24,7 @@ from jaxnets.training.gradient_report import (
 from jaxnets.training.history import History as History, Record as Record
 from jaxnets.training.interrupt import Interrupted as Interrupted
 from jaxnets.training.loop import FitResult as FitResult, fit as fit
+from jaxnets.training.loss_scale import with_loss_scale as with_loss_scale
 from jaxnets.training.nonfinite import NonFiniteError as NonFiniteError
 from jaxnets.training.parallel import (
     data_parallel as data_parallel,

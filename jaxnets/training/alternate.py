@@ -15,6 +15,7 @@ from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.training.batches import data_size
 from jaxnets.training.gradient import Loss, loss_gradient
+from jaxnets.training.loss_scale import loss_scale
 from jaxnets.training.nonfinite import guarded
 from jaxnets.training.optimizer_arguments import argument_names, extra_arguments
 from jaxnets.training.state import TrainState
@@ -124,7 +125,8 @@ def _turn(
 
     def update(own: _Own, batch: Any, key: Key) -> tuple[_Own, PyTree]:
         params, state, opt_state = own
-        value, gradients, new_state, metrics = gradient(params, state, batch, key=key)
+        scale = loss_scale("alternate", part.loss, opt_state)
+        value, gradients, new_state, metrics = gradient(params, state, batch, key=key, scale=scale)
         extra: Any = extra_arguments(names, gradient, state, batch, key, value, gradients)
         updates, opt_state = part.optimizer.update(gradients, opt_state, params, **extra)
         return (optax.apply_updates(params, updates), new_state, opt_state), metrics

@@ -23,7 +23,10 @@ Loss: TypeAlias = Callable[..., tuple[Array | metric.Mean, tuple[State, PyTree]]
 weight, of which they count by their weight: then the gradient is that of the mean over the whole batch, exactly.
 """
 Gradient: TypeAlias = Callable[..., tuple[Array, Params, State, PyTree]]
-"""`gradient(params, state, batch, *, key) -> (loss, gradients, new_state, metrics)`, a pure function."""
+"""`gradient(params, state, batch, *, key, scale=None) -> (loss, gradients, new_state, metrics)`, a pure function.
+
+The loss is multiplied by `scale` before its gradient is taken, which is then divided by it; see `with_loss_scale`.
+"""
 
 
 class _Part(NamedTuple):
@@ -60,11 +63,13 @@ def loss_gradient(loss: Loss, *, accumulate: int = 1, axis_name: str | None = No
         (Array(6., dtype=float32), Array(3., dtype=float32))
     """
 
-    def gradient(params: Params, state: State, batch: Any, *, key: Key | None) -> tuple[Array, Params, State, PyTree]:
+    def gradient(
+        params: Params, state: State, batch: Any, *, key: Key | None, scale: Array | None = None
+    ) -> tuple[Array, Params, State, PyTree]:
         if accumulate == 1:
-            part = _of_part(loss, params, state, batch, key)
+            part = _of_part(loss, params, state, batch, key, scale)
         else:
-            part = _of_parts(loss, params, state, batch, key, accumulate)
+            part = _of_parts(loss, params, state, batch, key, scale, accumulate)
         if axis_name is not None:
             part = _of_devices(part, axis_name)
         gradients = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), part.gradients, params)
@@ -73,19 +78,25 @@ def loss_gradient(loss: Loss, *, accumulate: int = 1, axis_name: str | None = No
     return gradient
 
 
-def _of_part(loss: Loss, params: Params, state: State, batch: Any, key: Key | None) -> _Part:
-    def function(params: Params) -> tuple[Array, tuple[Array | None, State, PyTree]]:
+def _of_part(loss: Loss, params: Params, state: State, batch: Any, key: Key | None, scale: Array | None) -> _Part:
+    def function(params: Params) -> tuple[Array, tuple[Array, Array | None, State, PyTree]]:
         value, new_state, metrics = call_loss(loss, params, state, batch, key=key, train=True)
-        if not isinstance(value, metric.Mean):
-            return value, (None, new_state, metrics)
-        weight = value.weight.value()
-        return value.total.value() / _or_one(weight), (weight, new_state, metrics)
+        weight = None
+        if isinstance(value, metric.Mean):
+            weight = value.weight.value()
+            value = value.total.value() / _or_one(weight)
+        scaled = value if scale is None else _wide(value) * scale.astype(_wide(value).dtype)
+        return scaled, (value, weight, new_state, metrics)
 
-    (value, (weight, state, metrics)), gradients = jax.value_and_grad(function, has_aux=True)(params)
+    (_, (value, weight, state, metrics)), gradients = jax.value_and_grad(function, has_aux=True)(params)
+    if scale is not None:
+        gradients = jax.tree.map(lambda leaf: _wide(leaf) / scale.astype(_wide(leaf).dtype), gradients)
     return _Part(value, weight, gradients, state, metrics)
 
 
-def _of_parts(loss: Loss, params: Params, state: State, batch: Any, key: Key | None, parts: int) -> _Part:
+def _of_parts(
+    loss: Loss, params: Params, state: State, batch: Any, key: Key | None, scale: Array | None, parts: int
+) -> _Part:
     size = data_size(batch)
     if size % parts:
         raise ValueError(f"make_step: a batch of {size} examples cannot be cut into accumulate={parts} equal parts")
@@ -95,7 +106,7 @@ def _of_parts(loss: Loss, params: Params, state: State, batch: Any, key: Key | N
         total, state = carry
         rows, number = part
         note_rows(rows, part_of=batch)
-        new = _of_part(loss, params, state, rows, subkey(key, number))
+        new = _of_part(loss, params, state, rows, subkey(key, number), scale)
         total = jax.tree.map(lambda before, leaf: before + _scaled(_wide(leaf), new.weight), total, new.gradients)
         return (total, new.state), (new.value, new.weight, new.metrics)
 

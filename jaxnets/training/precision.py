@@ -18,7 +18,7 @@ def compute_in(dtype: DTypeLike, model: Model) -> Model:
 
     Parameters and inputs are cast on entering, outputs are cast to float32, in which the loss is then computed;
     gradients arrive in the parameters' dtype. Running statistics keep theirs. bfloat16 has the range of float32, so
-    the loss needs no scaling.
+    the loss needs no scaling; for float16 see `with_loss_scale`.
 
     Args:
         dtype: floating point, `jnp.bfloat16` as a rule.
@@ -49,6 +49,7 @@ def compute_in(dtype: DTypeLike, model: Model) -> Model:
         outputs, new_state = model.apply(_cast(params, dtype), state, _cast(inputs, dtype), key=key, train=train)
         return _cast(outputs, jnp.float32), new_state
 
+    apply.compute_dtype = jnp.dtype(dtype)  # type: ignore[attr-defined]
     return model._replace(apply=apply)
 
 

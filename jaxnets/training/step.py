@@ -15,6 +15,7 @@ from jaxnets.integers import as_integer
 from jaxnets.random import subkey
 from jaxnets.training.checks import check_loss_and_optimizer, check_opt_state
 from jaxnets.training.gradient import Loss, loss_gradient
+from jaxnets.training.loss_scale import loss_scale
 from jaxnets.training.nonfinite import Gradients, decide, find_nonfinite, where
 from jaxnets.training.optimizer_arguments import argument_names, check_lookahead, extra_arguments
 from jaxnets.training.state import TrainState
@@ -92,7 +93,8 @@ def make_step(
         key = subkey(subkey(train_state.key, "step"), train_state.step)
         if axis_name is not None:
             key = subkey(key, jax.lax.axis_index(axis_name))
-        value, gradients, state, metrics = gradient(train_state.params, train_state.state, batch, key=key)
+        scale = loss_scale("make_step", loss, train_state.opt_state)
+        value, gradients, state, metrics = gradient(train_state.params, train_state.state, batch, key=key, scale=scale)
         extra = extra_arguments(names, gradient, train_state.state, batch, key, value, gradients)
         update = functools.partial(_update, optimizer, extra)
         return take_step(update, train_state, value, gradients, state, metrics, skip_nonfinite=skip_nonfinite)

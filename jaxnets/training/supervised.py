@@ -78,6 +78,7 @@ def supervised(
         measured = {"loss": mean} | {name: function(outputs, targets, **given) for name, function in named.items()}
         return jnp.mean(values) if weights is None else mean, (new_state, measured)
 
+    supervised_loss.compute_dtype = getattr(model.apply, "compute_dtype", None)  # type: ignore[attr-defined]
     return supervised_loss
 
 
