@@ -7,12 +7,21 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxnets.training import Checkpoints, early_stopping, fit, init_train_state, make_evaluate, make_step, supervised
+from jaxnets.training import (
+    Checkpoints,
+    early_stopping,
+    fit,
+    init_train_state,
+    load_best,
+    make_evaluate,
+    make_step,
+    supervised,
+)
 
 EPOCHS, BATCH, PER_CALL = 6, 8, 3
 
 
-def main(folder: Path, pause: float) -> None:
+def main(folder: Path, pause: float, epochs: int = EPOCHS) -> None:
     """Train with checkpoints; write every number of the run and, at the end, every bit of the train state."""
     import optax
 
@@ -31,7 +40,7 @@ def main(folder: Path, pause: float) -> None:
         init_train_state(MODEL, optimizer, seed=3),
         make_step(loss, optimizer),
         data(100),
-        epochs=EPOCHS,
+        epochs=epochs,
         batch_size=BATCH,
         steps_per_call=PER_CALL,
         evaluate=make_evaluate(loss),
@@ -39,7 +48,9 @@ def main(folder: Path, pause: float) -> None:
         callbacks=[slow, early_stopping(patience=100)],
         checkpoints=Checkpoints(folder / "checkpoints", every_steps=PER_CALL),
     )
-    leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(result.train_state))}
+    best = load_best(folder / "checkpoints", like=result.train_state)
+    both = jax.tree.leaves((result.train_state, best))
+    leaves = {str(i): np.asarray(leaf) for i, leaf in enumerate(both)}
     np.savez(folder / "end.npz", history=np.array([repr(record) for record in result.history]), **leaves)
 
 
