@@ -1,11 +1,12 @@
-"""Weights in files: safetensors, and PyTorch's, of which no code is ever run."""
+"""Weights in safetensors files."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
-import pickle
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,6 @@ import numpy as np
 from jaxnets.spec import ArraySpec, Spec, assemble
 from jaxnets.tree import paths
 from jaxnets.types import Array, Params, State
-
-_NESTED = ("state_dict", "model")
 
 
 def save(path: str | os.PathLike[str], params: Params, state: State | None = None) -> None:
@@ -126,63 +125,95 @@ def arrange(spec: Spec, arrays: Mapping[str, Any]) -> tuple[Params, State]:
     return assemble(spec, named)
 
 
+_FLOAT8 = {
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+}
+"""The dtypes of safetensors that its reader for numpy does not know, as JAX names them."""
+
+
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
-    """Read all arrays of a `.safetensors` file.
+    """Read all arrays of a `.safetensors` file, or of all files of an index, `.safetensors.index.json`.
 
     Raises:
         FileNotFoundError: if there is no file.
-        ValueError: if it is damaged or of another format.
+        ValueError: if it is damaged or of another format, or an array is of a dtype that JAX does not have.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+    path = Path(path)
+    if path.name.endswith(".index.json"):
+        return read_shards(path, read_safetensors)
+    check_file(path)
     try:
-        return dict(load_file(path))
+        with safe_open(path, framework="numpy") as file:
+            header, start = _header(path)
+            return {
+                name: _read_float8(path, name, header[name], start)
+                if re.match("F[468](_|$)", header[name]["dtype"])
+                else file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118  it is no dict
+            }
     except SafetensorError as error:
         raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
 
 
-def read_torch(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the `state_dict` in a `.safetensors` file or in one that `torch.save` wrote, without running code from it.
+def _header(path: Path) -> tuple[dict[str, Any], int]:
+    """What a safetensors file says of its arrays, and where their bytes begin."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(size)), 8 + size
+
+
+def _read_float8(path: Path, name: str, entry: Mapping[str, Any], start: int) -> np.ndarray[Any, Any]:
+    if entry["dtype"] not in _FLOAT8:
+        raise ValueError(
+            f"{path}: {name!r} is of the dtype {entry['dtype']}, which JAX does not have; convert it to another, such "
+            "as BF16"
+        )
+    first, end = entry["data_offsets"]
+    data = np.fromfile(path, np.uint8, count=end - first, offset=start + first)
+    return data.view(_FLOAT8[entry["dtype"]]).reshape(entry["shape"])
+
+
+def check_file(path: Path) -> None:
+    """Raise FileNotFoundError if there is no file, and say so if its arrays are in several files."""
+    if path.is_file():
+        return
+    index = path.with_name(f"{path.name}.index.json")
+    advice = f"; its arrays are in several files, so read their index {index.name}" if index.is_file() else ""
+    raise FileNotFoundError(f"there is no file {path}{advice}")
+
+
+def read_shards(path: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Read the arrays of all files that an index names, as Hugging Face's libraries write large networks.
 
     Args:
-        path: of the file. Unless it ends in `.safetensors`, PyTorch has to be installed. Where the file holds more
-            than a `state_dict`, the entry `state_dict` or `model` is taken.
-
-    Returns:
-        Names with numpy arrays, or CPU tensors.
+        path: of the index.
+        read: reads one of the files.
 
     Raises:
-        FileNotFoundError: if there is no file.
-        ImportError: if PyTorch is needed and not there.
-        ValueError: if the file is damaged, holds anything but tensors, or would have to run code.
-
-    Example:
-        >>> read_torch("resnet50.safetensors")
-        Traceback (most recent call last):
-        ...
-        FileNotFoundError: there is no file resnet50.safetensors
+        FileNotFoundError: if a file is missing.
+        ValueError: if the index is damaged, or does not fit its files.
     """
-    path = Path(path)
-    if path.suffix == ".safetensors":
-        return read_safetensors(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+    check_file(path)
     try:
-        import torch
-    except ImportError as error:
-        raise ImportError(
-            f"reading {path.name} needs PyTorch: pip install torch, or save the weights as safetensors"
-        ) from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged, or holds more than tensors, which is never loaded: {error}") from error
-    for name in _NESTED:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-    if not isinstance(content, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
-        raise ValueError(f"{path} must hold a state_dict, names with tensors; got {type(content).__name__}")
-    return content
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
+        raise ValueError(
+            f"{path} is no index of weights: it must hold 'weight_map', a file's name for each array's name"
+        )
+    arrays: dict[str, Any] = {}
+    for file in sorted(set(places.values())):
+        if Path(file).name != file:
+            raise ValueError(f"{path}: {file!r} must be the name of a file in the folder of the index")
+        arrays |= read(path.with_name(file))
+    if wrong := sorted(places.keys() ^ arrays.keys()):
+        raise ValueError(f"{path} does not fit its files: {', '.join(wrong[:5])} is only in one of them")
+    return arrays

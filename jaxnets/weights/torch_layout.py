@@ -80,20 +80,28 @@ def from_torch_layout(array: HostArray, shape: tuple[int, ...], axes: tuple[str 
 
 
 def host_array(array: Any) -> HostArray:
-    """A numpy array of an array or a CPU tensor, with the same bits: numpy reads no bfloat16 tensors."""
-    if hasattr(array, "detach"):
-        array = array.detach()
-    if str(getattr(array, "dtype", "")) == "torch.bfloat16":
-        int16 = getattr(sys.modules["torch"], "int16")  # noqa: B009  torch is there if its tensors are
-        bits: HostArray = array.contiguous().view(int16).numpy()
-        return bits.view(jnp.bfloat16)
-    return np.asarray(array)
+    """A numpy array of an array or a CPU tensor, with the same bits: numpy reads no tensors of bfloat16 and float8."""
+    if not hasattr(array, "detach"):
+        return np.asarray(array)
+    array, name = array.detach(), str(array.dtype).removeprefix("torch.")
+    if not name.startswith(("bfloat", "float8", "float4")):
+        return np.asarray(array)
+    try:
+        dtype = np.dtype(name)
+    except TypeError as error:
+        raise ValueError(
+            f"JAX does not have the dtype of a tensor of {array.dtype}; write tensor.to(torch.bfloat16)"
+        ) from error
+    torch: Any = sys.modules["torch"]  # which is there if its tensors are
+    bits: HostArray = array.contiguous().view(torch.uint8 if dtype.itemsize == 1 else torch.int16).numpy()
+    return bits.view(dtype)
 
 
 def torch_array(array: Any) -> HostArray:
-    """A numpy array that `torch.tensor` takes: it knows no bfloat16 of numpy, which becomes float32, exactly."""
+    """A numpy array that `torch.tensor` takes: bfloat16 and float8, which it does not, become float32, exactly."""
     host = np.asarray(array)
-    return host.astype(np.float32) if host.dtype == jnp.bfloat16 else host
+    is_numpys = host.dtype in (np.float16, np.float32, np.float64)
+    return host if is_numpys or not jnp.issubdtype(host.dtype, jnp.floating) else host.astype(np.float32)
 
 
 def channels_first_rows(kernel: HostArray, flattened: tuple[int, int, int]) -> HostArray:

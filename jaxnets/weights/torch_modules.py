@@ -54,6 +54,7 @@ def from_torch(
     names: Names | None = None,
     *,
     ignore: Sequence[str] = (),
+    prefix: str = "",
 ) -> tuple[Params, State]:
     """Make the parameters and the state of a network of the `state_dict` of the same network in PyTorch.
 
@@ -62,6 +63,8 @@ def from_torch(
         model: the network here, or its spec.
         names: the place of each of PyTorch's modules in the spec; None for `torch_names(model)`.
         ignore: patterns (`"aux1.*"`) of entries that may be there and are not read.
+        prefix: of the names, such as `"module."` of `DataParallel`, `"_orig_mod."` of `torch.compile` and `"model."` of
+            Lightning. It is taken off, and entries without it are not read.
 
     Returns:
         `(params, state)`, floating arrays in the dtypes of the weights. If `num_batches_tracked` is not among them
@@ -69,7 +72,7 @@ def from_torch(
 
     Raises:
         ValueError: if an entry is missing, not expected or of another shape, or the names do not cover the spec; the
-            message lists all of them.
+            message lists all of them. Also if the names have a prefix.
 
     Example:
         >>> import jax
@@ -84,6 +87,8 @@ def from_torch(
     recurrent = _recurrent(spec, names)
     entries = _entries(spec, names, recurrent)
     ignored = [*ignore, *(name for name, places in names.items() if not places)]
+    weights = {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
+    _check_prefix(list(weights), [*entries, *(f"{module}.weight_ih_l0" for module in recurrent)], prefix)
     arrays = {name: host_array(array) for name, array in weights.items() if not _matches(name, ignored)}
     filled: dict[str, HostArray] = {}
     for module, path in recurrent.items():
@@ -226,6 +231,34 @@ def _split(array: HostArray | None, parts: Sequence[_Entry]) -> list[HostArray]:
         return [array]
     axis = _outputs_axis(parts)
     return np.split(array, np.cumsum([part.torch_shape[axis] for part in parts])[:-1], axis=axis)
+
+
+def _check_prefix(names: Sequence[str], expected: Sequence[str], prefix: str) -> None:
+    """Raise ValueError if the names would fit with another prefix, or none has the one that was given."""
+    if prefix and not names:
+        raise ValueError(f"from_torch: no name of the weights begins with the prefix {prefix!r}")
+    if further := _prefixes(names, expected):
+        found = [prefix + start for start in further]
+        raise ValueError(
+            f"from_torch: the names of the weights have the prefix {' or '.join(map(repr, found))}, which those of the "
+            f"network have not; write from_torch(..., prefix={found[0]!r})"
+        )
+    if 2 * len(names) >= len(expected) and (lacking := _prefixes(expected, names)):
+        raise ValueError(
+            f"from_torch: the names of the weights lack the prefix {lacking[0]!r}; write "
+            f"from_torch({{{lacking[0]!r} + name: array for name, array in weights.items()}}, ...)"
+        )
+
+
+def _prefixes(longer: Sequence[str], shorter: Sequence[str]) -> list[str]:
+    """With which prefixes most of the shorter names are longer names, if it is half of them and more than without."""
+    known = set(longer)
+    starts = {name.removesuffix(end) for end in shorter[:5] for name in longer if name.endswith(f".{end}")}
+    found = {start: sum(f"{start}{name}" in known for name in shorter) for start in ("", *sorted(starts))}
+    most = max(found.values())
+    return (
+        [start for start in found if found[start] == most] if 2 * most >= len(shorter) > 0 and most > found[""] else []
+    )
 
 
 def _check(arrays: Mapping[str, HostArray], entries: Mapping[str, Sequence[_Entry]]) -> None:

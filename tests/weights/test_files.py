@@ -1,5 +1,6 @@
 """Files of weights: what is written is read, and damaged, foreign or hostile files are refused."""
 
+import json
 import os
 import pickle
 
@@ -11,8 +12,9 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
-from jaxnets import models
-from jaxnets.weights import load, read_torch, save
+from jaxnets import init, models, nn
+from jaxnets.weights import load, read_safetensors, read_torch, save
+from jaxnets.weights.torch_layout import host_array
 
 MODEL = models.cifar_resnet(models.CifarResNetConfig(14, 3, width=2))
 SPEC = MODEL.spec
@@ -77,10 +79,29 @@ def test_damaged_and_missing_files(network, tmp_path):
         read_torch(tmp_path / "other.pth")
 
 
+OTHER = {"fc.weight": torch.zeros(2, 3), "fc.bias": torch.zeros(2)}
 WEIGHTS = {"fc.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.ones(2)}
 
 
-@pytest.mark.parametrize("nested", [lambda w: w, lambda w: {"state_dict": w, "epoch": 3}, lambda w: {"model": w}])
+@pytest.mark.parametrize(
+    "nested",
+    [
+        lambda w: w,
+        lambda w: {"state_dict": w, "epoch": 3},
+        lambda w: {"model": w},
+        lambda w: {
+            "epoch": 3,
+            "model_state_dict": w,
+            "optimizer_state_dict": {"state": {0: {"exp_avg": torch.ones(2)}}},
+        },
+        lambda w: {"state_dict_ema": w, "arch": "net"},
+        lambda w: {"model": w, "model_ema": OTHER, "loss": torch.ones(2)},
+        lambda w: {"state_dict": w, "state_dict_ema": OTHER},
+        lambda w: {"model": {"state_dict": w, "depth": 3}},
+        lambda w: {"model": {"depth": 3}, "net": w},
+        lambda w: {"model": torch.ones(2), "weights": w, "args": {}},
+    ],
+)
 def test_pytorch_s_files(nested, tmp_path):
     torch.save(nested(WEIGHTS), tmp_path / "net.pth")
     safetensors.torch.save_file(WEIGHTS, tmp_path / "net.safetensors")
@@ -90,6 +111,106 @@ def test_pytorch_s_files(nested, tmp_path):
             "fc.weight": [[0, 1, 2], [3, 4, 5]],
             "fc.bias": [1, 1],
         }
+
+
+def test_one_of_several_state_dicts(tmp_path):
+    path = tmp_path / "net.pth"
+    torch.save({"generator": WEIGHTS, "critic": OTHER, "epoch": 3, "losses": [1.0, 2.0]}, path)
+    listed = r"a dict of 'generator' \(dict of 2\), 'critic' \(dict of 2\), 'epoch' \(int\), 'losses' \(list of 2\)"
+    with pytest.raises(ValueError, match=f"got {listed}. .* write read_torch\\(path, entry=") as caught:
+        read_torch(path)
+    assert len(str(caught.value)) < 1000
+    assert read_torch(path, entry="critic")["fc.bias"].tolist() == [0, 0]
+    with pytest.raises(ValueError, match=f"no entry 'discriminator'; it holds {listed}"):
+        read_torch(path, entry="discriminator")
+    torch.save({"state_dict": WEIGHTS, "state_dict_ema": OTHER}, path)
+    assert read_torch(path, entry="state_dict_ema")["fc.bias"].tolist() == [0, 0]
+    safetensors.torch.save_file(WEIGHTS, tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match="a safetensors file has no entries"):
+        read_torch(tmp_path / "net.safetensors", entry="model")
+
+
+def write_shards(folder, suffix=".safetensors"):
+    """Two files and their index, as Hugging Face's libraries write them."""
+    places = {name: f"model-0000{number}-of-00002{suffix}" for number, name in enumerate(WEIGHTS, start=1)}
+    for name, file in places.items():
+        write = safetensors.torch.save_file if suffix == ".safetensors" else torch.save
+        write({name: WEIGHTS[name]}, folder / file)
+    index = folder / f"model{suffix}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 32}, "weight_map": places}))
+    return index, places
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_a_network_in_several_files_is_read_as_one(tmp_path, suffix):
+    index, places = write_shards(tmp_path, suffix)
+    for read in (read_torch, read_safetensors) if suffix == ".safetensors" else (read_torch,):
+        arrays = read(index)
+        assert {name: np.asarray(array).tolist() for name, array in arrays.items()} == {
+            "fc.weight": [[0, 1, 2], [3, 4, 5]],
+            "fc.bias": [1, 1],
+        }
+    with pytest.raises(
+        FileNotFoundError, match=rf"arrays are in several files, so read their index model{suffix}.index"
+    ):
+        read_torch(tmp_path / f"model{suffix}")
+    (tmp_path / places["fc.bias"]).unlink()
+    with pytest.raises(FileNotFoundError, match=f"there is no file .*model-00002-of-00002{suffix}"):
+        read_torch(index)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "is damaged"),
+        ("[]", "is no index of weights: it must hold 'weight_map'"),
+        ('{"weight_map": {"a": 3}}', "is no index of weights"),
+        ('{"weight_map": {"a": "../other.safetensors"}}', "must be the name of a file in the folder of the index"),
+        (
+            json.dumps({"weight_map": dict.fromkeys(("fc.weight", "x"), "model-00001-of-00002.safetensors")}),
+            "does not fit its files: x is only in one of them",
+        ),
+    ],
+)
+def test_an_index_that_does_not_fit(tmp_path, content, message):
+    index, _ = write_shards(tmp_path)
+    index.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_torch(index)
+
+
+FLOAT8 = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz")
+
+
+@pytest.mark.parametrize("kind", ["net.pth", "net.safetensors"])
+def test_dtypes_are_kept(tmp_path, kind):
+    numbers = torch.tensor([[0.5, -1.25, 3.0], [0.0, 100.0, 0.013]])
+    tensors = {
+        name: numbers.to(getattr(torch, name)) for name in (*FLOAT8, "bfloat16", "float16", "float32", "float64")
+    }
+    tensors["number"] = torch.tensor(2.0).to(torch.float8_e5m2)
+    (safetensors.torch.save_file if kind == "net.safetensors" else torch.save)(tensors, tmp_path / kind)
+    arrays = {name: host_array(array) for name, array in read_torch(tmp_path / kind).items()}
+    for name, tensor in tensors.items():
+        assert name in ("number", arrays[name].dtype)
+        np.testing.assert_array_equal(arrays[name].astype(np.float64), tensor.double().numpy())
+
+
+def test_float8_is_saved_and_loaded(tmp_path):
+    spec = {"fc": nn.linear_spec(3, 2)}
+    params, _ = init(spec, jax.random.key(0))
+    params = jax.tree.map(lambda leaf: leaf.astype(jnp.float8_e4m3fn), params)
+    save(tmp_path / "net.safetensors", params)
+    again, _ = load(tmp_path / "net.safetensors", spec)
+    assert again["fc"]["kernel"].dtype == jnp.float8_e4m3fn
+    np.testing.assert_array_equal(again["fc"]["kernel"].astype(np.float32), params["fc"]["kernel"].astype(np.float32))
+
+
+def test_a_dtype_of_safetensors_that_jax_does_not_have(tmp_path):
+    packed = torch.zeros(2, 4, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)
+    safetensors.torch.save_file({"fc.weight": packed}, tmp_path / "net.safetensors")
+    with pytest.raises(ValueError, match=r"'fc.weight' is of the dtype F4, which JAX does not have; convert it"):
+        read_torch(tmp_path / "net.safetensors")
 
 
 class Hostile:

@@ -1,6 +1,7 @@
 """Networks written in PyTorch compute the same as ours with their weights, and what does not fit is listed."""
 
 import functools
+import re
 
 import jax
 import numpy as np
@@ -244,3 +245,79 @@ def test_bfloat16_tensors():
     weights = {name: tensor.bfloat16() for name, tensor in TorchLeNet5().state_dict().items()}
     params, _ = from_torch(weights, models.lenet5())
     assert_close(params["conv1"]["bias"], weights["conv1.bias"].float())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "net.encoder."])
+def test_prefixed_names(prefix):
+    theirs = TorchLeNet5()
+    weights = {prefix + name: tensor for name, tensor in theirs.state_dict().items()}
+    message = rf"have the prefix '{re.escape(prefix)}', .*; write from_torch\(\.\.\., prefix='{re.escape(prefix)}'\)"
+    with pytest.raises(ValueError, match=message):
+        from_torch(weights, models.lenet5())
+    weights |= {"n_averaged": torch.tensor(3), "criterion.weight": torch.ones(3)}
+    params, _ = from_torch(weights, models.lenet5(), prefix=prefix)
+    assert_trees_equal(params, from_torch(theirs.state_dict(), models.lenet5())[0])
+    del weights[f"{prefix}fc1.bias"]
+    with pytest.raises(ValueError, match=r"missing fc1.bias \[120\]$"):
+        from_torch(weights, models.lenet5(), prefix=prefix)
+
+
+def test_a_part_of_a_prefix_and_a_wrong_one():
+    weights = {f"module.model.{name}": tensor for name, tensor in TorchLeNet5().state_dict().items()}
+    with pytest.raises(ValueError, match=r"write from_torch\(\.\.\., prefix='module.model.'\)"):
+        from_torch(weights, models.lenet5(), prefix="module.")
+    with pytest.raises(ValueError, match=r"no name of the weights begins with the prefix 'net.'"):
+        from_torch(weights, models.lenet5(), prefix="net.")
+    both = weights | {name.replace("module.model.", "ema."): tensor for name, tensor in weights.items()}
+    with pytest.raises(ValueError, match=r"have the prefix 'ema.' or 'module.model.', .*"):
+        from_torch(both, models.lenet5())
+
+
+def test_a_prefix_of_recurrent_layers():
+    torch.manual_seed(0)
+    theirs = TorchTagger().state_dict()
+    weights = {f"module.{name}": tensor for name, tensor in theirs.items()}
+    with pytest.raises(ValueError, match=r"prefix='module.'"):
+        from_torch(weights, TAGGER, TAGGER_NAMES)
+    params, _ = from_torch(weights, TAGGER, TAGGER_NAMES, prefix="module.")
+    assert_trees_equal(params, from_torch(theirs, TAGGER, TAGGER_NAMES)[0])
+
+
+def test_names_that_lack_a_prefix_as_those_of_hugging_faces_gpt2():
+    model = models.gpt(models.GPTConfig(vocabulary=7, context=4, features=8, layers=1, heads=2))
+    params, state = random_weights(model.spec)
+    weights = {name.removeprefix("transformer."): array for name, array in to_torch(params, state, model).items()}
+    with pytest.raises(ValueError, match=r"lack the prefix 'transformer.'; write from_torch\({'transformer.' \+ name"):
+        from_torch(weights, model)
+    again, _ = from_torch({"transformer." + name: array for name, array in weights.items()}, model)
+    assert_trees_equal(again, params)
+
+
+def test_weights_of_another_network_are_not_called_prefixed():
+    weights = TorchLeNet5().state_dict() | {"layer.conv1.weight": torch.ones(2), "layer.conv2.weight": torch.ones(2)}
+    with pytest.raises(ValueError, match=r"unexpected layer.conv1.weight \[2\]"):
+        from_torch(weights, models.lenet5())
+    with pytest.raises(ValueError, match="unexpected weight"):
+        from_torch({"weight": torch.ones(2, 3), "bias": torch.ones(2)}, models.lenet5())
+
+
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"])
+def test_float8_keeps_its_bits_and_comes_back_as_float32(name):
+    spec, names = {"fc": nn.linear_spec(3, 2), "bn": nn.batch_norm_spec(4)}, {"fc": Place("fc"), "bn": Place("bn")}
+    numbers = torch.tensor([[0.5, -1.25, 3.0], [0.0, 100.0, 0.013]]).to(getattr(torch, name))
+    weights = {"fc.weight": numbers, "fc.bias": torch.ones(2).to(getattr(torch, name))}
+    weights |= {
+        f"bn.{key}": tensor.to(getattr(torch, name)) for key, tensor in torch.nn.BatchNorm1d(4).state_dict().items()
+    }
+    params, state = from_torch(weights, spec, names)
+    assert params["fc"]["kernel"].dtype == name
+    assert state["bn"]["variance"].dtype == "float32"
+    np.testing.assert_array_equal(params["fc"]["kernel"].astype(np.float32), numbers.float().numpy().T)
+    again = to_torch(params, state, spec, names)
+    assert torch.equal(torch.tensor(again["fc.weight"]), numbers.float())
+
+
+def test_a_dtype_that_jax_does_not_have():
+    weights = {"fc.weight": torch.zeros(2, 3, dtype=torch.uint8).view(torch.float4_e2m1fn_x2), "fc.bias": torch.ones(2)}
+    with pytest.raises(ValueError, match=r"JAX does not have the dtype of a tensor of torch.float4_e2m1fn_x2; write"):
+        from_torch(weights, {"fc": nn.linear_spec(3, 2)}, {"fc": Place("fc")})
