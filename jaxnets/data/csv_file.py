@@ -87,7 +87,7 @@ def read_csv(
         ((2, 2), array([0, 1], dtype=int32), ('setosa', 'virginica'))
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        text = Path(path).expanduser().read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a UTF-8 text file: {error}") from error
     return parse_csv(

@@ -78,7 +78,7 @@ def make_data_set(
 
     Raises:
         ValueError: if the sizes disagree, or a split would be empty.
-        ImportError: if scikit-learn is not installed; `pip install 'jaxnets[experiments]'` installs it.
+        ImportError: if scikit-learn is not installed: `pip install scikit-learn`.
 
     Example:
         >>> data = make_data_set(np.arange(20.0)[:, None], np.arange(20) % 2, classes=["even", "odd"])

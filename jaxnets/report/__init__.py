@@ -1,6 +1,6 @@
 """Output of a run: its folder with settings, metrics and result, plots, and the progress bar.
 
-`pip install 'jaxnets[experiments]'` installs matplotlib and rich; the files need neither.
+Plots need matplotlib and the progress bar needs rich; the files need neither.
 """
 
 from jaxnets.report.metrics_file import append_metrics as append_metrics, read_metrics as read_metrics

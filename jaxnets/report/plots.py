@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str])
     for position, name in enumerate(names, start=1):
         axes = figure.add_subplot(lines, columns, position)
         _draw_metric(axes, name, [row for row in rows if _is_metric(name, row.get(name))])
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(Path(path).expanduser(), dpi=_DPI)
 
 
 def _is_metric(name: str, value: Any) -> bool:
@@ -133,7 +134,7 @@ def plot_confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | os
     right, total = float(np.trace(counts)), float(counts.sum())
     accuracy = f", accuracy {right / total:.2%}" if total else ""
     axes.set_title(f"{right:,.6g} of {total:,.6g} right{accuracy}")
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(Path(path).expanduser(), dpi=_DPI)
 
 
 def _square_root_norm() -> Any:
@@ -198,7 +199,7 @@ def plot_mistakes(
         axes.imshow(_displayable(pictures[index]), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         is_label, is_prediction = (_class_name(values[index], class_names) for values in (truth, predicted))
         axes.set_title(f"true: {is_label}\npredicted: {is_prediction} ({sure[index]:.0%})", fontsize=8)
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(Path(path).expanduser(), dpi=_DPI)
 
 
 def _check_mistakes(

@@ -59,7 +59,7 @@ def tree_arrays(params: Params, state: State | None) -> dict[str, Any]:
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give the path of a file to write to, which replaces `path` in the end, or is deleted on an error."""
-    path = Path(path)
+    path = Path(path).expanduser()
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
@@ -144,7 +144,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, 
     """
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.name.endswith(".index.json"):
         return read_shards(path, read_safetensors)
     check_file(path)

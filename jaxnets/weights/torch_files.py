@@ -39,7 +39,7 @@ def read_torch(path: str | os.PathLike[str], *, entry: str | None = None) -> dic
         ...
         FileNotFoundError: there is no file resnet50.safetensors
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.name.endswith(".index.json"):
         return read_shards(path, read_torch)
     if path.suffix == ".safetensors":
