@@ -15,8 +15,17 @@ import numpy as np
 class Runs:
     """Starts runs of `tests.training.killed_run` in forks of one process."""
 
-    def __init__(self):
-        environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parents[2])}
+    def __init__(self, cache):
+        """`cache` is a folder for compiled programs: the first run, which is not killed, fills it."""
+        self.folder = Path(cache)
+        settings = {
+            "JAX_PLATFORMS": "cpu",
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+        environment = {**os.environ, **settings}
         environment.pop("XLA_FLAGS", None)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.crash.zygote"],
@@ -29,7 +38,7 @@ class Runs:
     def run(self, folder, *, kill_after=None, writer_seconds=0.0):
         """Train in a folder, and kill the run after so many seconds; returns the status by which it ended."""
         folder.mkdir(parents=True, exist_ok=True)
-        errors = folder.with_name(folder.name + ".errors")
+        errors = self.folder / "errors"
         request = {"folder": str(folder), "errors": str(errors), "writer_seconds": writer_seconds}
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
