@@ -10,9 +10,11 @@ import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from jaxnets.data.download import download
+
+PIECE_BYTES = 1 << 18
 
 
 class DataFile(NamedTuple):
@@ -108,6 +110,8 @@ def read_verified(path: Path, file: DataFile) -> bytes:
 def read_content(path: Path, max_bytes: int, *, advice: str = "") -> bytes:
     """Return the bytes of a file, decompressed if its name ends in `.gz`, at most `max_bytes`.
 
+    No more memory is taken than twice what is read, however large `max_bytes` is.
+
     Args:
         path: the file.
         max_bytes: the most bytes that it may have.
@@ -118,16 +122,25 @@ def read_content(path: Path, max_bytes: int, *, advice: str = "") -> bytes:
     """
     with path.open("rb") as file:
         if path.suffix != ".gz":
-            content = file.read(max_bytes + 1)
+            content = _read_at_most(file, max_bytes + 1)
         else:
             try:
                 with gzip.GzipFile(fileobj=file) as stream:
-                    content = stream.read(max_bytes + 1)
+                    content = _read_at_most(stream, max_bytes + 1)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise ValueError(f"{path} is not a complete gzip file: {error}{advice}") from error
     if len(content) > max_bytes:
         raise ValueError(f"{path} holds more than the expected {max_bytes:,} bytes{advice}")
     return content
+
+
+def _read_at_most(stream: IO[bytes] | gzip.GzipFile, count: int) -> bytes:
+    """Read in pieces, because `read(count)` takes the memory of `count` bytes before it reads."""
+    pieces = []
+    while count and (piece := stream.read(min(count, PIECE_BYTES))):
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
 
 
 _REPLACE = "; it is cut off, damaged or another file: remove it to download the right one"

@@ -1,6 +1,7 @@
 import gzip
 import math
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -88,6 +89,18 @@ def test_a_small_file_that_decompresses_to_much_is_refused(tmp_path):
     assert (tmp_path / "bomb.gz").stat().st_size < 5000
     with pytest.raises(ValueError, match="more than the expected 999,999 bytes"):
         read_idx(tmp_path / "bomb.gz", max_bytes=999_999)
+
+
+@pytest.mark.parametrize("name", ["a.idx", "a.idx.gz"])
+def test_the_memory_is_that_of_the_file_not_of_the_limit(tmp_path, name):
+    content = idx_bytes(np.arange(6, dtype=np.int32))
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    tracemalloc.start()
+    try:
+        read_idx(tmp_path / name, max_bytes=1 << 40)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_damaged_compression(tmp_path):
