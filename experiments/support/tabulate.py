@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnets.report.strict_json import NON_FINITE
+from jaxnets.report.strict_json import NON_FINITE, read_object
 
 NOT_SETTINGS = ("seed", "out", "smoke")
 
@@ -21,8 +20,7 @@ def read_runs(folders: Iterable[Path]) -> dict[tuple[str, str], list[dict[str, A
     for folder in folders:
         if not (folder / "result.json").is_file():
             sys.exit(f"{folder} has no result.json: its run has not ended, or it is not the folder of a run")
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        result, config = read_object(folder / "result.json"), read_object(folder / "config.json")
         settings = ", ".join(f"{name} {value}" for name, value in config.items() if name not in NOT_SETTINGS)
         groups.setdefault((result["experiment"], settings), []).append(result)
     return {key: sorted(runs, key=lambda run: run["seed"]) for key, runs in groups.items()}

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from jaxnets.report.strict_json import NON_FINITE, dumps, write_atomically
 
 SPLITS = ("train", "validation", "test")
-_POSITION = ("step", "epoch", "split")
+_POSITION: Mapping[str, Any] = {"step": (int, float), "epoch": (int, float), "split": str}
 
 
 def append_metrics(
@@ -56,7 +56,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """Read the rows of a metrics file.
 
     A row is complete when it ends in a line feed. An incomplete last row is skipped with a warning; any other line that
-    is not a JSON object is an error.
+    is not a row of `append_metrics` is an error.
 
     Args:
         path: the file.
@@ -65,7 +65,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         One dict per row with `step`, `epoch`, `split` and the metrics by name.
 
     Raises:
-        ValueError: if a line is not a JSON object, with its number.
+        ValueError: if a line is not a JSON object with `step`, `epoch` and `split`, with its number.
 
     Example:
         See `append_metrics`.
@@ -73,8 +73,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     *lines, torn = Path(path).expanduser().read_bytes().split(b"\n")
     if torn:
         warnings.warn(f"{path}: line {len(lines) + 1} is incomplete and was skipped", stacklevel=2)
-    rows = _parse(path, lines)
-    return [{name: value if name == "split" else _number(value) for name, value in row.items()} for row in rows]
+    return _parse(path, lines)
 
 
 def drop_metrics_after(path: str | os.PathLike[str], step: int) -> None:
@@ -87,7 +86,8 @@ def drop_metrics_after(path: str | os.PathLike[str], step: int) -> None:
         step: the step from which the run resumes.
 
     Raises:
-        ValueError: if a line is not a JSON object, with its number; the file is not changed.
+        ValueError: if a line is not a JSON object with `step`, `epoch` and `split`, with its number; the file is not
+            changed.
 
     Example:
         >>> import tempfile
@@ -110,13 +110,29 @@ def _parse(path: str | os.PathLike[str], lines: list[bytes]) -> list[dict[str, A
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line)
-        except ValueError as error:
+            row = _row(json.loads(line.decode()))
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: line {number} is not JSON: {error}") from error
         if not isinstance(row, dict):
             raise ValueError(f"{path}: line {number} must be a JSON object, got {type(row).__name__}")
+        if wrong := [name for name, kinds in _POSITION.items() if not _is(row.get(name), kinds)]:
+            raise ValueError(
+                f"{path}: line {number} must have numbers step and epoch and a string split, as append_metrics writes "
+                f"them, got {', '.join(f'{name} {row[name]!r}' if name in row else f'no {name}' for name in wrong)}"
+            )
         rows.append(row)
     return rows
+
+
+def _row(value: Any) -> Any:
+    """A row with the numbers that JSON lacks."""
+    if not isinstance(value, dict):
+        return value
+    return {name: child if name == "split" else _number(child) for name, child in value.items()}
+
+
+def _is(value: Any, kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _number(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 from jaxnets.folder_lock import FolderInUseError, lock_folder, unlock_folder
 from jaxnets.report import provenance
 from jaxnets.report.metrics_file import append_metrics, drop_metrics_after, read_metrics
-from jaxnets.report.strict_json import dumps, write_atomically
+from jaxnets.report.strict_json import dumps, read_object, write_atomically
 from jaxnets.training.event import Callback, Event
 from jaxnets.tree import fingerprint
 from jaxnets.types import Params
@@ -132,7 +132,8 @@ class RunFolder:
             return cls.reopen(experiment, config, folder)
         text = _config_text(config)
         for settings in sorted((Path("runs") / experiment).glob("*/config.json"), reverse=True):
-            if settings.read_text(encoding="utf-8") == text and not (settings.parent / "result.json").exists():
+            there = settings.read_text(encoding="utf-8", errors="replace")
+            if there == text and not (settings.parent / "result.json").exists():
                 with contextlib.suppress(FolderInUseError):
                     return cls.reopen(experiment, config, settings.parent)
         return cls.create(experiment, config)
@@ -143,9 +144,9 @@ class RunFolder:
         return self.path / "checkpoints"
 
     def read_result(self) -> dict[str, Any] | None:
-        """Return the content of `result.json`, or None if the run has not finished."""
+        """Return the content of `result.json`, or None if the run has not finished; ValueError if it is damaged."""
         file = self.path / "result.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        return read_object(file) if file.exists() else None
 
     def drop_metrics_after(self, step: int) -> None:
         """Remove later rows of `metrics.jsonl`; see `jaxnets.report.metrics_file.drop_metrics_after`."""
@@ -239,9 +240,7 @@ def _config_text(config: Any) -> str:
 def _differences(file: Path, config: Any) -> list[str]:
     """How the settings in a file differ from those given; `out`, the folder itself, does not count."""
     try:
-        there = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(there, dict):
-            raise ValueError("it is not an object")
+        there = read_object(file)
     except ValueError as error:
         raise ValueError(
             f"RunFolder.reopen: {file} does not hold the settings of a run, {error}; take another folder, or write "

@@ -73,6 +73,29 @@ def _python_numbers(array: np.ndarray[Any, Any]) -> Any:
     return single.astype(str).astype(np.float64).tolist()
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        ValueError: if it holds anything else, as when it is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomically(Path(folder) / "config.json", dumps({"seed": 3}))
+        ...     read_object(Path(folder) / "config.json")
+        {'seed': 3}
+    """
+    try:
+        content = json.loads(path.read_bytes().decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}; expected a JSON object") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: expected a JSON object, got {type(content).__name__}")
+    return content
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file that is complete or absent, even if the process is killed.
 

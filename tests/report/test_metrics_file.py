@@ -95,14 +95,35 @@ def test_nothing_is_dropped_from_a_broken_file(tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("line", ["not json", "[1, 2]"])
-def test_a_broken_row_is_an_error_with_its_number(tmp_path, line):
+DEEP = "[" * 100_000
+ROW = '{"step": 1, "epoch": 1, "split": "train", "loss": '
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("not json", "is not JSON: Expecting value"),
+        ("[1, 2]", "must be a JSON object, got list"),
+        (DEEP, "is not JSON: maximum recursion depth"),
+        (f"{ROW}{'[' * 800}{']' * 800}}}", "is not JSON: maximum recursion depth"),
+        ('{"step": 1, "epoch": 1}', "must have numbers step and epoch and a string split.* got no split"),
+        ('{"step": "1", "epoch": true, "split": 3}', "got step '1', epoch True, split 3"),
+        ("{}", "got no step, no epoch, no split"),
+        (f"{ROW}{'9' * 5000}}}", "is not JSON: Exceeds the limit"),
+        (b"\xff\xfe{\0}\0", "is not JSON: 'utf-8' codec can't decode byte 0xff"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_broken_row_is_an_error_with_its_number(tmp_path, line, message):
     path = tmp_path / "metrics.jsonl"
     append(path, 1.0)
-    path.write_text(path.read_text() + line + "\n")
+    path.write_bytes(path.read_bytes() + (line if isinstance(line, bytes) else line.encode()) + b"\n")
     append(path, 2.0)
-    with pytest.raises(ValueError, match="line 2"):
-        read_metrics(path)
+    before = path.read_bytes()
+    for read in (read_metrics, lambda path: drop_metrics_after(path, 1)):
+        with pytest.raises(ValueError, match=rf"metrics\.jsonl: line 2 .*{message}"):
+            read(path)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

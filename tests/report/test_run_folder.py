@@ -80,6 +80,28 @@ def finish(run):
     return run.write_result({"test": {"loss": 0.5}}, {}, compile_seconds=0.0, run_seconds=0.0)
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b'{"seed": 4', b"[4]", b"\xff{}", b"[" * 100_000], ids=lambda content: content[:9]
+)
+def test_a_damaged_file_is_named(tmp_path, content):
+    run = RunFolder.create("example", Config(), path=tmp_path)
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"config\.json is damaged: .*expected a JSON object"):
+        RunFolder.reopen("example", Config(), tmp_path)
+    (tmp_path / "result.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"result\.json is damaged: .*expected a JSON object"):
+        run.read_result()
+
+
+def test_the_damaged_settings_of_another_run_do_not_matter(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    damaged, run = (RunFolder.create("example", Config()) for _ in range(2))
+    (damaged.path / "config.json").write_bytes(b"\xff")
+    assert RunFolder.open("example", Config()).path == run.path
+    (run.path / "config.json").write_bytes(b"\xff")
+    assert RunFolder.open("example", Config()).path not in (damaged.path, run.path)
+
+
 def test_open_without_a_path_goes_on_with_the_newest_unfinished_run_of_these_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first, second, _ = (RunFolder.create("example", config) for config in (Config(), Config(), Config(limit=1.0)))
