@@ -211,7 +211,7 @@ def read_shards(path: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str,
         )
     arrays: dict[str, Any] = {}
     for file in sorted(set(places.values())):
-        if Path(file).name != file:
+        if Path(file).name != file or file.endswith(".index.json"):
             raise ValueError(f"{path}: {file!r} must be the name of a file in the folder of the index")
         arrays |= read(path.with_name(file))
     if wrong := sorted(places.keys() ^ arrays.keys()):

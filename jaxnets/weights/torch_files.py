@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jaxnets.weights.files import check_file, read_safetensors, read_shards
+from jaxnets.weights.torch_pickle import load_torch
 
 _USUAL = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
 """The usual names of the entry of a file that holds the network, the first of them that is there is taken."""
@@ -53,11 +53,11 @@ def read_torch(path: str | os.PathLike[str], *, entry: str | None = None) -> dic
         raise ImportError(
             f"reading {path.name} needs PyTorch: pip install torch, or save the weights as safetensors"
         ) from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is damaged, or holds more than tensors, which is never loaded: {error}") from error
-    return _state_dict(content, torch.Tensor, path, entry)
+    state_dict = _state_dict(load_torch(path), torch.Tensor, path, entry)
+    for name, tensor in state_dict.items():
+        if not isinstance(name, str) or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise ValueError(f"{path} must hold names with plain tensors, got {name!r} with a {tensor.type()}")
+    return state_dict
 
 
 def _state_dict(content: Any, tensor: type, path: Path, entry: str | None) -> dict[str, Any]:
@@ -70,7 +70,10 @@ def _state_dict(content: Any, tensor: type, path: Path, entry: str | None) -> di
         if not isinstance(content, dict) or entry not in content:
             raise ValueError(f"{path} has no entry {entry!r}; it holds {_listed(content)}")
         content = content[entry]
-    found = _find(content, is_state_dict)
+    try:
+        found = _find(content, is_state_dict)
+    except RecursionError as error:
+        raise ValueError(f"{path} is damaged: it holds a dict that holds itself") from error
     if found is not None:
         return found
     raise ValueError(

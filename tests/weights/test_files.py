@@ -1,8 +1,12 @@
 """Files of weights: what is written is read, and damaged, foreign or hostile files are refused."""
 
+import codecs
 import json
 import os
 import pickle
+import subprocess
+import tracemalloc
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -104,8 +108,9 @@ WEIGHTS = {"fc.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.ones(2
 )
 def test_pytorch_s_files(nested, tmp_path):
     torch.save(nested(WEIGHTS), tmp_path / "net.pth")
+    torch.save(nested(WEIGHTS), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     safetensors.torch.save_file(WEIGHTS, tmp_path / "net.safetensors")
-    for name in ("net.pth", "net.safetensors"):
+    for name in ("net.pth", "old.pth", "net.safetensors"):
         weights = read_torch(tmp_path / name)
         assert {key: np.asarray(value).tolist() for key, value in weights.items()} == {
             "fc.weight": [[0, 1, 2], [3, 4, 5]],
@@ -165,6 +170,7 @@ def test_a_network_in_several_files_is_read_as_one(tmp_path, suffix):
         ("{", "is damaged"),
         ("[]", "is no index of weights: it must hold 'weight_map'"),
         ('{"weight_map": {"a": 3}}', "is no index of weights"),
+        ('{"weight_map": {"a": "model.safetensors.index.json"}}', "must be the name of a file in the folder"),
         ('{"weight_map": {"a": "../other.safetensors"}}', "must be the name of a file in the folder of the index"),
         (
             json.dumps({"weight_map": dict.fromkeys(("fc.weight", "x"), "model-00001-of-00002.safetensors")}),
@@ -213,24 +219,123 @@ def test_a_dtype_of_safetensors_that_jax_does_not_have(tmp_path):
         read_torch(tmp_path / "net.safetensors")
 
 
-class Hostile:
-    def __init__(self, path):
-        self.path = path
+class Calls:
+    """Calls a function where it is unpickled."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
 
     def __reduce__(self):
-        return os.mkdir, (str(self.path),)
+        return self.call
 
 
-def test_code_in_a_file_is_never_run(tmp_path):
-    for name, write in (("new.pth", torch.save), ("old.pth", lambda o, p: p.write_bytes(pickle.dumps(o, protocol=2)))):
-        write({"fc.weight": Hostile(tmp_path / "attacked")}, tmp_path / name)
-        with pytest.raises(ValueError, match="is damaged, or holds more than tensors"):
-            read_torch(tmp_path / name)
-        assert not (tmp_path / "attacked").exists()
+def write_legacy(content, path):
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+def write_pickle(content, path):
+    path.write_bytes(pickle.dumps(content, protocol=2))
+
+
+@pytest.mark.parametrize("write", [torch.save, write_legacy, write_pickle])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        lambda path: Calls(os.mkdir, str(path)),
+        lambda path: Calls(os.system, f"mkdir {path}"),
+        lambda path: Calls(eval, f"__import__('os').mkdir({str(path)!r})"),
+        lambda path: Calls(exec, f"import os; os.mkdir({str(path)!r})"),
+        lambda path: Calls(subprocess.run, ["mkdir", str(path)]),
+    ],
+)
+def test_code_in_a_file_is_never_run(write, hostile, tmp_path):
+    path = tmp_path / "net.pth"
+    write({"fc.weight": hostile(tmp_path / "attacked")}, path)
+    with pytest.raises(ValueError, match=r"net\.pth is damaged, or holds more than tensors"):
+        read_torch(path)
+    assert not (tmp_path / "attacked").exists()
+    write({"fc.weight": hostile(tmp_path / "attacked")}, path.with_suffix(".safetensors"))
+    with pytest.raises(ValueError, match=r"net\.safetensors is damaged or no safetensors file"):
+        read_torch(path.with_suffix(".safetensors"))
+    assert not (tmp_path / "attacked").exists()
+
+
+def doubled(times):
+    """A string that is twice as long with each of the nested calls."""
+    text = "ab"
+    for _ in range(times):
+        text = Calls(codecs.encode, text, "hex")
+    return text
+
+
+@pytest.mark.parametrize("write", [torch.save, write_legacy])
+@pytest.mark.parametrize(
+    ("call", "name"), [(doubled(40), r"_codecs\.encode"), (Calls(bytearray, 1 << 32), r"__builtin__\.bytearray")]
+)
+def test_a_small_file_cannot_fill_the_memory(write, call, name, tmp_path):
+    write({"fc.weight": torch.ones(2), "more": call}, tmp_path / "net.pth")
+    assert (tmp_path / "net.pth").stat().st_size < 5000
+    with pytest.raises(ValueError, match=f"holds more than tensors, which is never loaded: it calls {name}"):
+        read_torch(tmp_path / "net.pth")
+
+
+def repacked(path, compression):
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name in content:
+            archive.writestr(name, content[name] + bytes((1 << 24) * (compression == zipfile.ZIP_DEFLATED)))
+
+
+def test_archives_that_are_larger_inside_are_refused(tmp_path):
+    path = tmp_path / "net.pth"
+    torch.save(WEIGHTS, path)
+    repacked(path, zipfile.ZIP_STORED)
+    assert set(read_torch(path)) == set(WEIGHTS)
+    repacked(path, zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(ValueError, match=r"it is compressed; torch\.save never does that"):
+        read_torch(path)
+    with zipfile.ZipFile(path, "w") as archive:  # of which every member has the same bytes
+        archive.writestr("net/data.pkl", bytes(100_000))
+        archive.filelist *= 50
+    with pytest.raises(ValueError, match=r"it announces 5,000,000 bytes of content in a file of 10\d,\d+ bytes"):
+        read_torch(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02X\xff\xff\xff\xffabc",  # a string of 4 GiB
+        b"\x80\x02\x8b\xff\xff\xff\x7f\x01.",  # a whole number of 2 GiB
+        b"\x80\x02h\x07.",  # what was never memorized
+        b"\x80\x02a.",
+        b"\x80",
+        b"PK\3\4",
+    ],
+)
+def test_damaged_pickles_are_refused_and_take_no_memory(content, tmp_path):
+    (tmp_path / "net.pth").write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"net\.pth is damaged"):
+            read_torch(tmp_path / "net.pth")
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_other_content_of_pytorch_s_files(tmp_path):
     path = tmp_path / "net.pth"
+    for content in ({3: torch.ones(2)}, {"a": torch.ones(2, 2).to_sparse()}, {"a": torch.ones(2, device="meta")}):
+        torch.save(content, path)
+        with pytest.raises(ValueError, match=r"must hold names with plain tensors, got .* with a torch"):
+            read_torch(path)
+    cycle = {"epoch": 3}
+    cycle["model"] = cycle
+    torch.save(cycle, path)
+    with pytest.raises(ValueError, match=r"net\.pth is damaged: it holds a dict that holds itself"):
+        read_torch(path)
     torch.save([1, 2], path)
     with pytest.raises(ValueError, match="must hold a state_dict, names with tensors; got list"):
         read_torch(path)
