@@ -5,7 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from jaxnets.training.checkpoint_store import check_arrays, describe_arrays, restore_target, with_keys, without_keys
+from jaxnets.training.checkpoint_store import (
+    check_arrays,
+    describe_arrays,
+    naming_damage,
+    restore_target,
+    with_keys,
+    without_keys,
+)
 from jaxnets.training.state import TrainState
 
 
@@ -51,7 +58,8 @@ def load_checkpoint(path: str | os.PathLike[str], *, like: TrainState) -> TrainS
 
     Raises:
         FileNotFoundError: if there is no checkpoint at `path`.
-        ValueError: if its structure, shapes or dtypes differ from `like`, which is named.
+        ValueError: if its structure, shapes or dtypes differ from `like`, which is named, or a file is damaged.
+        PermissionError: if its files may not be read.
 
     Example:
         See `save_checkpoint`.
@@ -63,9 +71,11 @@ def load_checkpoint(path: str | os.PathLike[str], *, like: TrainState) -> TrainS
         raise FileNotFoundError(f"load_checkpoint: no checkpoint at {path}")
     target = restore_target(without_keys(like))
     with ocp.StandardCheckpointer() as checkpointer:
-        # orbax would convert what has another dtype
-        stored = describe_arrays(checkpointer.metadata(source).item_metadata.tree)
-        check_arrays(source, stored, describe_arrays(target))
-        restored = checkpointer.restore(source, target)
+        what = f"load_checkpoint: the checkpoint in {source}"
+        with naming_damage(what, source):
+            stored = describe_arrays(checkpointer.metadata(source).item_metadata.tree)
+        check_arrays(source, stored, describe_arrays(target))  # orbax would convert what has another dtype
+        with naming_damage(what, source):
+            restored = checkpointer.restore(source, target)
     train_state: TrainState = with_keys(restored, like)
     return train_state

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,13 @@ from jaxnets.training.programs import copy_arrays
 from jaxnets.training.state import TrainState
 from jaxnets.tree import paths
 from jaxnets.types import PyTree
+
+_RUN = {"history": list, "metrics": dict, "settings": dict, "arrays": dict}
+_LARGEST_NUMBER = 16  # bytes
+_ERRORS = (  # what orbax raises on damaged files
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, NotImplementedError, OSError, RecursionError),
+    *(TypeError, ValueError),
+)
 
 
 class Progress(NamedTuple):
@@ -83,7 +91,7 @@ def read_settings(path: Path) -> tuple[int, dict[str, Any]] | None:
     """Return the step and the settings of the checkpoint in a folder; None if there is none."""
     if not path.is_dir():
         return None
-    with open_manager(path) as manager:
+    with _open_to_read(path) as manager:
         step = manager.latest_step()
         return None if step is None else (step, _read_run(manager, path, step)["settings"])
 
@@ -111,7 +119,7 @@ def restore(path: Path, like: TrainState, epoch_metrics_like: PyTree | None) -> 
 
     if not path.is_dir():
         return None
-    with open_manager(path) as manager:
+    with _open_to_read(path) as manager:
         step = manager.latest_step()
         if step is None:
             return None
@@ -126,7 +134,10 @@ def restore(path: Path, like: TrainState, epoch_metrics_like: PyTree | None) -> 
         check_arrays(path, run["arrays"], describe_arrays(wanted), run.get("structure", structure) == structure)
         items = {name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()}
         found = _read(manager, path, step, **items)
-    metrics = {split: {name: _from_json(value) for name, value in of.items()} for split, of in run["metrics"].items()}
+    with naming_damage(f"the checkpoint of step {step} in {path}", path.parent):
+        metrics = {
+            split: {name: _from_json(value) for name, value in of.items()} for split, of in run["metrics"].items()
+        }
     state = with_keys(found["train_state"], like)
     return Progress(state, found.get("epoch_metrics"), run["history"], metrics, run["settings"])
 
@@ -135,20 +146,54 @@ def _read_run(manager: Any, path: Path, step: int) -> dict[str, Any]:
     import orbax.checkpoint as ocp
 
     run: dict[str, Any] = _read(manager, path, step, run=ocp.args.JsonRestore())["run"]
+    with naming_damage(f"the checkpoint of step {step} in {path}", path.parent):
+        if wrong := [name for name, kind in _RUN.items() if not isinstance(run.get(name), kind)]:
+            raise ValueError(f"it has no {', '.join(wrong)} of a run")
     return run
+
+
+@contextlib.contextmanager
+def _open_to_read(path: Path) -> Iterator[Any]:
+    with contextlib.ExitStack() as stack:
+        with naming_damage(f"the checkpoint in {path}", path.parent):
+            manager = stack.enter_context(open_manager(path))
+        yield manager
 
 
 def _read(manager: Any, path: Path, step: int, **items: Any) -> Any:
     import orbax.checkpoint as ocp
 
-    try:
+    with naming_damage(f"the checkpoint of step {step} in {path}", path.parent):
         return manager.restore(step, args=ocp.args.Composite(**items))
-    except (ValueError, KeyError, TypeError, OSError) as error:
+
+
+@contextlib.contextmanager
+def naming_damage(what: str, folder: Path) -> Iterator[None]:
+    """Say in a ValueError what cannot be read, whatever was raised by its damaged files.
+
+    Args:
+        what: the checkpoint, with its path.
+        folder: to move away.
+
+    Raises:
+        ValueError: if anything is wrong with the files.
+        PermissionError: if they may not be read.
+
+    Example:
+        >>> with naming_damage("the checkpoint in runs/1/last", Path("runs/1")):
+        ...     {}["metadata"]
+        Traceback (most recent call last):
+        ...
+        ValueError: the checkpoint in runs/1/last cannot be read: KeyError: 'metadata'; if a file of it is damaged, ...
+    """
+    try:
+        yield
+    except _ERRORS as error:
         if isinstance(error, PermissionError) or "PERMISSION_DENIED" in str(error):
-            raise PermissionError(f"the checkpoint of step {step} in {path} may not be read: {error}") from error
+            raise PermissionError(f"{what} may not be read: {error}") from error
         raise ValueError(
-            f"the checkpoint of step {step} in {path} cannot be read: {str(error)[:300]}; if a file of it is damaged, "
-            f"move {path.parent} away to begin anew"
+            f"{what} cannot be read: {type(error).__name__}: {str(error)[:300]}; if a file of it is damaged, "
+            f"move {folder} away to begin anew"
         ) from error
 
 
@@ -264,4 +309,9 @@ def _to_json(value: Any) -> Any:
 
 
 def _from_json(value: Any) -> Any:
-    return np.asarray(value["values"], value["dtype"]) if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    dtype = np.dtype(value["dtype"])
+    if dtype.itemsize > _LARGEST_NUMBER:  # as that of a string may be, which would fill the memory
+        raise ValueError(f"{dtype} is no dtype of a metric")
+    return np.asarray(value["values"], dtype)

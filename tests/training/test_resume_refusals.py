@@ -28,6 +28,7 @@ from jaxnets.training import (
     make_step,
     save_checkpoint,
 )
+from jaxnets.training.checkpoint_store import Progress
 from tests.forms import needs_devices
 from tests.training.problem import LOSS, MODEL, OPTIMIZER, STEP, data, start
 
@@ -89,6 +90,59 @@ def test_a_damaged_checkpoint_says_where(tmp_path):
     assert f"if a file of it is damaged, move {tmp_path} away to begin anew" in done.stderr
     shutil.rmtree(tmp_path / "last")
     assert run(tmp_path, epochs=1).first_step == 0
+
+
+DAMAGES = [
+    ("_METADATA", lambda content: b"{}"),
+    ("_METADATA", lambda content: content[:-1]),
+    ("_METADATA", lambda content: content.replace(b'"key":', b'"kez":')),
+    ("_METADATA", lambda content: b"\xff"),
+    ("_METADATA", None),
+    ("_CHECKPOINT_METADATA", lambda content: b'{"init_timestamp_nsecs": 1.5}'),
+]
+
+
+def damage(folder, name, change):
+    for path in list(folder.rglob(name)):
+        path.unlink() if change is None else path.write_bytes(change(path.read_bytes()))
+
+
+@pytest.mark.parametrize(("name", "change"), DAMAGES)
+def test_whatever_file_of_a_checkpoint_is_damaged_the_folder_is_named(tmp_path, name, change):
+    alone = tmp_path / "alone"
+    save_checkpoint(alone, start())
+    with Checkpoints(tmp_path / "run", best=None) as checkpoints:
+        checkpoints.save_last(Progress(start(), None, []))
+    damage(tmp_path, name, change)
+    with pytest.raises(ValueError, match=r"(?s)cannot be read: .*move .* away") as caught:
+        load_checkpoint(alone, like=start())
+    assert str(alone) in str(caught.value)
+    with pytest.raises(ValueError, match=r"(?s)cannot be read: .*move .* away") as caught:
+        load_last(tmp_path / "run", like=start())
+    assert str(tmp_path / "run" / "last") in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (b'"history"', b'"hystory"', "it has no history of a run"),
+        (b'"arrays": {', b'"arrays": [], "others": {', "it has no arrays of a run"),
+        (b'"float32", "values"', b'"U99999999", "values"', "<U99999999 is no dtype of a metric"),
+        (b'"float32", "values"', b'"float33", "values"', "float33"),
+        (b'"float32", "values"', b'"float32", "value"', "KeyError: 'values'"),
+        (b'"train": {', b'"train": [], "test": {', "AttributeError"),
+    ],
+)
+def test_the_damaged_record_of_a_run_is_named(tmp_path, before, after, message):
+    values = {"train": {"confusion": np.eye(2, dtype=np.float32)}}
+    with Checkpoints(tmp_path, best=None) as checkpoints:
+        checkpoints.save_last(Progress(start(), None, [], values))
+    (record,) = tmp_path.glob("last/*/run/metadata")
+    content = record.read_bytes()
+    assert before in content
+    record.write_bytes(content.replace(before, after))
+    with pytest.raises(ValueError, match=rf"the checkpoint of step 0 in .*last cannot be read: .*{message}"):
+        load_last(tmp_path, like=start())
 
 
 @needs_devices(8)
