@@ -21,6 +21,8 @@ from jaxnets.types import Array
 __all__ = [
     "ACTIVATIONS",
     "Activation",
+    "LayerCount",
+    "LayerSizes",
     "ModelConfig",
     "PositiveFloat",
     "PositiveInt",
@@ -80,6 +82,13 @@ def one_of(choices: Collection[Any]) -> Rule:
 
 PositiveInt: TypeAlias = Annotated[int, Rule("at least 1", lambda value: value >= 1)]
 """A whole number of at least 1."""
+_MAX_LAYERS = 10_000
+LayerCount: TypeAlias = Annotated[int, Rule("from 1 to 10,000", lambda value: 1 <= value <= _MAX_LAYERS)]
+"""How many layers a network has; a spec of more would fill the memory, if a damaged file says so."""
+LayerSizes: TypeAlias = Annotated[
+    tuple[PositiveInt, ...], Rule("at most 10,000 sizes", lambda value: len(value) <= _MAX_LAYERS)
+]
+"""The sizes of layers, one for each."""
 PositiveFloat: TypeAlias = Annotated[float, Rule("greater than 0", lambda value: value > 0)]
 """A number greater than 0."""
 Rate: TypeAlias = Annotated[float, Rule("a probability in [0, 1]", lambda value: 0 <= value <= 1)]
@@ -93,9 +102,9 @@ class ModelConfig:
     """The base of all configs: a frozen dataclass of which a network's spec and computation follow.
 
     A field is a `bool`, `int`, `float` or `str`, a tuple of one of them (`tuple[int, ...]`), or one of these or None.
-    `PositiveInt`, `PositiveFloat`, `Rate` and `Activation` also limit the value. A config is hashable, equal to another
-    of the same values, and changed by `dataclasses.replace(config, name=value)`. A float may be traced, so that one
-    program serves many rates; only such a config cannot be hashed or written.
+    `PositiveInt`, `LayerCount`, `LayerSizes`, `PositiveFloat`, `Rate` and `Activation` also limit the value. A config
+    is hashable, equal to another of the same values, and changed by `dataclasses.replace(config, name=value)`. A float
+    may be traced, so that one program serves many rates; only such a config cannot be hashed or written.
 
     Raises:
         TypeError: when it is made with a value of another type.

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import nn
-from jaxnets.config import ModelConfig, PositiveInt, Rate, build_model, check_config, one_of
+from jaxnets.config import LayerCount, ModelConfig, PositiveInt, Rate, build_model, check_config, one_of
 from jaxnets.layer import names_errors
 from jaxnets.model import Model
 from jaxnets.models.sampling import check_generation, draw
@@ -54,7 +54,7 @@ class CharRNNConfig(ModelConfig):
     vocabulary: PositiveInt
     cell: Annotated[str, one_of(_CELLS)] = "lstm"
     hidden: PositiveInt = 256
-    layers: PositiveInt = 1
+    layers: LayerCount = 1
     dropout_rate: Rate = 0.0
 
 

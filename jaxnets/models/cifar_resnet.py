@@ -14,7 +14,9 @@ from jaxnets.spec import Spec
 from jaxnets.types import Array, Key, Params, State
 
 _STAGES = 3
-_SIX_N_PLUS_2 = Rule("6 n + 2, such as 20, 32, 44, 56 or 110", lambda depth: depth >= 8 and depth % 6 == 2)
+_SIX_N_PLUS_2 = Rule(
+    "6 n + 2, such as 20, 32, 44, 56 or 110, and at most 10,000", lambda depth: 8 <= depth <= 10_000 and depth % 6 == 2
+)
 
 
 @dataclasses.dataclass(frozen=True)

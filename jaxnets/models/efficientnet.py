@@ -6,12 +6,12 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 
 from jaxnets import nn
-from jaxnets.config import ModelConfig, PositiveFloat, PositiveInt, Rate, build_model
+from jaxnets.config import ModelConfig, PositiveFloat, PositiveInt, Rate, Rule, build_model
 from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
@@ -66,7 +66,7 @@ class EfficientNetConfig(ModelConfig):
     classes: PositiveInt = 1000
     channels: PositiveInt = 3
     width: PositiveFloat = 1.0
-    depth: PositiveFloat = 1.0
+    depth: Annotated[float, Rule("greater than 0 and at most 100", lambda factor: 0 < factor <= 100)] = 1.0
     dropout_rate: Rate = 0.2
     drop_path_rate: Rate = 0.2
     epsilon: PositiveFloat = 1e-5

@@ -9,7 +9,7 @@ import itertools
 import jax
 
 from jaxnets import nn
-from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, Rate, build_model
+from jaxnets.config import ACTIVATIONS, Activation, LayerSizes, ModelConfig, Rate, build_model
 from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
@@ -34,7 +34,7 @@ class MLPConfig(ModelConfig):
         ValueError: MLPConfig: sizes must hold those of the input and of the result at least, got (8,)
     """
 
-    sizes: tuple[PositiveInt, ...]
+    sizes: LayerSizes
     activation: Activation = "relu"
     norm: bool = False
     dropout_rate: Rate = 0.0

@@ -9,7 +9,7 @@ from typing import Annotated
 import jax
 
 from jaxnets import nn
-from jaxnets.config import ModelConfig, PositiveFloat, PositiveInt, Rate, build_model, one_of
+from jaxnets.config import LayerSizes, ModelConfig, PositiveFloat, PositiveInt, Rate, build_model, one_of
 from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
@@ -49,7 +49,7 @@ class VGGConfig(ModelConfig):
     norm: bool = False
     channels: PositiveInt = 3
     pooled: PositiveInt = 7
-    hidden: tuple[PositiveInt, ...] = (4096, 4096)
+    hidden: LayerSizes = (4096, 4096)
     width: PositiveFloat = 1.0
     dropout_rate: Rate = 0.5
 

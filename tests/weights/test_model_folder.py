@@ -85,6 +85,27 @@ def saved(tmp_path):
     return tmp_path, model, params
 
 
+@pytest.mark.parametrize(
+    ("config", "field", "value", "message"),
+    [
+        (models.CharRNNConfig(5, hidden=4), "layers", 10**9, "layers must be from 1 to 10,000, got 1000000000"),
+        (models.CifarResNetConfig(8, 3, width=2), "depth", 6 * 10**9 + 2, "depth must be .* at most 10,000"),
+        (models.efficientnet_config(0, width=0.1, depth=0.1), "depth", 1e9, "depth must be .* at most 100, got"),
+        (models.MLPConfig((3, 2)), "sizes", [1] * 10_001, "sizes must be at most 10,000 sizes"),
+        (models.VGGConfig(11, 3, hidden=(5,), width=1 / 32), "hidden", [1] * 10_001, "hidden must be at most 10,000"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_config_cannot_fill_the_memory_by_numbers_of_layers(config, field, value, message, tmp_path):
+    model = models.ARCHITECTURES[type(config)](config)
+    save_model(tmp_path, model, *arrays_of(model))
+    content = json.loads((tmp_path / "config.json").read_text())
+    content["config"][field] = value
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"config\.json, .*: {type(config).__name__}: {message}"):
+        load_model(tmp_path)
+
+
 def test_the_files_say_what_they_are(saved):
     folder, _, params = saved
     content = json.loads((folder / "config.json").read_text())
