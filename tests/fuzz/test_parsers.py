@@ -1,0 +1,55 @@
+"""Every parser, given damaged files: the documented error or a result, little memory, and no code of a file is run.
+
+By default each parser reads 10,000 files, a slow one fewer (`inputs` in its row of the table, so that each test ends
+within about a minute); `JAXNETS_FUZZ_INPUTS=1000000` reads a hundred times as many. An input is made again by its
+number: `python -m tests.fuzz.fuzzer NAME 1 NUMBER`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fuzz.mutate import OPERATIONS, mutate
+from tests.fuzz.parsers import PARSERS
+
+DEFAULT = 10_000
+INPUTS = int(os.environ.get("JAXNETS_FUZZ_INPUTS", DEFAULT))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARSERS)
+def test_damaged_files_give_the_documented_error_only(name):
+    inputs = max(1, PARSERS[name].inputs * INPUTS // DEFAULT)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz.fuzzer", name, str(inputs)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["inputs"] == inputs
+    assert not report["faults"], "\n".join(report["first"])
+    assert report["accepted"] < inputs or name == "text"
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
+def test_an_operation_is_the_same_for_the_same_generator(operation):
+    content, other = b"header 12, 345 and a body of bytes" * 3, b"another file: 6789" * 4
+    first, again, *more = (operation(content, other, np.random.default_rng(seed)) for seed in (0, 0, *range(1, 20)))
+    assert first == again
+    assert len({first, *more} - {content}) > 5
+    assert all(isinstance(operation(b"", b"", np.random.default_rng(seed)), bytes) for seed in range(20))
+
+
+def test_damage_is_the_same_for_the_same_generator_and_differs_from_one_to_the_next():
+    content, other = bytes(range(200)), b"another file"
+    first, again, third = (mutate(content, other, np.random.default_rng([seed, 0])) for seed in (4, 4, 5))
+    assert first == again
+    assert len({content, first, third}) == 3
