@@ -32,7 +32,7 @@ class CodeRunError(BaseException):
 
 
 def main(name: str, inputs: int, first: int = 0) -> dict:
-    """Read `inputs` damaged files; the first input of all is undamaged."""
+    """Read the damaged files of numbers `first` to `first + inputs`, after an undamaged one."""
     parser, faults, accepted, slowest = PARSERS[name], [], 0, 0.0
     with tempfile.TemporaryDirectory() as folder:
         samples = [parser.samples(Path(folder), seed) for seed in (0, 1)]
@@ -40,6 +40,7 @@ def main(name: str, inputs: int, first: int = 0) -> dict:
         place.mkdir()
         parser.store(place, samples[0])
         parser.read(place)
+        os.chdir(folder)
         _watch_for_code()
         _limit_memory()
         tracemalloc.start()
@@ -52,8 +53,9 @@ def main(name: str, inputs: int, first: int = 0) -> dict:
             fault, read = _read(parser, place, size)
             slowest = max(slowest, time.perf_counter() - started)
             accepted += read
-            if (place / CANARY).exists():
-                fault = "a file made the parser write a file"
+            if Path(CANARY).exists():
+                fault = "a file made the parser make a folder"
+                Path(CANARY).rmdir()
             if fault:
                 faults.append(f"input {number}: {fault}")
         seconds = time.perf_counter() - begin

@@ -286,7 +286,7 @@ PARSERS: dict[str, Parser] = {
         written(lambda place, seed: training.save_checkpoint(place / "c", train_state(seed))),
         lambda place: training.load_checkpoint(place / "c", like=LIKE),
         MISSING,
-        inputs=250,
+        inputs=200,
         multiple=50,
     ),
     "last": Parser(

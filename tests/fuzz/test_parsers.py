@@ -17,6 +17,7 @@ import pytest
 from tests.fuzz.mutate import OPERATIONS, mutate
 from tests.fuzz.parsers import PARSERS
 
+ROOT = Path(__file__).parents[2]
 DEFAULT = 10_000
 INPUTS = int(os.environ.get("JAXNETS_FUZZ_INPUTS", DEFAULT))
 
@@ -27,7 +28,7 @@ def test_damaged_files_give_the_documented_error_only(name):
     inputs = max(1, PARSERS[name].inputs * INPUTS // DEFAULT)
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.fuzzer", name, str(inputs)],
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
@@ -37,6 +38,44 @@ def test_damaged_files_give_the_documented_error_only(name):
     assert report["inputs"] == inputs
     assert not report["faults"], "\n".join(report["first"])
     assert report["accepted"] < inputs or name == "text"
+
+
+CARELESS = """
+import json, pickle
+import numpy as np
+from tests.fuzz import fuzzer, parsers
+
+def sample(folder, seed):
+    return {"a": pickle.dumps([1, 2] if seed == 0 else parsers.Hostile(), protocol=2)}
+
+def content(place):
+    return (place / "a").read_bytes()
+
+def unpickle(place):
+    try:
+        pickle.loads(content(place))
+    except Exception as error:
+        raise ValueError(f"{place / 'a'}: {error}") from error
+
+careless = {
+    "code": unpickle,
+    "error": lambda place: json.loads(content(place).decode()) if content(place)[:2] != b"\\x80\\x02" else None,
+    "memory": lambda place: np.zeros(int.from_bytes(content(place)[:2], "big") << 9, np.uint8),
+}
+for name, read in careless.items():
+    parsers.PARSERS[name] = parsers.Parser(sample, read)
+    print(json.dumps(fuzzer.main(name, 500)))
+"""
+
+
+@pytest.mark.slow
+def test_careless_parsers_are_found_out():
+    done = subprocess.run([sys.executable, "-c", CARELESS], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    code, error, memory = (json.loads(line) for line in done.stdout.splitlines())
+    assert any("make a folder" in fault or "pickle.find_class" in fault for fault in code["first"])
+    assert any("does not name the file" in fault for fault in error["first"])
+    assert any("bytes allocated for" in fault for fault in memory["first"])
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.__name__)
