@@ -133,6 +133,7 @@ _FLOAT8 = {
     "F8_E8M0": "float8_e8m0fnu",
 }
 """The dtypes of safetensors that its reader for numpy does not know, as JAX names them."""
+_MAX_NAME = 255  # bytes
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, Any]]:
@@ -211,8 +212,8 @@ def read_shards(path: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str,
         )
     arrays: dict[str, Any] = {}
     for file in sorted(set(places.values())):
-        if Path(file).name != file or file.endswith(".index.json"):
-            raise ValueError(f"{path}: {file!r} must be the name of a file in the folder of the index")
+        if Path(file).name != file or file.endswith(".index.json") or len(file.encode(errors="replace")) > _MAX_NAME:
+            raise ValueError(f"{path}: {file[:300]!r} must be the name of a file in the folder of the index")
         arrays |= read(path.with_name(file))
     if wrong := sorted(places.keys() ^ arrays.keys()):
         raise ValueError(f"{path} does not fit its files: {', '.join(wrong[:5])} is only in one of them")

@@ -171,6 +171,7 @@ def test_a_network_in_several_files_is_read_as_one(tmp_path, suffix):
         ("[]", "is no index of weights: it must hold 'weight_map'"),
         ('{"weight_map": {"a": 3}}', "is no index of weights"),
         ('{"weight_map": {"a": "model.safetensors.index.json"}}', "must be the name of a file in the folder"),
+        (json.dumps({"weight_map": {"a": "x" * 300}}), "must be the name of a file in the folder"),
         ('{"weight_map": {"a": "../other.safetensors"}}', "must be the name of a file in the folder of the index"),
         (
             json.dumps({"weight_map": dict.fromkeys(("fc.weight", "x"), "model-00001-of-00002.safetensors")}),
