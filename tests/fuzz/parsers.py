@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import optax
+import safetensors.numpy
 
 from jaxnets import models, training, weights
 from jaxnets.data import characters, read_csv, read_idx
@@ -152,6 +153,14 @@ MLP = models.MLPConfig((3, 4, 2), activation="tanh", norm=True)
 MLP_SPEC = models.mlp(MLP).spec
 
 
+def shards(folder: Path, seed: int) -> Files:
+    """Two files and their index, as Hugging Face's libraries write them."""
+    arrays = {f"fc{i}": np.full((i + 1, 2), seed, np.float32) for i in range(2)}
+    index = {"metadata": {"total_size": 24}, "weight_map": {name: f"{name}.safetensors" for name in arrays}}
+    files = {f"{name}.safetensors": safetensors.numpy.save({name: array}) for name, array in arrays.items()}
+    return {"net.safetensors.index.json": json.dumps(index).encode(), **files}
+
+
 class Hostile:
     """Makes a folder where it is unpickled by a reader that runs code."""
 
@@ -265,6 +274,9 @@ PARSERS: dict[str, Parser] = {
     "run_config": Parser(run_config, lambda place: RunFolder.reopen("fuzz", Settings(), place), multiple=100),
     "run_result": Parser(run_result, lambda place: run_folder(place).read_result(), multiple=100),
     "safetensors": Parser(safetensors_file, lambda place: weights.load(place / "w.safetensors", MLP_SPEC)),
+    "shards": Parser(
+        shards, lambda place: weights.read_torch(place / "net.safetensors.index.json"), MISSING, multiple=100
+    ),
     "pth": Parser(pth, lambda place: weights.read_torch(place / "w.pth")),
     "pth_members": Parser(
         pth_members, lambda place: weights.read_torch(place / "w.pth"), store=store_pth, inputs=2_500
