@@ -2,7 +2,7 @@
 
 By default each parser reads 10,000 files, a slow one fewer (`inputs` in its row of the table, so that each test ends
 within about a minute); `JAXNETS_FUZZ_INPUTS=1000000` reads a hundred times as many. An input is made again by its
-number: `python -m tests.fuzz.fuzzer NAME 1 NUMBER`.
+number, `python -m tests.fuzz.fuzzer NAME 1 NUMBER`, but for checkpoints, whose files orbax names at random.
 """
 
 import json
