@@ -118,7 +118,7 @@ def test_the_same_program_gives_the_same_bits():
 
 
 def test_zero_steps_are_refused():
-    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="steps must be an integer of at least 1, got 0"):
         scan_data(STEP, steps=0, batch_size=BATCH)
 
 

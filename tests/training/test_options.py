@@ -123,7 +123,7 @@ def test_accumulation_sums_metrics_and_threads_state():
 def test_a_batch_that_cannot_be_cut_is_refused():
     with pytest.raises(ValueError, match="a batch of 16 examples cannot be cut into accumulate=3 equal parts"):
         train(optax.sgd(0.1), accumulate=3)
-    with pytest.raises(ValueError, match="accumulate=0"):
+    with pytest.raises(ValueError, match="accumulate must be an integer of at least 1, got 0"):
         make_step(LOSS, optax.sgd(0.1), accumulate=0)
 
 

@@ -10,7 +10,7 @@ import pytest
 from jaxnets.training import TrainState, batch_indices, fit, make_step, scan_data
 from jaxnets.training.nonfinite import is_bad, start_watch
 from jaxnets.training.programs import Program, run_steps
-from jaxnets.training.step import _choose, _write_in_place
+from jaxnets.training.step import _write_in_place, _written
 from tests.oracles import permissive_optimizer
 from tests.training.problem import STEP, data, start
 
@@ -75,9 +75,20 @@ def test_the_forms_of_an_update_are_equal(take):
         updates, opt_state = optimizer.update(gradients, opt_state, params)
         return optax.apply_updates(params, updates), opt_state, updates
 
-    expected = update(gradients, params, opt_state)[:2] if take else (params, opt_state)
-    for form in (_write_in_place, _choose):
-        result = jax.jit(lambda take, form=form: form(update, take, gradients, params, opt_state))(take)
+    def costly(gradients, params, opt_state):
+        product = gradients["b"] @ gradients["b"] @ gradients["b"]  # so that it is not computed twice
+        for _ in range(100):
+            product = product @ product
+        return update({**gradients, "b": gradients["b"] + 0 * product}, params, opt_state)
+
+    old = gradients, params, opt_state
+    expected = update(*old)[:2] if take else (params, opt_state)
+    results = [
+        jax.jit(lambda take: _write_in_place(update, take, *old))(take),
+        jax.jit(lambda take: _written(update, take, update(*old)[:2], *old))(take),
+        jax.jit(lambda take: _written(costly, take, update(*old)[:2], *old))(take),
+    ]
+    for result in results:
         chex.assert_trees_all_close(result, expected, rtol=1e-6)
 
 
