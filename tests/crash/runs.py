@@ -54,8 +54,7 @@ class Runs:
 
     def close(self):
         """End the process that forks."""
-        self.process.stdin.close()
-        self.process.wait()
+        self.process.communicate()
 
 
 def bits_of(folder):
