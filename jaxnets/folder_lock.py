@@ -6,10 +6,9 @@ import datetime
 import os
 import platform
 from pathlib import Path
-from typing import IO
 
-_HELD: dict[Path, IO[str]] = {}
-"""The lock files that this process holds, by folder; they are free again when it ends, however it does."""
+_HELD: dict[Path, int] = {}
+"""Descriptors of the lock files that this process holds, by folder; the system frees them when it ends."""
 
 
 class FolderInUseError(ValueError):
@@ -42,21 +41,19 @@ def lock_folder(folder: Path) -> None:
     folder = folder.expanduser().resolve()
     if folder in _HELD:
         return
-    file = (folder / ".lock").open("a+", encoding="utf-8")
+    file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        holder = file.read().strip() or "another process"
-        file.close()
+        holder = os.read(file, 1000).decode(errors="replace").strip() or "another process"
+        os.close(file)
         raise FolderInUseError(f"{folder} is in use by {holder}; wait until it ends, or take another folder") from None
     except OSError:  # the file system has no locks
-        file.close()
+        os.close(file)
         return
-    file.truncate(0)
     now = datetime.datetime.now().isoformat(sep=" ", timespec="seconds")
-    file.write(f"process {os.getpid()} on {platform.node()} since {now}\n")
-    file.flush()
+    os.truncate(file, 0)
+    os.write(file, f"process {os.getpid()} on {platform.node()} since {now}\n".encode())
     _HELD[folder] = file
 
 
@@ -68,4 +65,4 @@ def unlock_folder(folder: Path) -> None:
     """
     file = _HELD.pop(folder.expanduser().resolve(), None)
     if file is not None:
-        file.close()
+        os.close(file)
