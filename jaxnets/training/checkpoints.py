@@ -156,14 +156,18 @@ class Checkpoints:
         if self.best is None:
             return
         there = store.read_settings(self.folder / "best")
-        step = None if progress is None else best_step(progress.history, self.best, self.mode)
-        if there is not None and there[0] != step:
+        if there is not None and there[0] > self._saved_step:
             store.remove(self.folder / "best")  # of steps that will be done again
+        step = None if progress is None else best_step(progress.history, self.best, self.mode)
         if progress is not None and step is not None and (there is None or there[0] != step):
-            if step == int(progress.train_state.step):
+            if step == self._saved_step:
                 self._save("best", progress)
             else:
-                warnings.warn(f"{self.folder} has lost the best checkpoint, that of step {step}", stacklevel=4)
+                warnings.warn(
+                    f"{self.folder / 'best'} does not hold the best of {self.best!r} so far, that of step {step}; a "
+                    "later one that is better takes its place",
+                    stacklevel=4,
+                )
 
     def _save(self, which: str, progress: Progress) -> None:
         if which not in self._managers:

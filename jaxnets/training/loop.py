@@ -99,7 +99,7 @@ def fit(
         ValueError: if the sizes of data, batch and epochs do not fit, labels are none that the loss takes, more steps
             are done already, the train state was given to another run, the step does not count once, a metric has the
             name of a column of the history, or the checkpoints are of another run: another seed, batch size, order,
-            number of examples, model or optimizer.
+            data set, model or optimizer.
         TypeError: if the data are not arrays, the step is compiled already, the metrics are not a dict of numbers or
             arrays by name, or a callback returns something else than True, False or None.
         NonFiniteError: if a metric, a parameter or state is not finite after a step; a FloatingPointError that names
@@ -128,7 +128,14 @@ def fit(
     total, per_call = epochs * per_epoch, steps_of_call(per_epoch, steps_per_call)
     train = Program(run_steps(step, steps=per_call, batch_size=batch_size, shuffle=shuffle), donate=True)
     measure = Program(evaluation(evaluate))
-    checksum = None if checkpoints is None else data_checksum(data)
+    settings: dict[str, Any] = {
+        "batch_size": batch_size,
+        "examples": examples,
+        "seed": int(train_state.seed),
+        "shuffle": shuffle,
+    }
+    if checkpoints is not None:
+        settings |= {"checksum of the data": data_checksum(data), "optimizer": describe_optimizer(step)}
     data, validation, constants = jax.device_put((data, validation, constants), _placement(train_state))
     with check_labels_of("fit: data", data):
         measured = {"train": sum_shapes(train.result_shapes(train_state, data, np.int32(1), constants)[1])}
@@ -136,8 +143,6 @@ def fit(
         with check_labels_of("fit: validation", validation):
             measured["validation"] = measure.result_shapes(train_state, validation, constants)
     check_metrics(measured, None if checkpoints is None else checkpoints.best)
-    sizes = {"batch_size": batch_size, "examples": examples, "seed": int(train_state.seed), "shuffle": shuffle}
-    settings = {**sizes, "checksum of the data": checksum, "optimizer": describe_optimizer(step)}
 
     with _stoppable(checkpoints) as request:
         run = Progress(train_state, None, (), {}, settings)

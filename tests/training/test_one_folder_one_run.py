@@ -138,6 +138,18 @@ def test_a_best_of_steps_that_are_done_again_is_forgotten(tmp_path):
     assert int(best.step) == best_of([record for record in result.history if record["step"] <= 6])
 
 
+def test_another_metric_for_the_best_does_not_cost_the_best_there_is(tmp_path):
+    train_state, step = start(), make_step(LOSS, OPTIMIZER)
+    settings = {"batch_size": 16, "evaluate": make_evaluate(LOSS), "validation": VALIDATION}
+    run(tmp_path, epochs=3)
+    before = load_best(tmp_path, like=start())
+    # The loss falls, so its first value is the best one if large ones are good.
+    checkpoints = Checkpoints(tmp_path, best="validation/loss", mode="max")
+    with pytest.warns(UserWarning, match="does not hold the best of 'validation/loss' so far, that of step 3"):
+        fit(train_state, step, DATA, epochs=3, checkpoints=checkpoints, **settings)
+    assert fingerprint(load_best(tmp_path, like=start())) == fingerprint(before)
+
+
 def test_keys_in_the_state_of_an_optimizer_are_saved(tmp_path):
     def optimizer():
         noise = optax.add_noise(0.01, 0.55, key=jax.random.key(1))
