@@ -7,6 +7,7 @@ parameters, values and gradients to the one written by hand with the same names.
 from __future__ import annotations
 
 import functools
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -346,7 +347,7 @@ def flatten(x: Array) -> Array:
         >>> flatten(jnp.ones((2, 3, 4))).shape
         (2, 12)
     """
-    return x.reshape((x.shape[0], -1))
+    return x.reshape((x.shape[0], math.prod(x.shape[1:])))  # -1 would be ambiguous for no example
 
 
 def cast(dtype: DTypeLike) -> Layer:

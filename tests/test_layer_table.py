@@ -110,18 +110,17 @@ def test_vmap_over_parameters_equals_a_loop(shared):
     assert_trees_close(mapped, stack(looped), rtol=1e-4, atol=1e-5)
 
 
-def test_bfloat16_input_gives_bfloat16_result_near_float32(shared):
-    inputs = shared.inputs(jnp.bfloat16)
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision_input_gives_such_a_result_near_float32(shared, dtype):
+    inputs = shared.inputs(dtype)
     low, _ = shared.quick_apply(shared.params, shared.state, inputs, KEY)
     rounded = jax.tree.map(lambda a: a.astype(np.float32) if is_floating(a) else a, inputs)
     full, _ = shared.apply(shared.params, shared.state, rounded, KEY)
     for a, e in zip(jax.tree.leaves(low), jax.tree.leaves(full), strict=True):
-        assert a.dtype == (jnp.bfloat16 if is_floating(e) else e.dtype)
-        if not shared.case.random:  # bf16 draws other random numbers
-            scale = np.max(np.abs(e))
-            np.testing.assert_allclose(
-                np.asarray(a, np.float32), np.asarray(e), atol=shared.case.bf16_tolerance * scale
-            )
+        assert a.dtype == (dtype if is_floating(e) else e.dtype)
+        if not shared.case.random:  # half precision draws other random numbers
+            tolerance = shared.case.bf16_tolerance * (1 if dtype == jnp.bfloat16 else 1 / 4) * np.max(np.abs(e))
+            np.testing.assert_allclose(np.asarray(a, np.float32), np.asarray(e), atol=tolerance)
 
 
 def test_float64_input_gives_float64_result_near_float32(shared):

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import losses, nn
+from jaxnets.combinators import flatten
 from jaxnets.config import ModelConfig, PositiveFloat, PositiveInt, Rate, build_model
 from jaxnets.model import Model
 from jaxnets.random import subkey
@@ -193,7 +194,7 @@ def _head(
 ) -> tuple[Array, State]:
     """An auxiliary classifier."""
     x, conv = _unit(params["conv"], state["conv"], nn.adaptive_avg_pool(x, (4, 4)), train=train)
-    x = jax.nn.relu(nn.linear(params["fc1"], x.reshape((x.shape[0], -1))))
+    x = jax.nn.relu(nn.linear(params["fc1"], flatten(x)))
     return nn.linear(params["fc2"], dropout(x)), {"conv": conv}
 
 

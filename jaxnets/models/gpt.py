@@ -15,6 +15,7 @@ from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, Ra
 from jaxnets.layer import names_errors
 from jaxnets.model import Model
 from jaxnets.models.sampling import check_generation, draw
+from jaxnets.nn.check import add_parameter
 from jaxnets.random import subkey
 from jaxnets.repeat import repeat
 from jaxnets.spec import Spec, repeat_spec
@@ -107,7 +108,7 @@ def _features(config: GPTConfig, params: Params, ids: Array, *, key: Key | None 
     context, time = params["positions"]["embedding"].shape[0], ids.shape[1]
     if time > context:
         raise ValueError(f"gpt: {time} tokens are more than the context of {context}; pass ids[:, -{context}:]")
-    x = nn.embedding(params["tokens"], ids) + params["positions"]["embedding"][None, :time]
+    x = add_parameter(nn.embedding(params["tokens"], ids), params["positions"]["embedding"][:time])
     x = nn.dropout(x, config.dropout_rate, key=subkey(key, "embeddings"), train=train)
 
     block = functools.partial(

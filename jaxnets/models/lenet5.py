@@ -6,6 +6,7 @@ import dataclasses
 from typing import Annotated
 
 from jaxnets import nn
+from jaxnets.combinators import flatten
 from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, build_model, one_of
 from jaxnets.model import Model
 from jaxnets.spec import Spec
@@ -58,7 +59,7 @@ def _apply(
     activation, pool = ACTIVATIONS[config.activation], _POOLS[config.pool]
     x = pool(activation(nn.conv(params["conv1"], x, padding=2)), (2, 2))
     x = pool(activation(nn.conv(params["conv2"], x, padding="VALID")), (2, 2))
-    x = activation(nn.linear(params["fc1"], x.reshape((x.shape[0], -1))))
+    x = activation(nn.linear(params["fc1"], flatten(x)))
     x = activation(nn.linear(params["fc2"], x))
     return nn.linear(params["fc3"], x), state
 

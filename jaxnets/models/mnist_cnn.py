@@ -7,6 +7,7 @@ import dataclasses
 import jax
 
 from jaxnets import nn
+from jaxnets.combinators import flatten
 from jaxnets.config import ModelConfig, PositiveInt, Rate, build_model
 from jaxnets.model import Model
 from jaxnets.random import subkey
@@ -58,7 +59,7 @@ def _apply(
     x = jax.nn.relu(nn.conv(params["conv2"], x, padding="VALID"))
     x = nn.max_pool(x, (2, 2))
     x = nn.spatial_dropout(x, config.channel_dropout_rate, key=subkey(key, "dropout1"), train=train)
-    x = jax.nn.relu(nn.linear(params["fc1"], x.reshape((x.shape[0], -1))))
+    x = jax.nn.relu(nn.linear(params["fc1"], flatten(x)))
     x = nn.dropout(x, config.dropout_rate, key=subkey(key, "dropout2"), train=train)
     return nn.linear(params["fc2"], x), state
 

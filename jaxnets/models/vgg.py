@@ -9,6 +9,7 @@ from typing import Annotated
 import jax
 
 from jaxnets import nn
+from jaxnets.combinators import flatten
 from jaxnets.config import LayerSizes, ModelConfig, PositiveFloat, PositiveInt, Rate, build_model, one_of
 from jaxnets.model import Model
 from jaxnets.random import subkey
@@ -86,7 +87,7 @@ def _apply(
             new_stage.append(new_unit)
         x = nn.max_pool(x, (2, 2))
         new_states.append(new_stage)
-    x = nn.adaptive_avg_pool(x, (config.pooled, config.pooled)).reshape((x.shape[0], -1))
+    x = flatten(nn.adaptive_avg_pool(x, (config.pooled, config.pooled)))
     for number, layer in enumerate(params["classifier"]):
         if number:
             x = nn.dropout(jax.nn.relu(x), config.dropout_rate, key=subkey(key, f"dropout{number}"), train=train)

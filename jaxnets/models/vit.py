@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 from jaxnets import nn
 from jaxnets.config import ACTIVATIONS, ModelConfig, PositiveInt, Rate, build_model
 from jaxnets.model import Model
+from jaxnets.nn.check import add_parameter, broadcast_parameter
 from jaxnets.random import subkey
 from jaxnets.repeat import repeat
 from jaxnets.spec import ArraySpec, Spec, repeat_spec
@@ -95,15 +97,15 @@ def _apply(
     """Make a vector of each patch, put the class token before them, add positions, run the blocks, read the token."""
     size = config.patch_size
     x = nn.conv(params["patches"], x, stride=size, padding="VALID")
-    x = x.reshape((x.shape[0], -1, x.shape[-1]))
-    positions = params["positions"].astype(x.dtype)
+    x = x.reshape((x.shape[0], math.prod(x.shape[1:-1]), x.shape[-1]))
+    positions = params["positions"]
     if x.shape[1] + 1 != positions.shape[1]:
         raise ValueError(
             f"vit: the positions are for {positions.shape[1] - 1} patches of {size} x {size} pixels, got {x.shape[1]}; "
             "resize the images, or make the network with their image_size"
         )
-    token = jnp.broadcast_to(params["class_token"].astype(x.dtype), (x.shape[0], 1, x.shape[-1]))
-    x = jnp.concatenate([token, x], axis=1) + positions
+    token = broadcast_parameter(params["class_token"], (x.shape[0], 1, x.shape[-1]), x.dtype)
+    x = add_parameter(jnp.concatenate([token, x], axis=1), positions)
     x = nn.dropout(x, config.dropout_rate, key=subkey(key, "embeddings"), train=train)
 
     block = functools.partial(

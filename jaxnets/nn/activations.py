@@ -71,7 +71,15 @@ from jax.nn import (
 from jax.numpy import sign
 
 from jaxnets.layer import layer, names_errors
-from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype, require_key
+from jaxnets.nn.check import (
+    add_parameter,
+    broadcast_parameter,
+    check_features,
+    check_floating,
+    flatten_leading,
+    match_dtype,
+    require_key,
+)
 from jaxnets.nn.initializers import InLayout, torch_uniform
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, ArrayLike, Initializer, Key, Params
@@ -257,10 +265,10 @@ def prelu(params: Params, x: Array) -> Array:
         PyTorch takes the features from axis 1 and keeps a single slope as `[1]`.
     """
     check_floating(x)
-    (slope,) = match_dtype(x, params["slope"])
+    slope = params["slope"]
     if slope.ndim > 0 and slope.shape != x.shape[-1:]:
         raise ValueError(f"last axis must fit slope {list(slope.shape)}, got x {list(x.shape)}")
-    return jnp.where(x > 0, x, jnp.broadcast_to(slope, x.shape) * x)
+    return jnp.where(x > 0, x, broadcast_parameter(slope, x.shape, x.dtype) * x)
 
 
 @layer
@@ -366,10 +374,10 @@ def maxout(params: Params, x: Array) -> Array:
     """
     check_floating(x)
     check_features(x, params["kernel"].shape[0], params["kernel"])
-    kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
+    (kernel,) = match_dtype(x, params["kernel"])
     rows, leading = flatten_leading(x)
     in_features, pieces, out_features = kernel.shape
     linear = (rows @ kernel.reshape((in_features, pieces * out_features))).reshape((-1, pieces, out_features))
-    if bias is not None:
-        linear = linear + bias[None]
+    if "bias" in params:
+        linear = add_parameter(linear, params["bias"])
     return jnp.max(linear, axis=1).reshape((*leading, out_features))

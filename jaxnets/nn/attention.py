@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.layer import layer, names_errors
-from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
+from jaxnets.nn.check import add_parameter, check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.dot_product_attention import dot_product_attention
 from jaxnets.nn.initializers import torch_uniform
 from jaxnets.spec import ArraySpec, Spec
@@ -179,22 +179,22 @@ def check_sequence(x: Array, kernel: Array, *, name: str = "x") -> None:
 
 def project(params: Params, x: Array) -> Array:
     """Make heads of features: `[..., in]` to `[..., heads, head_dim]`."""
-    kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
+    (kernel,) = match_dtype(x, params["kernel"])
     rows, leading = flatten_leading(x)
     y: Array = rows @ kernel.reshape((kernel.shape[0], -1))
-    if bias is not None:
-        y = y + bias.reshape((1, -1))
+    if "bias" in params:
+        y = add_parameter(y, params["bias"].reshape(-1))
     return y.reshape((*leading, *kernel.shape[1:]))
 
 
 def merge_heads(params: Params, x: Array) -> Array:
     """Make features of heads: `[..., heads, head_dim]` to `[..., out]`."""
-    kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
+    (kernel,) = match_dtype(x, params["kernel"])
     leading = x.shape[:-2]
     inputs = kernel.shape[0] * kernel.shape[1]  # -1 would be ambiguous for empty arrays
     y: Array = x.reshape((math.prod(leading), inputs)) @ kernel.reshape((inputs, kernel.shape[2]))
-    if bias is not None:
-        y = y + bias[None]
+    if "bias" in params:
+        y = add_parameter(y, params["bias"])
     return y.reshape((*leading, kernel.shape[2]))
 
 

@@ -69,6 +69,22 @@ def match_dtype(x: Array, *arrays: Any) -> tuple[Any, ...]:
     return tuple(None if array is None else jnp.asarray(array, x.dtype) for array in arrays)
 
 
+def add_parameter(x: Array, parameter: Array) -> Array:
+    """Add a parameter that has the last axes of `x`, so that its gradient over all others is a sum in float32.
+
+    XLA adds bfloat16 in bfloat16 on CPUs, where a sum of ones stops at 256.
+    """
+    wide = compute_dtype(x)
+    last = jnp.asarray(parameter, wide)
+    return (x.astype(wide) + last.reshape((1,) * (x.ndim - last.ndim) + last.shape)).astype(x.dtype)
+
+
+def broadcast_parameter(parameter: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Repeat a parameter along new axes in front, so that its gradient is a sum in float32, as in `add_parameter`."""
+    wide = jnp.float32 if jnp.dtype(dtype).itemsize < 4 else dtype
+    return jnp.broadcast_to(jnp.asarray(parameter, wide), shape).astype(dtype)
+
+
 def compute_dtype(x: Array) -> DTypeLike:
     """Return the dtype for statistics and scales of `x`: that of `x`, but at least float32."""
     return jnp.float32 if x.dtype.itemsize < 4 else x.dtype

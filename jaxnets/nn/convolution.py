@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxnets.kernels.convolution import convolve_on_cpu, is_fast_on_cpu
 from jaxnets.layer import layer, names_errors
-from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
+from jaxnets.nn.check import add_parameter, check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.initializers import InLayout, torch_uniform
 from jaxnets.nn.window import (
     Geometry,
@@ -321,11 +322,11 @@ def check_arrays(params: Params, kernel: Array, x: Array, channels: int) -> tupl
 
 def convolve_and_add_bias(params: Params, kernel: Array, x: Array, geometry: Geometry) -> Array:
     """Convolve `[..., *spatial, in]` with `[*kernel_size, in / groups, out]` and add the bias, if there is one."""
-    kernel, bias = match_dtype(x, kernel, params.get("bias"))
+    (kernel,) = match_dtype(x, kernel)
     rows, leading = flatten_leading(x, kernel.ndim - 1)
     y = convolve(rows, kernel, geometry)
-    if bias is not None:  # over one leading axis, which has the fastest backward pass
-        y = (y.reshape(-1, y.shape[-1]) + bias[None]).reshape(y.shape)
+    if "bias" in params:  # over one leading axis, which has the fastest backward pass
+        y = add_parameter(y.reshape((math.prod(y.shape[:-1]), y.shape[-1])), params["bias"]).reshape(y.shape)
     return y.reshape((*leading, *y.shape[1:]))
 
 

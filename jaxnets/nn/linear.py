@@ -6,7 +6,7 @@ import jax
 
 from jaxnets.kernels.small_product import matrix_product
 from jaxnets.layer import layer
-from jaxnets.nn.check import check_features, check_floating, flatten_leading, match_dtype
+from jaxnets.nn.check import add_parameter, check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.initializers import torch_uniform
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, Initializer, Params
@@ -71,9 +71,9 @@ def linear(params: Params, x: Array) -> Array:
     """
     check_floating(x)
     check_features(x, params["kernel"].shape[0], params["kernel"])
-    kernel, bias = match_dtype(x, params["kernel"], params.get("bias"))
+    (kernel,) = match_dtype(x, params["kernel"])
     rows, leading = flatten_leading(x)
     y = matrix_product(rows, kernel)
-    if bias is not None:
-        y = y + bias[None]
+    if "bias" in params:
+        y = add_parameter(y, params["bias"])
     return y.reshape((*leading, kernel.shape[1]))

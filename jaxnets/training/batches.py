@@ -22,7 +22,8 @@ def data_size(data: Any) -> int:
 
     Raises:
         TypeError: if there is something else than arrays in it.
-        ValueError: if there is no array, the arrays disagree, or an integer does not fit 32 bits.
+        ValueError: if there is no array, the arrays disagree, there are lists of numbers, or an integer does not fit
+            32 bits.
 
     Example:
         >>> data_size({"x": jnp.ones((10, 3)), "y": jnp.ones(10)})
@@ -40,7 +41,7 @@ def data_size(data: Any) -> int:
 def check_data(data: Any) -> None:
     """Raise TypeError if a data set holds something else than arrays, such as an iterator or tensors of PyTorch.
 
-    Integers that would be cut to 32 bits on the device are a ValueError.
+    Lists of numbers, and integers that would be cut to 32 bits on the device, are a ValueError.
 
     Example:
         >>> check_data({"x": np.ones((10, 3)), "y": jnp.ones(10)})
@@ -51,12 +52,15 @@ def check_data(data: Any) -> None:
         ):
             check_integers("data", leaf)
             continue
+        if isinstance(leaf, bool | int | float):
+            raise ValueError(
+                f"data must be a tree of NumPy or JAX arrays [examples, ...], got a tree with the number {leaf!r} in it; "
+                "lists of numbers, such as labels, have to be arrays: write np.asarray(labels)"
+            )
         if hasattr(leaf, "numpy"):
             advice = "write x.numpy()"
         elif hasattr(leaf, "to_numpy"):
             advice = "write x.to_numpy()"
-        elif isinstance(leaf, bool | int | float):
-            advice = "lists of numbers, such as labels, have to be arrays: write np.asarray(labels)"
         else:
             advice = (
                 "all examples have to be there, because batch n follows from the seed and n: put the batches of an "

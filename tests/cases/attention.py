@@ -37,7 +37,7 @@ def cached(params, state, inputs, key):
 
 
 def block_dropped(params, state, inputs, key):
-    settings = {"rotary": nn.rotary, "mask": MASK, "activation": nn.relu}
+    settings = {"rotary": nn.rotary, "mask": MASK[:1], "activation": nn.relu}
     rates = {"dropout_rate": 0.2, "attention_dropout_rate": 0.3}
     return nn.transformer_block(params, inputs, key=key, train=True, **settings, **rates), state
 
@@ -78,6 +78,7 @@ CASES = [
         {"attention": GROUPED, "cache": nn.attention_cache_spec(GROUPED, batch=2, capacity=6)},
         cached,
         X,
+        batched_state=True,
     ),
     Case("dot-product-attention", (nn.dot_product_attention,), {}, products, PRODUCTS),
     Case("rotary", (nn.rotary,), {}, no_params(nn.rotary, positions=np.arange(5)), normal(2, 5, 3, 8)),

@@ -33,6 +33,7 @@ CASES = [
         nn.conv_norm_spec(4, 3, (3, 3)),
         with_state(nn.conv_norm, train=True, stride=2, padding=1, **SMOOTH),
         IMAGE,
+        needs_examples=True,
     ),
     Case(
         "conv-norm-depthwise",
@@ -41,7 +42,14 @@ CASES = [
         with_state(nn.conv_norm, train=False, convolution=nn.depthwise_conv, epsilon=1e-3),
         IMAGE,
     ),
-    Case("basic-block", BASIC, nn.basic_block_spec(4, 4), with_state(nn.basic_block, train=True), IMAGE),
+    Case(
+        "basic-block",
+        BASIC,
+        nn.basic_block_spec(4, 4),
+        with_state(nn.basic_block, train=True),
+        IMAGE,
+        needs_examples=True,
+    ),
     Case(
         "basic-block-zeros-for-channels",
         BASIC,
@@ -55,6 +63,7 @@ CASES = [
         nn.basic_block_spec(4, 6),
         with_state(nn.basic_block, train=True, stride=2, residual=False),
         IMAGE,
+        needs_examples=True,
     ),
     Case(
         "bottleneck-block-projection",
@@ -62,6 +71,7 @@ CASES = [
         nn.bottleneck_block_spec(4, 2, projection=True),
         with_state(nn.bottleneck_block, train=True, stride=2),
         IMAGE,
+        needs_examples=True,
         slow=True,
     ),
     Case(

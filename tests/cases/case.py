@@ -33,6 +33,11 @@ class Case:
             small one, or its kinks come in between.
         tolerance: how far jit may be from eager execution, relative to a value; sums of other order add up in depth.
         slow: whether it takes so long that it runs with the slow tests.
+        unbatched: whether the inputs have no axis of examples.
+        batched_state: whether the state has the inputs' axis of examples.
+        needs_examples: whether an empty batch is an error.
+        axis: of the inputs, along which they are repeated for more uses of each parameter.
+        uses: how many entries that axis is to have for them.
     """
 
     name: str
@@ -48,6 +53,15 @@ class Case:
     step: float = 1e-6
     tolerance: float = 1e-5
     slow: bool = False
+    unbatched: bool = False
+    batched_state: bool = False
+    needs_examples: bool = False
+    axis: int = 0
+    uses: int = 4096
+
+    def parameters(self) -> bool:
+        """Whether it has any."""
+        return any(not leaf.is_state for leaf in jax.tree.leaves(self.spec))
 
     def init(self, dtype=np.float32):
         """Parameters that are not at their initial values, so that zeros and ones hide nothing, and the state.

@@ -5,8 +5,8 @@ from tests.cases.case import Case, stateless
 from tests.oracles import normal
 
 
-def conv(name, spec, x, **settings):
-    return Case(name, (nn.conv,), spec, stateless(nn.conv, **settings), x)
+def conv(name, spec, x, unbatched=False, **settings):
+    return Case(name, (nn.conv,), spec, stateless(nn.conv, **settings), x, unbatched=unbatched)
 
 
 def grouped(name, spec, x, **settings):
@@ -33,7 +33,7 @@ CASES = [
     conv("conv-1x1-strided", nn.conv_spec(3, 2, (1, 1)), normal(2, 5, 4, 3), stride=2),
     conv("conv-strided", nn.conv_spec(4, 3, (3, 3)), normal(2, 6, 7, 4), stride=(2, 3), padding="VALID"),
     conv("conv-dilated", nn.conv_spec(4, 3, (3, 3)), normal(2, 6, 7, 4), dilation=(2, 1), padding=((2, 1), 0)),
-    conv("conv-no-batch", nn.conv_spec(4, 3, (3, 3)), normal(5, 6, 4), padding=1),
+    conv("conv-no-batch", nn.conv_spec(4, 3, (3, 3)), normal(5, 6, 4), unbatched=True, padding=1),
     conv("conv-leading-axes", nn.conv_spec(4, 3, (3, 3)), normal(2, 3, 4, 5, 4), stride=2),
     grouped("grouped-conv-1d", nn.grouped_conv_spec(4, 6, (3,), groups=2), normal(2, 5, 4), stride=2),
     grouped("grouped-conv-2d", nn.grouped_conv_spec(4, 2, (2, 3), groups=2), normal(2, 4, 5, 4)),

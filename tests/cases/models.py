@@ -14,7 +14,7 @@ def network(name, model, inputs, **settings):
     def apply(params, state, inputs, key):
         return model.apply(params, state, inputs, key=key, train=settings.get("train", True))
 
-    properties = {key: value for key, value in settings.items() if key != "train"}
+    properties = {"uses": 512, **{key: value for key, value in settings.items() if key != "train"}}
     return Case(name, (), model.spec, apply, inputs, **properties)
 
 
@@ -48,12 +48,19 @@ CASES = [
     network("vgg11-bn", vgg(norm=True, dropout_rate=0.0), small_image(), train=False, slow=True),
     network("resnet18", resnet(18), small_image(), train=False, slow=True),
     network("resnet50", resnet(50), small_image(), train=False, slow=True),
-    network("cifar-resnet14", models.cifar_resnet(models.CifarResNetConfig(14, 3, width=2)), small_image(8), slow=True),
+    network(
+        "cifar-resnet14",
+        models.cifar_resnet(models.CifarResNetConfig(14, 3, width=2)),
+        small_image(8),
+        needs_examples=True,
+        slow=True,
+    ),
     network(
         "googlenet",
         models.googlenet(models.GoogLeNetConfig(3, small_images=True, width=1 / 16)),
         small_image(16),
         random=True,
+        needs_examples=True,
         slow=True,
         step=1e-8,
         tolerance=1e-4,
@@ -63,6 +70,13 @@ CASES = [
         "gpt",
         models.gpt(models.GPTConfig(5, 4, layers=2, heads=2, features=4, dropout_rate=0.2, attention_dropout_rate=0.2)),
         random=True,
+        slow=True,
+    ),
+    of_ids("gpt-no-dropout", models.gpt(models.GPTConfig(5, 4, layers=1, heads=2, features=4)), slow=True),
+    network(
+        "vit-no-dropout",
+        models.vit(models.ViTConfig(8, 4, 3, layers=1, heads=2, features=4)),
+        normal(2, 8, 8, 3),
         slow=True,
     ),
     network(
@@ -77,9 +91,10 @@ CASES = [
         models.whitened_cnn(models.WhitenedCNNConfig(3, widths=(4, 4, 4))),
         small_image(17),
         bf16_tolerance=0.1,
+        needs_examples=True,
         slow=True,
     ),
-    network("mlp", models.mlp(models.MLPConfig((3, 5, 5, 2), norm=True)), normal(6, 3)),
+    network("mlp", models.mlp(models.MLPConfig((3, 5, 5, 2), norm=True)), normal(6, 3), needs_examples=True),
     network(
         "mlp-residual",
         models.mlp(models.MLPConfig((3, 5, 5, 2), dropout_rate=0.3, residual=True, activation="tanh")),

@@ -22,15 +22,25 @@ def masked_batch_norm(params, state, inputs, key):
 
 BATCH_NORM = (nn.batch_norm,)
 CASES = [
-    Case("batch-norm-train", BATCH_NORM, nn.batch_norm_spec(3), batch_norm(train=True), normal(6, 3)),
+    Case(
+        "batch-norm-train", BATCH_NORM, nn.batch_norm_spec(3), batch_norm(train=True), normal(6, 3), needs_examples=True
+    ),
     Case("batch-norm-apply", BATCH_NORM, nn.batch_norm_spec(3), batch_norm(train=False), normal(6, 3)),
-    Case("batch-norm-image", BATCH_NORM, nn.batch_norm_spec(3), batch_norm(train=True), normal(2, 4, 5, 3)),
+    Case(
+        "batch-norm-image",
+        BATCH_NORM,
+        nn.batch_norm_spec(3),
+        batch_norm(train=True),
+        normal(2, 4, 5, 3),
+        needs_examples=True,
+    ),
     Case(
         "batch-norm-plain",
         BATCH_NORM,
         nn.batch_norm_spec(3, scale=False, bias=False),
         batch_norm(train=True, warm_up=False, unbiased=False, momentum=0.5, epsilon=1e-3),
         normal(6, 3),
+        needs_examples=True,
     ),
     Case(
         "batch-norm-masked",
@@ -38,6 +48,7 @@ CASES = [
         nn.batch_norm_spec(4),
         masked_batch_norm,
         {"x": normal(2, 3, 4), "mask": SEQUENCE_MASK},
+        needs_examples=True,
     ),
     Case("layer-norm", (nn.layer_norm,), nn.layer_norm_spec(5), stateless(nn.layer_norm), normal(2, 3, 5)),
     Case(

@@ -12,8 +12,8 @@ def distinct(*shape):
     return (np.random.default_rng(0).permutation(np.prod(shape)).reshape(shape) / 64 - 1.0).astype(np.float32)
 
 
-def case(name, function, x, **settings):
-    return Case(name, (function,), {}, no_params(function, **settings), x)
+def case(name, function, x, unbatched=False, **settings):
+    return Case(name, (function,), {}, no_params(function, **settings), x, unbatched=unbatched)
 
 
 CASES = [
@@ -26,7 +26,7 @@ CASES = [
     case("avg-pool-2d", nn.avg_pool, normal(2, 5, 5, 3), window=(3, 3), stride=2, padding=1),
     case("avg-pool-3d", nn.avg_pool, normal(2, 4, 3, 2, 3), window=(2, 2, 2)),
     case("avg-pool-uncounted", nn.avg_pool, normal(2, 5, 4, 3), window=(3, 2), padding="SAME", count_padding=False),
-    case("avg-pool-no-batch", nn.avg_pool, normal(5, 4, 3), window=(2, 2), stride=1),
+    case("avg-pool-no-batch", nn.avg_pool, normal(5, 4, 3), unbatched=True, window=(2, 2), stride=1),
     case("global-max-pool", nn.global_max_pool, distinct(2, 4, 5, 3)),
     case("global-avg-pool", nn.global_avg_pool, normal(2, 4, 5, 3)),
     case("global-avg-pool-leading-axes", nn.global_avg_pool, normal(2, 2, 3, 4, 3), rank=2),

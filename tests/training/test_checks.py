@@ -45,10 +45,6 @@ def test_what_is_no_train_state():
     [
         ((torch.ones(50, 4), DATA[1]), r"got a torch.Tensor in it; write x.numpy\(\)"),
         (
-            (DATA[0], [0, 1] * 25),
-            r"got a builtins.int in it; lists of numbers, such as labels, have to be .* np.asarray",
-        ),
-        (
             (batch for batch in [DATA]),
             r"got a builtins.generator in it; .* of an iterator together by np.concatenate",
         ),
@@ -61,6 +57,14 @@ def test_data_that_are_not_arrays(examples, message):
         run(examples=examples)
     with pytest.raises(TypeError, match=message):
         run(evaluate=make_evaluate(LOSS), validation=examples)
+
+
+def test_lists_of_numbers():
+    message = r"with the number 0 in it; lists of numbers, such as labels, have to be .* np.asarray"
+    with pytest.raises(ValueError, match=message):
+        run(examples=(DATA[0], [0, 1] * 25))
+    with pytest.raises(ValueError, match=message):
+        run(evaluate=make_evaluate(LOSS), validation=(DATA[0], [0, 1] * 25))
 
 
 def one_logit(loss_function):
@@ -158,7 +162,7 @@ def test_the_message_about_many_arrays_is_short():
         run(examples=examples)
     assert len(str(error.value)) < 1000
     lists = (np.asarray(DATA[0]).tolist(), np.asarray(DATA[1]).tolist())
-    with pytest.raises(TypeError, match="have to be arrays: write np") as error:
+    with pytest.raises(ValueError, match="have to be arrays: write np") as error:
         run(examples=lists)
     assert len(str(error.value)) < 1000
 
