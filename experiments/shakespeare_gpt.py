@@ -16,6 +16,7 @@ import optax
 
 from experiments.support import text
 from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.decode import Sampling
 from jaxnets.models import GPTConfig, generate_tokens, gpt
 from jaxnets.regularizers import decay_mask
 from jaxnets.report import RunFolder
@@ -70,8 +71,8 @@ def run(config: Config, folder: RunFolder) -> Findings:
     optimizer = make_optimizer(config, config.epochs * steps_per_epoch(len(data.train), config.batch_size))
 
     def generate(last: TrainState, prompt: Any, key: Any) -> Any:
-        settings: dict[str, Any] = {"temperature": config.temperature, "key": key}
-        return generate_tokens(network, last.params, prompt, text.SAMPLE_LENGTH, **settings)
+        sampling = Sampling(temperature=config.temperature)
+        return generate_tokens(network, last.params, prompt, text.SAMPLE_LENGTH, sampling=sampling, key=key).ids
 
     return text.train_on_text(config, folder, gpt(network), optimizer, data, generate, evaluation_batch_size=64)
 

@@ -16,6 +16,7 @@ import optax
 
 from experiments.support import text
 from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.decode import Sampling
 from jaxnets.models import CharRNNConfig, char_rnn, generate_characters
 from jaxnets.report import RunFolder
 from jaxnets.training import TrainState, load_best, steps_per_epoch
@@ -56,8 +57,8 @@ def run(config: Config, folder: RunFolder) -> Findings:
 
     def generate(last: TrainState, prompt: Any, key: Any) -> Any:
         best = load_best(folder.checkpoints, like=last)
-        settings: dict[str, Any] = {"temperature": config.temperature, "key": key}
-        return generate_characters(network, best.params, prompt, text.SAMPLE_LENGTH, **settings)
+        sampling = Sampling(temperature=config.temperature)
+        return generate_characters(network, best.params, prompt, text.SAMPLE_LENGTH, sampling=sampling, key=key).ids
 
     return text.train_on_text(config, folder, char_rnn(network), optimizer, data, generate, evaluation_batch_size=32)
 

@@ -9,7 +9,9 @@ from jaxnets.models.adaline import AdalineConfig as AdalineConfig, adaline as ad
 from jaxnets.models.char_rnn import (
     CharRNNConfig as CharRNNConfig,
     char_rnn as char_rnn,
+    char_rnn_carry as char_rnn_carry,
     char_rnn_sequence as char_rnn_sequence,
+    char_rnn_step as char_rnn_step,
     generate_characters as generate_characters,
 )
 from jaxnets.models.cifar_resnet import CifarResNetConfig as CifarResNetConfig, cifar_resnet as cifar_resnet
@@ -26,7 +28,14 @@ from jaxnets.models.googlenet import (
     googlenet_loss as googlenet_loss,
     inception as inception,
 )
-from jaxnets.models.gpt import GPTConfig as GPTConfig, generate_tokens as generate_tokens, gpt as gpt
+from jaxnets.models.gpt import GPTConfig as GPTConfig, gpt as gpt
+from jaxnets.models.gpt_generation import (
+    generate_tokens as generate_tokens,
+    gpt_carry as gpt_carry,
+    gpt_step as gpt_step,
+    window_carry as window_carry,
+    window_step as window_step,
+)
 from jaxnets.models.lenet5 import LeNet5Config as LeNet5Config, lenet5 as lenet5
 from jaxnets.models.mlp import MLPConfig as MLPConfig, mlp as mlp
 from jaxnets.models.mnist_cnn import MnistCNNConfig as MnistCNNConfig, mnist_cnn as mnist_cnn
@@ -45,6 +54,14 @@ from jaxnets.models.threshold_neuron import (
     ThresholdNeuronConfig as ThresholdNeuronConfig,
     threshold_network as threshold_network,
     threshold_neuron as threshold_neuron,
+)
+from jaxnets.models.transformer import (
+    SourceTarget as SourceTarget,
+    TransformerConfig as TransformerConfig,
+    transformer as transformer,
+    transformer_carry as transformer_carry,
+    transformer_encode as transformer_encode,
+    transformer_step as transformer_step,
 )
 from jaxnets.models.vgg import VGGConfig as VGGConfig, vgg as vgg
 from jaxnets.models.vit import ViTConfig as ViTConfig, vit as vit

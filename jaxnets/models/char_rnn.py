@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -12,9 +12,13 @@ import jax.numpy as jnp
 
 from jaxnets import nn
 from jaxnets.config import LayerCount, ModelConfig, PositiveInt, Rate, build_model, check_config, one_of
+from jaxnets.decode.generate import generate
+from jaxnets.decode.loop import Tokens, check_generation
+from jaxnets.decode.prompts import prepare_prompts
+from jaxnets.decode.sampling import Sampling, traced_rules
+from jaxnets.decode.step import Step
 from jaxnets.layer import names_errors
 from jaxnets.model import Model
-from jaxnets.models.sampling import check_generation, draw
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
 from jaxnets.types import Array, ArrayLike, Key, Params, State
@@ -26,16 +30,18 @@ class _Cell(NamedTuple):
     Attributes:
         spec: makes the spec of a layer.
         sequence: runs it over a sequence.
+        carry: makes a carry of zeros.
     """
 
     spec: Callable[..., Spec]
     sequence: Callable[..., tuple[Array, Any]]
+    carry: Callable[..., Any]
 
 
 _CELLS = {
-    "rnn": _Cell(nn.simple_rnn_spec, nn.simple_rnn),
-    "lstm": _Cell(nn.lstm_spec, nn.lstm),
-    "gru": _Cell(nn.gru_spec, nn.gru),
+    "rnn": _Cell(nn.simple_rnn_spec, nn.simple_rnn, nn.simple_rnn_carry),
+    "lstm": _Cell(nn.lstm_spec, nn.lstm, nn.lstm_carry),
+    "gru": _Cell(nn.gru_spec, nn.gru, nn.gru_carry),
 }
 
 
@@ -105,6 +111,7 @@ def char_rnn_sequence(
     ids: Array,
     *,
     carry: Any = None,
+    mask: Array | None = None,
     key: Key | None = None,
     train: bool,
 ) -> tuple[Array, Any]:
@@ -115,6 +122,7 @@ def char_rnn_sequence(
         params: of a `char_rnn`.
         ids: integers `[batch, time]`.
         carry: what an earlier call returned, to go on from; None for zeros.
+        mask: bool `[batch, time]`, True at real characters; others leave the carry as it is. None if all are.
         key: for dropout.
         train: whether dropout drops.
 
@@ -139,57 +147,130 @@ def char_rnn_sequence(
     x = nn.dropout(x, rate, key=subkey(key, "in"), train=train)
     sequence = _CELLS[config.cell].sequence
     x, carry = nn.stacked(
-        sequence, params["layers"], x, carry=carry, rate=rate, key=subkey(key, "between"), train=train
+        sequence, params["layers"], x, carry=carry, mask=mask, rate=rate, key=subkey(key, "between"), train=train
     )
     x = nn.dropout(x, rate, key=subkey(key, "out"), train=train)
     return nn.linear(params["out"], x), carry
 
 
-@names_errors
-def generate_characters(
-    config: CharRNNConfig, params: Params, prompt: ArrayLike, length: int, *, temperature: float | Array = 1.0, key: Key
-) -> Array:
-    """Draw characters one after the other, each from the distribution softmax(logits / temperature).
-
-    Compiled once for each config, length and shape of the prompt, inside of `jit` and outside of it.
+def char_rnn_step(config: CharRNNConfig, params: Params) -> Step:
+    """Make the step of the network for `jaxnets.decode`; its carry is that of `char_rnn_carry`.
 
     Args:
         config: of the network, `model.config`.
-        params: of a trained `char_rnn`.
-        prompt: ids `[batch, time]` to begin with, at least one.
-        length: how many characters to draw.
-        temperature: below 1 for the likelier characters, above 1 for more variety, 0 for always the likeliest.
-        key: random key.
+        params: of a `char_rnn`.
 
     Returns:
-        ids int32 `[batch, length]`.
+        `step(carry, ids, lengths=None) -> (logits, carry)`.
 
     Raises:
-        TypeError: if the config is of another class, or the prompt does not hold integers.
-        ValueError: if the prompt is empty or the temperature negative.
+        TypeError: if the config is of another class.
 
     Example:
         >>> model = char_rnn(CharRNNConfig(vocabulary=5, hidden=4))
         >>> params, _ = model.init(jax.random.key(0))
-        >>> generate_characters(model.config, params, jnp.array([[1, 2]]), 6, key=jax.random.key(1)).shape
+        >>> carry = char_rnn_carry(model.config, params, batch=1)
+        >>> logits, carry = char_rnn_step(model.config, params)(carry, jnp.array([[1, 2]]))
+        >>> logits.shape
+        (1, 5)
+    """
+    check_config(config, CharRNNConfig)
+    config = dataclasses.replace(config, dropout_rate=0.0)
+
+    def step(carry: Any, ids: Array, lengths: Array | None = None, /) -> tuple[Array, Any]:
+        mask = None if lengths is None else jnp.arange(ids.shape[1])[None] < lengths[:, None]
+        logits, carry = char_rnn_sequence(config, params, ids, carry=carry, mask=mask, train=False)
+        if lengths is None:
+            return logits[:, -1], carry
+        return logits[jnp.arange(ids.shape[0]), jnp.maximum(lengths, 1) - 1], carry
+
+    return step
+
+
+def char_rnn_carry(config: CharRNNConfig, params: Params, *, batch: int) -> list[Any]:
+    """Make the carry of `char_rnn_step`: zeros for each layer, as many sequences as `batch` says.
+
+    Example:
+        >>> model = char_rnn(CharRNNConfig(vocabulary=5, cell="gru", hidden=4))
+        >>> params, _ = model.init(jax.random.key(0))
+        >>> char_rnn_carry(model.config, params, batch=2)[0].shape
+        (2, 4)
+    """
+    check_config(config, CharRNNConfig)
+    return [_CELLS[config.cell].carry(layer, batch=batch) for layer in params["layers"]]
+
+
+@names_errors
+def generate_characters(
+    config: CharRNNConfig,
+    params: Params,
+    prompt: ArrayLike | Sequence[Sequence[int]],
+    length: int,
+    *,
+    lengths: ArrayLike | None = None,
+    sampling: Sampling = Sampling(),
+    stop: Sequence[int] = (),
+    key: Key | None = None,
+) -> Tokens:
+    """Draw characters one after the other.
+
+    Compiled once for each config, length and size of the prompts, inside of `jit` and outside of it; prompts that are
+    no arrays of JAX are padded to powers of two.
+
+    Args:
+        config: of the network, `model.config`.
+        params: of a trained `char_rnn`.
+        prompt: lists of ids, which may have different lengths, or ids `[batch, time]`; at least one character each.
+        length: how many characters to draw at most.
+        lengths: `[batch]`, how many characters of each prompt are real if it is an array, the others being at its end;
+            None for all.
+        sampling: how characters are drawn.
+        stop: characters that end a sequence.
+        key: random key; None if the likeliest characters are taken.
+
+    Returns:
+        The characters `[batch, length]`, their log-probabilities, and which are real.
+
+    Raises:
+        TypeError: if the config is of another class, or the prompt does not hold integers.
+        ValueError: if a prompt is empty, a rule of sampling is out of range, or the key is missing.
+
+    Example:
+        >>> model = char_rnn(CharRNNConfig(vocabulary=5, hidden=4))
+        >>> params, _ = model.init(jax.random.key(0))
+        >>> generate_characters(model.config, params, [[1, 2]], 6, key=jax.random.key(1)).ids.shape
         (1, 6)
     """
     check_config(config, CharRNNConfig)
-    ids, length, temperature = check_generation(prompt, length, temperature)
+    ids, counts = prepare_prompts(prompt, lengths)
+    check_generation(ids, length, sampling, key)
     config = dataclasses.replace(config, dropout_rate=0.0)  # for training only
-    drawn: Array = _generate(config, params, ids, length, temperature, key)
-    return drawn
+    key = jax.random.key(0) if key is None else key  # of no effect
+    rules = traced_rules(sampling)
+    tokens: Tokens = _generate(config, params, ids, counts, length, rules, sampling.top_k, tuple(stop), key)
+    return tokens
 
 
-@functools.partial(jax.jit, static_argnames=("config", "length"))
-def _generate(config: CharRNNConfig, params: Params, prompt: Array, length: int, temperature: Any, key: Key) -> Array:
-    def step(carried: tuple[Array, Any], position: Array) -> tuple[tuple[Array, Any], Array]:
-        ids, carry = carried
-        logits, carry = char_rnn_sequence(config, params, ids[:, None], carry=carry, train=False)
-        ids = draw(logits[:, -1], temperature, subkey(key, position))
-        return (ids, carry), ids
-
-    logits, carry = char_rnn_sequence(config, params, prompt, train=False)
-    first = draw(logits[:, -1], temperature, subkey(key, 0))
-    _, rest = jax.lax.scan(step, (first, carry), jnp.arange(1, length))
-    return jnp.concatenate([first[None], rest])[:length].T
+@functools.partial(jax.jit, static_argnames=("config", "length", "top_k", "stop"))
+def _generate(
+    config: CharRNNConfig,
+    params: Params,
+    prompt: Array,
+    lengths: Array,
+    length: int,
+    rules: Sampling,
+    top_k: int | None,
+    stop: tuple[int, ...],
+    key: Key,
+) -> Tokens:
+    drawn = generate(
+        char_rnn_step(config, params),
+        char_rnn_carry(config, params, batch=prompt.shape[0]),
+        prompt,
+        length,
+        lengths=lengths,
+        sampling=rules._replace(top_k=top_k),
+        stop=stop,
+        key=key,
+    )
+    return Tokens(drawn.ids, drawn.log_probs, drawn.real)

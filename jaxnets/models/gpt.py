@@ -5,21 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxnets import nn
-from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, Rate, build_model, check_config
-from jaxnets.layer import names_errors
+from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, Rate, build_model
 from jaxnets.model import Model
-from jaxnets.models.sampling import check_generation, draw
 from jaxnets.nn.check import add_parameter
 from jaxnets.random import subkey
 from jaxnets.repeat import repeat
 from jaxnets.spec import Spec, repeat_spec
-from jaxnets.types import Array, ArrayLike, Key, Params, State
+from jaxnets.types import Array, Key, Params, State
 
 _DEVIATION = 0.02
 
@@ -97,11 +93,11 @@ def _apply(
     config: GPTConfig, params: Params, state: State, ids: Array, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
     """Score every token by the table of embeddings: logits `[batch, time, vocabulary]`."""
-    x = _features(config, params, ids, key=key, train=train)
+    x = gpt_features(config, params, ids, key=key, train=train)
     return nn.tied_logits(params["tokens"], nn.layer_norm(params["norm"], x)), state
 
 
-def _features(config: GPTConfig, params: Params, ids: Array, *, key: Key | None = None, train: bool) -> Array:
+def gpt_features(config: GPTConfig, params: Params, ids: Array, *, key: Key | None = None, train: bool) -> Array:
     """Add embeddings of tokens and positions and run the causal blocks: `[batch, time, features]`."""
     if ids.ndim != 2:
         raise ValueError(f"gpt: ids must be [batch, time], got {list(ids.shape)}")
@@ -137,6 +133,7 @@ def gpt(config: GPTConfig = GPTConfig()) -> Model:
         TypeError: if the config is of another class.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> model = gpt(GPTConfig(vocabulary=65, context=8, layers=2, heads=2, features=16))
         >>> params, state = model.init(jax.random.key(0))
         >>> model.apply(params, state, jnp.zeros((3, 5), jnp.int32), train=False)[0].shape
@@ -150,61 +147,3 @@ def gpt(config: GPTConfig = GPTConfig()) -> Model:
         the paper's own code has 0.01 for them.
     """
     return build_model(config, GPTConfig, _spec, _apply)
-
-
-@names_errors
-def generate_tokens(
-    config: GPTConfig, params: Params, prompt: ArrayLike, length: int, *, temperature: float | Array = 1.0, key: Key
-) -> Array:
-    """Draw tokens one after the other, each from softmax(logits / temperature) after as many as the context holds.
-
-    Compiled once for each config, length and shape of the prompt, inside of `jit` and outside of it.
-
-    Args:
-        config: of the network, `model.config`.
-        params: of a trained `gpt`.
-        prompt: ids `[batch, time]` to begin with, at least one.
-        length: how many tokens to draw.
-        temperature: below 1 for the likelier tokens, above 1 for more variety, 0 for always the likeliest.
-        key: random key.
-
-    Returns:
-        ids int32 `[batch, length]`.
-
-    Raises:
-        TypeError: if the config is of another class, or the prompt does not hold integers.
-        ValueError: if the prompt is empty or the temperature negative.
-
-    Example:
-        >>> model = gpt(GPTConfig(vocabulary=65, context=8, layers=1, heads=2, features=16))
-        >>> params, _ = model.init(jax.random.key(0))
-        >>> generate_tokens(model.config, params, jnp.array([[1, 2]]), 12, key=jax.random.key(1)).shape
-        (1, 12)
-
-    Warning:
-        Every token costs a pass over the whole context: positions are learned, so that past keys and values are of no
-        use once the context moves on.
-    """
-    check_config(config, GPTConfig)
-    ids, length, temperature = check_generation(prompt, length, temperature)
-    config = dataclasses.replace(config, dropout_rate=0.0, attention_dropout_rate=0.0, remat=False)  # for training only
-    drawn: Array = _generate(config, params, ids, length, temperature, key)
-    return drawn
-
-
-@functools.partial(jax.jit, static_argnames=("config", "length"))
-def _generate(config: GPTConfig, params: Params, prompt: Array, length: int, temperature: Any, key: Key) -> Array:
-    context, begun = config.context, prompt.shape[1]
-    ids = jnp.pad(prompt, ((0, 0), (0, max(length, context - begun))))
-
-    def step(ids: Array, position: Array) -> tuple[Array, Array]:
-        start = jnp.maximum(position - context, 0)
-        window = jax.lax.dynamic_slice_in_dim(ids, start, context, axis=1)
-        x = _features(config, params, window, train=False)
-        last = jax.lax.dynamic_index_in_dim(x, position - 1 - start, axis=1, keepdims=False)
-        logits = nn.tied_logits(params["tokens"], nn.layer_norm(params["norm"], last))
-        drawn = draw(logits, temperature, subkey(key, position))
-        return jax.lax.dynamic_update_slice_in_dim(ids, drawn[:, None], position, axis=1), drawn
-
-    _, drawn = jax.lax.scan(step, ids, jnp.arange(begun, begun + length))
-    return drawn.T

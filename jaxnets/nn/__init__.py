@@ -35,7 +35,11 @@ from jaxnets.nn.activations import (
     tanh as tanh,
     tanh_shrink as tanh_shrink,
 )
-from jaxnets.nn.attention import attention as attention, attention_spec as attention_spec
+from jaxnets.nn.attention import (
+    attention as attention,
+    attention_memory as attention_memory,
+    attention_spec as attention_spec,
+)
 from jaxnets.nn.attention_cache import (
     attention_cache_spec as attention_cache_spec,
     cached_attention as cached_attention,
@@ -115,8 +119,14 @@ from jaxnets.nn.squeeze_excitation import (
     squeeze_excitation_spec as squeeze_excitation_spec,
 )
 from jaxnets.nn.transformer_block import (
+    cached_transformer_block as cached_transformer_block,
     transformer_block as transformer_block,
     transformer_block_spec as transformer_block_spec,
+)
+from jaxnets.nn.transformer_decoder_block import (
+    cached_transformer_decoder_block as cached_transformer_decoder_block,
+    transformer_decoder_block as transformer_decoder_block,
+    transformer_decoder_block_spec as transformer_decoder_block_spec,
 )
 from jaxnets.nn.transposed_convolution import (
     conv_transpose as conv_transpose,

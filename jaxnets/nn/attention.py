@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -93,7 +93,7 @@ def attention_spec(
 def attention(
     params: Params,
     x: Array,
-    memory: Array | None = None,
+    memory: Array | Mapping[str, Array] | None = None,
     *,
     causal: bool = False,
     mask: Array | None = None,
@@ -114,7 +114,7 @@ def attention(
             `[heads, head_dim, features]` and `[features]`.
         x: `[..., queries, features]`, floating point. Its dtype is the result's; parameters are cast to it.
         memory: `[..., keys, memory_features]`, what is attended to, of the dtype and leading axes of `x` (cross
-            attention); None for `x` itself.
+            attention), or the keys and values that `attention_memory` made of it; None for `x` itself.
         causal: whether position i may attend to the positions up to i only.
         mask: boolean, True where a query may attend to a key: `[queries, keys]` or `[..., heads, queries, keys]`, any
             axis of size 1 is repeated (`causal_mask`, `padding_mask`). A query that may attend to nothing attends to
@@ -152,14 +152,18 @@ def attention(
     """
     check_sequence(x, params["query"]["kernel"])
     if memory is not None:
-        check_sequence(memory, params["key"]["kernel"], name="memory")
+        if not isinstance(memory, Mapping):
+            check_sequence(memory, params["key"]["kernel"], name="memory")
         if rotary is not None:
             raise ValueError("rotary positions relate positions of one sequence; leave out rotary or memory")
     if rotary is None and positions is not None:
         raise ValueError("positions are for rotary; pass rotary=nn.rotary too, or leave them out")
-    source = x if memory is None else memory
     queries = project(params["query"], x)
-    keys, values = project(params["key"], source), project(params["value"], source)
+    source = x if memory is None else memory
+    if isinstance(source, Mapping):
+        keys, values = source["key"], source["value"]
+    else:
+        keys, values = project(params["key"], source), project(params["value"], source)
     if rotary is not None:
         positions = jnp.arange(x.shape[-2]) if positions is None else positions
         queries, keys = rotary(queries, positions), rotary(keys, positions)
@@ -167,6 +171,34 @@ def attention(
         queries, keys, values, mask=mask, causal=causal, scale=scale, rate=rate, key=key, train=train
     )
     return merge_heads(params["out"], y)
+
+
+@layer
+def attention_memory(params: Params, memory: Array) -> dict[str, Array]:
+    """Make the keys and values of what is attended to, once for all queries that will come: M W_key and M W_value.
+
+    Args:
+        params: those of `attention`; `key` and `value` are read.
+        memory: `[..., keys, memory_features]`, floating point.
+
+    Returns:
+        `key` and `value` `[..., keys, kv_heads, head_dim]`, for `attention(params, x, memory=...)`.
+
+    Raises:
+        ValueError: if the last axis of `memory` does not fit the kernels.
+        TypeError: if it is not floating point.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxnets import init, nn
+        >>> params, _ = init(nn.attention_spec(8, heads=2), jax.random.key(0))
+        >>> memory, x = jnp.ones((4, 7, 8)), jnp.ones((4, 1, 8))
+        >>> once = nn.attention_memory(params, memory)
+        >>> bool(jnp.allclose(nn.attention(params, x, once), nn.attention(params, x, memory)))
+        True
+    """
+    check_sequence(memory, params["key"]["kernel"], name="memory")
+    return {name: project(params[name], memory) for name in ("key", "value")}
 
 
 def check_sequence(x: Array, kernel: Array, *, name: str = "x") -> None:

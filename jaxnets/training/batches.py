@@ -54,8 +54,8 @@ def check_data(data: Any) -> None:
             continue
         if isinstance(leaf, bool | int | float):
             raise ValueError(
-                f"data must be a tree of NumPy or JAX arrays [examples, ...], got a tree with the number {leaf!r} in it; "
-                "lists of numbers, such as labels, have to be arrays: write np.asarray(labels)"
+                f"data must be a tree of NumPy or JAX arrays [examples, ...], got a tree with the number {leaf!r} in "
+                "it; lists of numbers, such as labels, have to be arrays: write np.asarray(labels)"
             )
         if hasattr(leaf, "numpy"):
             advice = "write x.numpy()"

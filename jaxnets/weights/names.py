@@ -46,6 +46,7 @@ def torch_names(model: Model) -> Names:
     `efficientnet`, `vit`
     `resnet`, `cifar_resnet`         torchvision's and timm's
     `gpt`                            those of Hugging Face's `GPT2LMHeadModel`
+    `transformer`                    those of PyTorch's `Transformer`, and `source`, `target` and `out` or `out_bias`
     `mnist_cnn`, `lenet5`            `conv1`, `conv2`, `fc1`, `fc2` (`fc3`), as in PyTorch's MNIST example
     ================================ ==============================================================================
 
@@ -185,9 +186,28 @@ def _vit(config: models.ViTConfig, spec: Spec) -> Names:
     return names
 
 
-def _heads(block: int, *, transposed: bool = False) -> list[Place]:
+def _transformer(config: models.TransformerConfig, spec: Spec) -> Names:
+    names: dict[str, Place | Sequence[Place]] = {
+        part: Place(part) for part in ("source", "target", "out") if part in spec
+    }
+    if "bias" in spec:
+        names["out_bias"] = Place("bias")
+    for stack, norms in {"encoder": ("norm1", "norm2"), "decoder": ("norm1", "norm_memory", "norm2")}.items():
+        names[f"{stack}.norm"] = Place(f"{stack}_norm")
+        for block in range(config.layers):
+            module = f"{stack}.layers.{block}"
+            names |= {f"{module}.norm{i + 1}": Place(f"{stack}/{norm}", block) for i, norm in enumerate(norms)}
+            names |= {f"{module}.{part}": Place(f"{stack}/{part}", block) for part in ("linear1", "linear2")}
+            attentions = {"self_attn": "attention"} | ({"multihead_attn": "memory_attention"} if len(norms) > 2 else {})
+            for part, path in attentions.items():
+                names[f"{module}.{part}.in_proj_"] = _heads(block, path=f"{stack}/{path}")
+                names[f"{module}.{part}.out_proj"] = Place(f"{stack}/{path}/out", block)
+    return names
+
+
+def _heads(block: int, *, path: str = "blocks/attention", transposed: bool = False) -> list[Place]:
     """The three products of attention, which PyTorch computes at once."""
-    return [Place(f"blocks/attention/{part}", block, transposed=transposed) for part in ("query", "key", "value")]
+    return [Place(f"{path}/{part}", block, transposed=transposed) for part in ("query", "key", "value")]
 
 
 def _numbered(module: str, path: str) -> dict[str, Place]:
@@ -206,6 +226,7 @@ _TABLES: Mapping[Any, Callable[[Any, Spec], Names]] = {
     models.LeNet5Config: _mnist,
     models.MnistCNNConfig: _mnist,
     models.ResNetConfig: _resnet,
+    models.TransformerConfig: _transformer,
     models.VGGConfig: _vgg,
     models.ViTConfig: _vit,
 }

@@ -36,12 +36,42 @@ def cached(params, state, inputs, key):
     return (y, z), {"cache": cache}
 
 
+def cached_block(params, state, inputs, key):
+    y, cache = nn.cached_transformer_block(params["block"], state["cache"], inputs[:, :3], rotary=nn.rotary)
+    z, cache = nn.cached_transformer_block(params["block"], cache, inputs[:, 3:], rotary=nn.rotary)
+    return (y, z), {"cache": cache}
+
+
 def block_dropped(params, state, inputs, key):
     settings = {"rotary": nn.rotary, "mask": MASK[:1], "activation": nn.relu}
     rates = {"dropout_rate": 0.2, "attention_dropout_rate": 0.3}
     return nn.transformer_block(params, inputs, key=key, train=True, **settings, **rates), state
 
 
+def from_memory(params, state, inputs, key):
+    memory = nn.attention_memory(params, inputs["memory"])
+    return nn.attention(params, inputs["x"], memory), state
+
+
+def decoder_block(params, state, inputs, key):
+    return nn.transformer_decoder_block(params, inputs["x"], inputs["memory"], train=False), state
+
+
+def decoder_block_dropping(params, state, inputs, key):
+    rates = {"dropout_rate": 0.2, "attention_dropout_rate": 0.3, "norm_first": False, "memory_mask": MASK[:1, :, :, :4]}
+    return nn.transformer_decoder_block(params, inputs["x"], inputs["memory"], key=key, train=True, **rates), state
+
+
+def cached_decoder_block(params, state, inputs, key):
+    memory, (x, rest) = inputs["memory"], (inputs["x"][:, :3], inputs["x"][:, 3:])
+    y, cache = nn.cached_transformer_decoder_block(params["block"], state["cache"], x, memory)
+    z, cache = nn.cached_transformer_decoder_block(params["block"], cache, rest, memory)
+    return (y, z), {"cache": cache}
+
+
+DECODER = nn.transformer_decoder_block_spec(12, heads=2, hidden=8, memory_features=7)
+WITH_MEMORY = {"x": X, "memory": normal(2, 4, 7)}
+GATED = {**nn.transformer_block_spec(12, heads=2, hidden=8, bias=False), "gate": nn.linear_spec(12, 8, bias=False)}
 BLOCK = nn.transformer_block_spec(12, heads=2, kv_heads=1, bias=False)
 PRODUCTS = {"queries": normal(2, 5, 4, 8), "keys": normal(2, 7, 2, 8, seed=1), "values": normal(2, 7, 2, 8, seed=2)}
 ROTARY = functools.partial(nn.rotary, interleaved=True, features=4)
@@ -53,7 +83,57 @@ CASES = [
         stateless(nn.transformer_block, causal=True, train=False),
         X,
     ),
+    Case(
+        "transformer-block-cached",
+        (nn.cached_transformer_block,),
+        {"block": BLOCK, "cache": nn.attention_cache_spec(BLOCK["attention"], batch=2, capacity=6)},
+        cached_block,
+        X,
+        batched_state=True,
+        slow=True,
+    ),
     Case("transformer-block-dropping", (nn.transformer_block,), BLOCK, block_dropped, X, random=True, slow=True),
+    Case(
+        "transformer-block-gated-rms",
+        (nn.transformer_block,),
+        GATED,
+        stateless(nn.transformer_block, causal=True, norm=nn.rms_norm, activation=nn.silu, train=False),
+        X,
+    ),
+    Case(
+        "transformer-block-norm-last",
+        (nn.transformer_block,),
+        nn.transformer_block_spec(12, heads=2, hidden=8),
+        stateless(nn.transformer_block, norm_first=False, train=False),
+        X,
+        slow=True,
+    ),
+    Case("transformer-decoder-block", (nn.transformer_decoder_block,), DECODER, decoder_block, WITH_MEMORY),
+    Case(
+        "transformer-decoder-block-dropping",
+        (nn.transformer_decoder_block,),
+        DECODER,
+        decoder_block_dropping,
+        WITH_MEMORY,
+        random=True,
+        slow=True,
+    ),
+    Case(
+        "transformer-decoder-block-cached",
+        (nn.cached_transformer_decoder_block,),
+        {"block": DECODER, "cache": nn.attention_cache_spec(DECODER["attention"], batch=2, capacity=6)},
+        cached_decoder_block,
+        WITH_MEMORY,
+        batched_state=True,
+        slow=True,
+    ),
+    Case(
+        "attention-memory",
+        (nn.attention_memory, nn.attention),
+        nn.attention_spec(12, heads=3, memory_features=7),
+        from_memory,
+        WITH_MEMORY,
+    ),
     Case("attention-self", (nn.attention,), SPEC, stateless(nn.attention), X),
     Case("attention-causal", (nn.attention,), SPEC, stateless(nn.attention, causal=True), normal(2, 3, 4, 12)),
     Case("attention-masked", (nn.attention,), SPEC, self_attention, {"x": X, "mask": MASK}),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from jaxnets.decode import Sampling
 from jaxnets.models import CharRNNConfig, char_rnn, char_rnn_sequence, generate_characters
 from jaxnets.weights import recurrent_to_torch
 from tests.compilations import count_compilations
@@ -40,7 +41,7 @@ def test_logits_are_pytorchs(cell, layers):
 def test_the_likeliest_characters_are_those_of_reading_the_whole_text_again(cell):
     config = CharRNNConfig(7, cell=cell, hidden=6)
     params, _ = char_rnn(config).init(jax.random.key(2))
-    drawn = generate_characters(config, params, IDS, 8, temperature=0.0, key=jax.random.key(0))
+    drawn = generate_characters(config, params, IDS, 8, sampling=Sampling(temperature=0.0)).ids
     text = IDS
     for _ in range(8):
         following = torch_logits(params, text, cell, 1)[:, -1].argmax(dim=-1).numpy()
@@ -51,11 +52,21 @@ def test_the_likeliest_characters_are_those_of_reading_the_whole_text_again(cell
 def test_characters_are_drawn_with_the_probabilities_of_the_softmax():
     params, _ = char_rnn(CONFIG).init(jax.random.key(3))
     prompt = jnp.broadcast_to(jnp.asarray(IDS[:1]), (20_000, 11))
-    drawn = generate_characters(CONFIG, params, prompt, 1, temperature=0.5, key=jax.random.key(4))
+    drawn = generate_characters(CONFIG, params, prompt, 1, sampling=Sampling(0.5), key=jax.random.key(4)).ids
     expected = torch.softmax(torch_logits(params, IDS[:1], "lstm", 1)[0, -1] / 0.5, dim=-1).detach().numpy()
     shares = np.bincount(np.asarray(drawn[:, 0]), minlength=7) / 20_000
     # Five standard deviations of a share.
     assert np.all(np.abs(shares - expected) < 5 * np.sqrt(expected * (1 - expected) / 20_000))
+
+
+def test_characters_of_prompts_of_different_lengths_are_those_of_each_alone():
+    params, _ = char_rnn(CONFIG).init(jax.random.key(3))
+    prompts, greedy = [[1, 2, 3, 4, 5], [6], [0, 2]], Sampling(temperature=0.0)
+    together = generate_characters(CONFIG, params, prompts, 8, sampling=greedy, stop=[4])
+    for row, prompt in enumerate(prompts):
+        alone = generate_characters(CONFIG, params, jnp.array([prompt]), 8, sampling=greedy, stop=[4])
+        np.testing.assert_array_equal(together.ids[row], alone.ids[0])
+        np.testing.assert_allclose(together.log_probs[row], alone.log_probs[0], rtol=1e-5)
 
 
 def test_dropout_acts_in_training_only():
@@ -75,8 +86,8 @@ def test_wrong_settings_are_refused():
         CharRNNConfig(7, cell="transformer")
     with pytest.raises(ValueError, match=r"prompt must be \[batch, time\] with time >= 1, got \[1, 0\]"):
         generate_characters(CONFIG, params, jnp.zeros((1, 0), jnp.int32), 3, key=jax.random.key(0))
-    with pytest.raises(ValueError, match="temperature must not be negative, got -1"):
-        generate_characters(CONFIG, params, jnp.zeros((1, 1), jnp.int32), 3, temperature=-1, key=jax.random.key(0))
+    with pytest.raises(ValueError, match="temperature must be a number from 0, got -1"):
+        generate_characters(CONFIG, params, [[0]], 3, sampling=Sampling(-1), key=jax.random.key(0))
 
 
 def test_generation_is_compiled_once_outside_of_jit():
@@ -85,7 +96,7 @@ def test_generation_is_compiled_once_outside_of_jit():
     with count_compilations() as first:
         generate_characters(CONFIG, params, IDS, 9, key=keys[0])
     with count_compilations() as later:
-        generate_characters(CharRNNConfig(7, hidden=6), params, IDS[::-1] // 2, 9, temperature=0.5, key=keys[1])
-        generate_characters(CONFIG, params, IDS.tolist(), 9, temperature=0, key=keys[2])
+        generate_characters(CharRNNConfig(7, hidden=6), params, IDS[::-1] // 2, 9, sampling=Sampling(0.5), key=keys[1])
+        generate_characters(CONFIG, params, IDS[:, :9].tolist(), 9, sampling=Sampling(0.0))
     assert first.count > 0
     assert later.count == 0

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from jaxnets import models, weights
-from tests.compilations import count_compilations
 from tests.forms import float64
 from tests.torchvision_oracle import import_torchvision
 
@@ -72,21 +71,6 @@ def test_the_weights_come_back_as_they_were(theirs):
         np.testing.assert_array_equal(array, there[name], err_msg=name)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("begun", [3, 17])
-def test_the_likeliest_tokens_are_hugging_face_s(theirs, begun):
-    """Also beyond the context of 17, where only the last 17 tokens count."""
-    params, _ = weights.from_torch(theirs.float().state_dict(), MODEL)
-    prompt = np.random.default_rng(begun).integers(0, 71, (2, begun)).astype(np.int32)
-    drawn = models.generate_tokens(MODEL.config, params, prompt, 20, temperature=0, key=jax.random.key(0))
-    ids = torch.tensor(prompt).long()
-    with torch.no_grad():
-        for _ in range(20):
-            ids = torch.cat([ids, theirs.eval()(ids[:, -17:]).logits[:, -1:].argmax(-1)], dim=1)
-    theirs.double()
-    np.testing.assert_array_equal(drawn, ids[:, begun:])
-
-
 def test_what_comes_later_changes_nothing():
     """The gradient of a logit by the embeddings of later positions is zero, and not by those of earlier ones."""
     model = models.gpt(SMALL)
@@ -124,55 +108,3 @@ def test_a_sequence_longer_than_the_context_is_an_error():
     params, state = jax.eval_shape(model.init, jax.random.key(0))
     with pytest.raises(ValueError, match=r"gpt: 9 tokens are more than the context of 8; pass ids\[:, -8:\]"):
         jax.eval_shape(lambda p: model.apply(p, state, jnp.zeros((1, 9), jnp.int32), train=False), params)
-
-
-def test_generation_is_compiled_once_outside_of_jit():
-    """For other prompts, keys, temperatures, parameters and rates of dropout; 0 is no temperature of its own."""
-    params, _ = models.gpt(SMALL).init(jax.random.key(0))
-    others, keys = jax.tree.map(lambda leaf: leaf + 1, params), list(map(jax.random.key, range(4)))
-    dropout = dataclasses.replace(SMALL, dropout_rate=0.1)
-    with count_compilations() as first:
-        models.generate_tokens(SMALL, params, [[1, 2]], 12, key=keys[0])
-    with count_compilations() as later:
-        models.generate_tokens(SMALL, params, np.array([[3, 4]]), 12, temperature=0.5, key=keys[1])
-        models.generate_tokens(dataclasses.replace(SMALL), others, [[0, 1]], 12, temperature=0, key=keys[2])
-        models.generate_tokens(dropout, params, [[0, 1]], 12, temperature=np.float32(2), key=keys[3])
-    assert first.count > 0
-    assert later.count == 0
-
-
-def test_generation_in_jit_is_the_same_with_a_traced_temperature():
-    params, _ = models.gpt(SMALL).init(jax.random.key(0))
-    prompt, key = jnp.array([[1, 2], [3, 4]]), jax.random.key(1)
-    generate = jax.jit(lambda p, t: models.generate_tokens(SMALL, p, prompt, 12, temperature=t, key=key))
-    for temperature in (0.0, 1.5):
-        expected = models.generate_tokens(SMALL, params, prompt, 12, temperature=temperature, key=key)
-        np.testing.assert_array_equal(generate(params, temperature), expected)
-
-
-def test_the_activation_of_the_config_is_that_of_generation():
-    """The likeliest tokens of reading the whole text again, by a network whose activation is not the default."""
-    model = models.gpt(dataclasses.replace(SMALL, activation="sigmoid"))
-    params, state = model.init(jax.random.key(0))
-    params = jax.tree.map(lambda leaf: leaf * 8, params)
-    drawn = models.generate_tokens(model.config, params, [[1, 2]], 6, temperature=0, key=jax.random.key(0))
-    by_default = models.generate_tokens(SMALL, params, [[1, 2]], 6, temperature=0, key=jax.random.key(0))
-    ids = jnp.array([[1, 2]])
-    apply = jax.jit(lambda params, ids: model.apply(params, state, ids, train=False)[0][:, -1:].argmax(-1))
-    for _ in range(6):
-        ids = jnp.concatenate([ids, apply(params, ids)], axis=1)
-    np.testing.assert_array_equal(drawn, ids[:, 2:])
-    assert not np.array_equal(drawn, by_default)
-
-
-def test_wrong_arguments_of_generation_are_refused():
-    params, key = {}, jax.random.key(0)
-    for arguments, settings, error, message in [
-        ((models.gpt(SMALL), params, [[1]], 3), {}, TypeError, r"must be GPTConfig.*got Model; pass model\.config"),
-        ((SMALL, params, [1], 3), {}, ValueError, r"prompt must be \[batch, time\] with time >= 1, got \[1\]"),
-        ((SMALL, params, [[0.5]], 3), {}, TypeError, "prompt must hold integers, got float32"),
-        ((SMALL, params, [[1]], -1), {}, ValueError, "length must not be negative, got -1"),
-        ((SMALL, params, [[1]], 3), {"temperature": -1}, ValueError, "temperature must not be negative, got -1"),
-    ]:
-        with pytest.raises(error, match=f"generate_tokens: .*{message}"):
-            models.generate_tokens(*arguments, **settings, key=key)

@@ -1,0 +1,113 @@
+"""The loop of drawing: begun after a prompt, and run with a step."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxnets.decode.sampling import Sampling, check_sampling, draw, is_greedy
+from jaxnets.decode.step import Step, choose
+from jaxnets.nn.check import compute_dtype
+from jaxnets.random import subkey
+from jaxnets.types import Array, Key
+
+
+class Tokens(NamedTuple):
+    """Tokens that were drawn.
+
+    Attributes:
+        ids: int32 `[batch, length]`; behind the end of a sequence the padding.
+        log_probs: `[batch, length]`, of each token by log_softmax(logits), before any rule of sampling; 0 behind the
+            end.
+        real: bool `[batch, length]`: which tokens were drawn. A token that ends a sequence is one of them.
+    """
+
+    ids: Array
+    log_probs: Array
+    real: Array
+
+
+class Loop(NamedTuple):
+    """The state of the loop that draws: how many tokens, for which sequences it goes on, and what the next draw
+    needs.
+    """
+
+    n: Array
+    active: Array
+    logits: Array
+    carry: Any
+    seen: Array | None
+    drawn: Tokens
+
+
+def begin(
+    logits: Array, carry: Any, prompt: Array, length: int, *, lengths: Array | None, sampling: Sampling, pad: int
+) -> Loop:
+    """The state of the loop after a prompt: nothing is drawn."""
+    batch, vocabulary = logits.shape
+    drawn = Tokens(
+        jnp.full((batch, length), pad, jnp.int32),
+        jnp.zeros((batch, length), compute_dtype(logits)),
+        jnp.zeros((batch, length), bool),
+    )
+    seen = None if sampling.repetition_penalty is None else _occurring(prompt, lengths, vocabulary)
+    return Loop(jnp.int32(0), jnp.ones(batch, bool), logits, carry, seen, drawn)
+
+
+def run(
+    step: Step,
+    loop: Loop,
+    until: int | Array,
+    *,
+    sampling: Sampling,
+    stop: Sequence[int],
+    limits: Array | None,
+    pad: int,
+    key: Key | None,
+) -> Loop:
+    """Draw until there are `until` tokens, or all sequences have ended."""
+    ends = jnp.asarray(stop, jnp.int32).reshape((1, -1))
+    rows = jnp.arange(loop.logits.shape[0], dtype=jnp.int32)
+    loop = loop if limits is None else loop._replace(active=loop.active & (limits > 0))
+
+    def body(loop: Loop) -> Loop:
+        n, active, logits, carry, seen, drawn = loop
+        ids = jnp.where(active, draw(logits, sampling, subkey(key, n), seen), pad)
+        log_probs = jax.nn.log_softmax(logits.astype(drawn.log_probs.dtype))[rows, ids]
+        new = Tokens(ids, jnp.where(active, log_probs, 0), active)
+        drawn = Tokens(*(array.at[:, n].set(column) for array, column in zip(drawn, new, strict=True)))
+        if seen is not None:
+            seen = seen.at[rows, ids].max(active)
+        after, carry = step(carry, ids[:, None], active.astype(jnp.int32))
+        logits = choose(active, after, logits)
+        active = active & ~jnp.any(ids[:, None] == ends, axis=1)
+        active = active if limits is None else active & (n + 1 < limits)
+        return Loop(n + 1, active, logits, carry, seen, drawn)
+
+    return jax.lax.while_loop(lambda loop: (loop.n < until) & jnp.any(loop.active), body, loop)
+
+
+def check_generation(prompt: Array, length: int, sampling: Sampling, key: Key | None) -> None:
+    """Raise ValueError or TypeError if `generate` cannot begin with these arguments."""
+    check_sampling(sampling)
+    if jnp.ndim(prompt) != 2 or prompt.shape[1] < 1:
+        raise ValueError(f"prompt must be [batch, time] with time >= 1, got {list(jnp.shape(prompt))}")
+    if not jnp.issubdtype(prompt.dtype, jnp.integer):
+        raise TypeError(f"prompt must hold integers, got {prompt.dtype}")
+    if operator.index(length) < 0:
+        raise ValueError(f"length must not be negative, got {length}")
+    if key is None and not is_greedy(sampling):
+        raise ValueError("drawing tokens needs a key: pass key=jax.random.key(seed), or Sampling(temperature=0.0)")
+
+
+def _occurring(prompt: Array, lengths: Array | None, vocabulary: int) -> Array:
+    """Which tokens the prompts hold, bool `[batch, vocabulary]`."""
+    batch, time = prompt.shape
+    real = (
+        jnp.ones(prompt.shape, bool) if lengths is None else jnp.arange(time, dtype=jnp.int32)[None] < lengths[:, None]
+    )
+    return jnp.zeros((batch, vocabulary), bool).at[jnp.arange(batch, dtype=jnp.int32)[:, None], prompt].max(real)
