@@ -48,6 +48,14 @@ from jaxnets.models.perceptron import (
     perceptron_rule as perceptron_rule,
 )
 from jaxnets.models.resnet import ResNetConfig as ResNetConfig, resnet as resnet
+from jaxnets.models.seq2seq import (
+    Seq2SeqConfig as Seq2SeqConfig,
+    scheduled_sampling as scheduled_sampling,
+    seq2seq as seq2seq,
+    seq2seq_attention as seq2seq_attention,
+    seq2seq_carry as seq2seq_carry,
+    seq2seq_step as seq2seq_step,
+)
 from jaxnets.models.small_cnn import SmallCNNConfig as SmallCNNConfig, small_cnn as small_cnn
 from jaxnets.models.threshold_neuron import (
     ThresholdNetworkConfig as ThresholdNetworkConfig,

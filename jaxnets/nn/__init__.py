@@ -35,6 +35,12 @@ from jaxnets.nn.activations import (
     tanh as tanh,
     tanh_shrink as tanh_shrink,
 )
+from jaxnets.nn.alignment import (
+    additive_attention as additive_attention,
+    additive_attention_spec as additive_attention_spec,
+    multiplicative_attention as multiplicative_attention,
+    multiplicative_attention_spec as multiplicative_attention_spec,
+)
 from jaxnets.nn.attention import (
     attention as attention,
     attention_memory as attention_memory,
