@@ -117,3 +117,15 @@ def choose(these: Array, new: Any, old: Any) -> Any:
         new,
         old,
     )
+
+
+def last_real(x: Array, lengths: Array | None) -> Array:
+    """Take what belongs to the last real token of each sequence: `[batch, ...]` of `[batch, time, ...]`.
+
+    Example:
+        >>> last_real(jnp.array([[[1], [2], [3]]]), jnp.array([2]))
+        Array([[2]], dtype=int32)
+    """
+    if lengths is None or x.shape[1] == 1:
+        return x[:, -1]
+    return x[jnp.arange(x.shape[0], dtype=jnp.int32), jnp.maximum(lengths, 1) - 1]

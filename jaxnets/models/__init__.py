@@ -6,6 +6,12 @@ from typing import Any
 from jaxnets.config import ModelConfig
 from jaxnets.model import Model
 from jaxnets.models.adaline import AdalineConfig as AdalineConfig, adaline as adaline, adaline_rule as adaline_rule
+from jaxnets.models.bert import (
+    BertConfig as BertConfig,
+    BertInputs as BertInputs,
+    bert as bert,
+    mean_embedding as mean_embedding,
+)
 from jaxnets.models.char_rnn import (
     CharRNNConfig as CharRNNConfig,
     char_rnn as char_rnn,
@@ -37,6 +43,12 @@ from jaxnets.models.gpt_generation import (
     window_step as window_step,
 )
 from jaxnets.models.lenet5 import LeNet5Config as LeNet5Config, lenet5 as lenet5
+from jaxnets.models.llama import (
+    LlamaConfig as LlamaConfig,
+    llama as llama,
+    llama_carry as llama_carry,
+    llama_step as llama_step,
+)
 from jaxnets.models.mlp import MLPConfig as MLPConfig, mlp as mlp
 from jaxnets.models.mnist_cnn import MnistCNNConfig as MnistCNNConfig, mnist_cnn as mnist_cnn
 from jaxnets.models.perceptron import (

@@ -16,7 +16,7 @@ from jaxnets.decode.generate import generate
 from jaxnets.decode.loop import Tokens, check_generation
 from jaxnets.decode.prompts import prepare_prompts
 from jaxnets.decode.sampling import Sampling, traced_rules
-from jaxnets.decode.step import Step
+from jaxnets.decode.step import Step, last_real
 from jaxnets.layer import names_errors
 from jaxnets.model import Model
 from jaxnets.random import subkey
@@ -180,9 +180,7 @@ def char_rnn_step(config: CharRNNConfig, params: Params) -> Step:
     def step(carry: Any, ids: Array, lengths: Array | None = None, /) -> tuple[Array, Any]:
         mask = None if lengths is None else jnp.arange(ids.shape[1])[None] < lengths[:, None]
         logits, carry = char_rnn_sequence(config, params, ids, carry=carry, mask=mask, train=False)
-        if lengths is None:
-            return logits[:, -1], carry
-        return logits[jnp.arange(ids.shape[0]), jnp.maximum(lengths, 1) - 1], carry
+        return last_real(logits, lengths), carry
 
     return step
 

@@ -15,7 +15,7 @@ from jaxnets.config import ACTIVATIONS, check_config
 from jaxnets.decode import loop as drawing
 from jaxnets.decode.prompts import prepare_prompts, round_up
 from jaxnets.decode.sampling import Sampling, traced_rules
-from jaxnets.decode.step import Step, read_prompt
+from jaxnets.decode.step import Step, last_real, read_prompt
 from jaxnets.layer import names_errors
 from jaxnets.models.gpt import GPTConfig, gpt_features
 from jaxnets.spec import init
@@ -96,7 +96,7 @@ def gpt_step(config: GPTConfig, params: Params) -> Step:
         for block_params, cache in zip(blocks, carry, strict=True):
             x, cache = block(block_params, cache, x, lengths=lengths)
             caches.append(cache)
-        return _logits(params, _last(x, lengths)), caches
+        return _logits(params, last_real(x, lengths)), caches
 
     return step
 
@@ -148,7 +148,7 @@ def window_step(config: GPTConfig, params: Params) -> Step:
         gone = jnp.maximum(total - config.context, 0)
         window = jax.vmap(lambda tokens, start: jax.lax.dynamic_slice_in_dim(tokens, start, config.context))(wide, gone)
         kept = total - gone
-        logits = _logits(params, _last(gpt_features(config, params, window, train=False), kept))
+        logits = _logits(params, last_real(gpt_features(config, params, window, train=False), kept))
         return logits, {"ids": window, "length": kept}
 
     return step
@@ -252,13 +252,6 @@ def _generate(
     drawn = jnp.sum(loop.drawn.real, axis=1, dtype=jnp.int32)
     _, window = again(window, loop.drawn.ids, drawn)
     return drawing.run(again, loop._replace(carry=window), length, limits=limits, **settings).drawn
-
-
-def _last(x: Array, lengths: Array | None) -> Array:
-    """The features `[batch, features]` at the last real position of `[batch, time, features]`."""
-    if lengths is None or x.shape[1] == 1:
-        return x[:, -1]
-    return x[jnp.arange(x.shape[0]), jnp.maximum(lengths, 1) - 1]
 
 
 def _logits(params: Params, x: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxnets import nn
 from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, Rate, build_model, check_config
-from jaxnets.decode.step import Step
+from jaxnets.decode.step import Step, last_real
 from jaxnets.model import Model
 from jaxnets.nn.check import add_parameter
 from jaxnets.random import subkey
@@ -282,11 +282,7 @@ def transformer_step(config: TransformerConfig, params: Params) -> Step:
                 block_params, cache, x, memory, lengths=lengths, memory_mask=carry["memory_mask"], **settings
             )
             caches.append(cache)
-        if lengths is None:
-            last = x[:, -1]
-        else:
-            last = x[jnp.arange(x.shape[0], dtype=jnp.int32), jnp.maximum(lengths, 1) - 1]
-        return _logits(config, params, last), carry | {"cache": caches}
+        return _logits(config, params, last_real(x, lengths)), carry | {"cache": caches}
 
     return step
 

@@ -5,6 +5,7 @@ from jaxnets.weights.files import (
     read_safetensors as read_safetensors,
     save as save,
 )
+from jaxnets.weights.hugging_face import load_hugging_face as load_hugging_face
 from jaxnets.weights.model_folder import load_model as load_model, save_model as save_model
 from jaxnets.weights.names import Names as Names, Place as Place, torch_names as torch_names
 from jaxnets.weights.stablehlo import export_model as export_model, load_exported as load_exported

@@ -45,7 +45,8 @@ def torch_names(model: Model) -> Names:
     `vgg`, `googlenet`,              torchvision's
     `efficientnet`, `vit`
     `resnet`, `cifar_resnet`         torchvision's and timm's
-    `gpt`                            those of Hugging Face's `GPT2LMHeadModel`
+    `gpt`, `llama`, `bert`           those of Hugging Face's `GPT2LMHeadModel`, `LlamaForCausalLM` (or
+                                     `Qwen2ForCausalLM`) and `BertModel`
     `transformer`                    those of PyTorch's `Transformer`, and `source`, `target` and `out` or `out_bias`
     `mnist_cnn`, `lenet5`            `conv1`, `conv2`, `fc1`, `fc2` (`fc3`), as in PyTorch's MNIST example
     ================================ ==============================================================================
@@ -186,6 +187,54 @@ def _vit(config: models.ViTConfig, spec: Spec) -> Names:
     return names
 
 
+def _llama(config: models.LlamaConfig, spec: Spec) -> Names:
+    names: dict[str, Place | Sequence[Place]] = {
+        "model.embed_tokens": Place("tokens"),
+        "model.norm": Place("norm"),
+        "lm_head": Place("out") if "out" in spec else (),
+    }
+    if config.tied:
+        names["lm_head.weight"] = names.pop("lm_head")
+    parts = {
+        "input_layernorm": "norm1",
+        "post_attention_layernorm": "norm2",
+        "self_attn.q_proj": "attention/query",
+        "self_attn.k_proj": "attention/key",
+        "self_attn.v_proj": "attention/value",
+        "self_attn.o_proj": "attention/out",
+        "mlp.gate_proj": "gate",
+        "mlp.up_proj": "linear1",
+        "mlp.down_proj": "linear2",
+    }
+    for block in range(config.layers):
+        module = f"model.layers.{block}"
+        names |= {f"{module}.{part}": Place(f"blocks/{path}", block) for part, path in parts.items()}
+        names[f"{module}.self_attn.rotary_emb.inv_freq"] = ()  # in older files
+    return names
+
+
+def _bert(config: models.BertConfig, spec: Spec) -> Names:
+    names = {
+        "embeddings.word_embeddings": Place("tokens"),
+        "embeddings.position_embeddings": Place("positions"),
+        "embeddings.token_type_embeddings": Place("types"),
+        "embeddings.LayerNorm": Place("norm"),
+    }
+    parts = {
+        "attention.self.query": "attention/query",
+        "attention.self.key": "attention/key",
+        "attention.self.value": "attention/value",
+        "attention.output.dense": "attention/out",
+        "attention.output.LayerNorm": "norm1",
+        "intermediate.dense": "linear1",
+        "output.dense": "linear2",
+        "output.LayerNorm": "norm2",
+    }
+    for block in range(config.layers):
+        names |= {f"encoder.layer.{block}.{part}": Place(f"blocks/{path}", block) for part, path in parts.items()}
+    return names
+
+
 def _transformer(config: models.TransformerConfig, spec: Spec) -> Names:
     names: dict[str, Place | Sequence[Place]] = {
         part: Place(part) for part in ("source", "target", "out") if part in spec
@@ -219,11 +268,13 @@ def _conv_bn(module: str, path: str) -> dict[str, Place]:
 
 
 _TABLES: Mapping[Any, Callable[[Any, Spec], Names]] = {
+    models.BertConfig: _bert,
     models.CifarResNetConfig: _resnet,
     models.EfficientNetConfig: _efficientnet,
     models.GPTConfig: _gpt,
     models.GoogLeNetConfig: _googlenet,
     models.LeNet5Config: _mnist,
+    models.LlamaConfig: _llama,
     models.MnistCNNConfig: _mnist,
     models.ResNetConfig: _resnet,
     models.TransformerConfig: _transformer,
