@@ -16,11 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
-import transformers
 
 from benchmarks import machine
 from jaxnets import decode, models, weights
-from jaxnets.training import tune
+from jaxnets.training import keep_freed_memory
+from tests.torchvision_oracle import import_torchvision
+
+import_torchvision("torchvision")  # transformers imports it where it is installed
+import transformers  # noqa: E402
 
 MODELS = {
     "small": {"n_layer": 12, "n_head": 12, "n_embd": 768, "vocab_size": 50_257, "n_positions": 1024},
@@ -133,7 +136,7 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, action="append")
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    tune()
+    keep_freed_memory()
     print(f"{machine.describe()}\n- transformers {transformers.__version__}\n")
     print(f"Prompts of {PROMPT} tokens, {LENGTH} new ones, greedy, float32.\n")
     print("| network | what | library | n | median s | min | max | tokens/s | jaxnets / library |")
