@@ -25,10 +25,20 @@ from jaxnets.data.pima import pima as pima
 from jaxnets.data.playground import playground as playground, playground_features as playground_features
 from jaxnets.data.text import (
     CharacterText as CharacterText,
-    Vocabulary as Vocabulary,
     characters as characters,
     names as names,
     text_streams as text_streams,
     text_windows as text_windows,
     tiny_shakespeare as tiny_shakespeare,
+)
+from jaxnets.data.tokenizers import (
+    ByteTokenizer as ByteTokenizer,
+    SubwordTokenizer as SubwordTokenizer,
+    Tokenizer as Tokenizer,
+    Vocabulary as Vocabulary,
+    WordTokenizer as WordTokenizer,
+    encode_all as encode_all,
+    load_tokenizer as load_tokenizer,
+    save_tokenizer as save_tokenizer,
+    until_end as until_end,
 )
