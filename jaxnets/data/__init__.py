@@ -21,8 +21,16 @@ from jaxnets.data.digits import digits as digits
 from jaxnets.data.files import data_folder as data_folder
 from jaxnets.data.idx import parse_idx as parse_idx, read_idx as read_idx
 from jaxnets.data.mnist import fashion_mnist as fashion_mnist, kmnist as kmnist, mnist as mnist
+from jaxnets.data.multi30k import Multi30k as Multi30k, Pairs as Pairs, multi30k as multi30k
 from jaxnets.data.pima import pima as pima
 from jaxnets.data.playground import playground as playground, playground_features as playground_features
+from jaxnets.data.sentences import (
+    Sentences as Sentences,
+    SentenceSet as SentenceSet,
+    cross_validation as cross_validation,
+    parse_sentences as parse_sentences,
+    sentences as sentences,
+)
 from jaxnets.data.text import (
     CharacterText as CharacterText,
     characters as characters,
