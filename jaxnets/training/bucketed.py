@@ -24,7 +24,7 @@ def bucket_step(step: Step) -> Step:
 
     What `fit` shuffles are the places of the batches; the batches themselves are its constants. Its program holds the
     step once for each shape, and all else of `fit` works as always: many steps in one dispatch, checkpoints, and the
-    batch of step n as a function of the seed and n.
+    batch of step n as a function of the seed and n. Where events count examples, they count batches.
 
     Args:
         step: `step(train_state, batch) -> (train_state, metrics)`, as `make_step` returns, of a loss that takes the

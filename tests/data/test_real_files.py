@@ -114,6 +114,7 @@ def test_sentences():
         assert all(len(part.texts) == len(part.labels) for part in data[:3])
         assert data.train.labels.max() == len(data.classes) - 1
     assert np.bincount(sentences("mr").train.labels).tolist() == [5_331, 5_331]
+    assert np.bincount(sentences("trec").train.labels).tolist() == [1_162, 1_250, 86, 1_223, 835, 896]
     assert np.bincount(sentences("subj").train.labels).tolist() == [5_000, 5_000]
     assert sum("é" in text for text in sentences("mr").train.texts) > 50
 

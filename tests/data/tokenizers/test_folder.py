@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 
 import jax
 import numpy as np
@@ -108,3 +109,11 @@ def test_cut_and_changed_files_are_value_errors(tmp_path, tokenizer):
         path.write_bytes(bytes(damaged[: generator.integers(1, 2 * len(content))]))
         with contextlib.suppress(ValueError):
             load_tokenizer(tmp_path).encode("")
+
+
+def test_without_the_tokenizers_library(tmp_path, monkeypatch):
+    save_tokenizer(tmp_path, TOKENIZERS[3])
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    for function in (lambda: SubwordTokenizer.of(["a"], size=300), lambda: load_tokenizer(tmp_path)):
+        with pytest.raises(ImportError, match=r"needs the package tokenizers: pip install 'jaxnets\[text\]'"):
+            function()
