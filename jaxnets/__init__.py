@@ -5,7 +5,14 @@ of layers without writing a function in `jaxnets.combinators`, data sets in `jax
 `jaxnets.report`.
 """
 
-from jaxnets import losses as losses, metrics as metrics, nn as nn, regularizers as regularizers, tree as tree
+from jaxnets import (
+    ctc as ctc,
+    losses as losses,
+    metrics as metrics,
+    nn as nn,
+    regularizers as regularizers,
+    tree as tree,
+)
 from jaxnets.flops import count_flops as count_flops
 from jaxnets.layer import layer as layer
 from jaxnets.model import Model as Model, make_model as make_model

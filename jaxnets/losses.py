@@ -1,6 +1,8 @@
 """Losses: functions `(predictions, targets) -> one number an example`, most of them optax's.
 
-None of them takes a mean: write `jnp.mean(losses.cross_entropy(logits, labels))`, or weigh the examples first.
+None of them takes a mean: write `jnp.mean(losses.cross_entropy(logits, labels))`, or weigh the examples first; only
+`sequence_cross_entropy` returns the mean over the tokens of a batch. `jaxnets.ctc` has the loss of sequences without an
+alignment.
 Predictions and targets must have exactly the shapes stated; nothing is broadcast, because `[batch]` against
 `[batch, 1]` would silently become `[batch, batch]`. Results are float32 for bfloat16 and float16 predictions.
 
@@ -16,6 +18,7 @@ import optax
 
 from jaxnets.label_check import Allowed, note_labels
 from jaxnets.labels import absolute, check_labels, class_labels, class_logits, floating, like, mark_invalid
+from jaxnets.metrics.means import Mean, mean
 from jaxnets.types import Array, ArrayLike
 
 __all__ = [
@@ -26,6 +29,7 @@ __all__ = [
     "hinge",
     "huber",
     "kl_divergence",
+    "sequence_cross_entropy",
     "squared_error",
 ]
 
@@ -190,6 +194,46 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
     else:
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return mark_invalid(losses, (labels >= 0) & (labels < classes))
+
+
+def sequence_cross_entropy(
+    logits: ArrayLike, labels: ArrayLike, mask: ArrayLike, *, label_smoothing: float = 0.0
+) -> Mean:
+    """Mean cross-entropy of the tokens of padded sequences: the sum over real tokens divided by their number.
+
+    Every token counts equally, so long sequences count more, and also where a batch is accumulated in parts.
+
+    Args:
+        logits: `[batch, time, classes]`, floating point.
+        labels: integers `[batch, time]`, the token that is to follow at each position. Padding may be any number.
+        mask: booleans or weights `[batch, time]`, True for real tokens, as `jaxnets.nn.sequence_mask` gives.
+        label_smoothing: in [0, 1]; see `cross_entropy`.
+
+    Returns:
+        A streamable `Mean` with gradients, which a loss may return as its value and among its metrics;
+        `jaxnets.metrics.Perplexity(mean)` is the perplexity.
+
+    Raises:
+        ValueError: if the shapes do not fit.
+        TypeError: if the logits are not floating point or the labels not integers.
+
+    Example:
+        >>> logits = jnp.zeros((1, 3, 2)).at[0, 2].set(jnp.array([100.0, 0.0]))
+        >>> mask = jnp.array([[True, True, False]])
+        >>> sequence_cross_entropy(logits, jnp.array([[0, 1, 9]]), mask).compute()  # log(2)
+        Array(0.6931472, dtype=float32)
+
+    Warning:
+        PyTorch's `CrossEntropyLoss(ignore_index=pad)` is this; a mean over sequences of means over tokens is not.
+    """
+    logits, labels, mask = class_logits("sequence_cross_entropy", logits), jnp.asarray(labels), jnp.asarray(mask)
+    if not logits.shape[:-1] == labels.shape == mask.shape:
+        raise ValueError(
+            "sequence_cross_entropy: logits [batch, time, classes] need labels and mask [batch, time], got "
+            f"{list(logits.shape)}, {list(labels.shape)} and {list(mask.shape)}"
+        )
+    real_labels = jnp.where(mask.astype(bool), labels, jnp.zeros_like(labels))
+    return mean(cross_entropy(logits, real_labels, label_smoothing=label_smoothing), weights=mask)
 
 
 def _soft_cross_entropy(logits: Array, probabilities: Array, label_smoothing: float) -> Array:

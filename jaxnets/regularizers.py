@@ -1,4 +1,4 @@
-"""Regularizers: penalties to add to a loss, and the mask of the parameters that an optimizer decays.
+"""Regularizers: penalties to add to a loss, the mask of the parameters that an optimizer decays, and a bound on norms.
 
 Weight decay in the loss adds `factor * weight_decay(params)`. Decoupled weight decay belongs to the optimizer:
 `optax.adamw(rate, weight_decay=0.01, mask=decay_mask)`, or `optax.add_decayed_weights` in a chain. They differ for
@@ -12,11 +12,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxnets.labels import absolute, class_logits
 from jaxnets.types import Array, ArrayLike, Params, PyTree
 
-__all__ = ["confidence_penalty", "decay_mask", "entropy", "l1_penalty", "weight_decay"]
+__all__ = ["confidence_penalty", "decay_mask", "entropy", "l1_penalty", "max_norm", "weight_decay"]
 
 _UNDECAYED = ("bias", "scale", "slope", "class_token", "positions")
 
@@ -92,6 +93,49 @@ def l1_penalty(params: Params, *, mask: PyTree | Callable[[Params], PyTree] = de
         Tibshirani, Regression shrinkage and selection via the lasso, 1996.
     """
     return _sum_masked("l1_penalty", absolute, params, mask)
+
+
+def max_norm(limit: float, *, axis: int | tuple[int, ...] = 0) -> optax.GradientTransformation:
+    """Keep norms at a limit or below, as the last part of an optimizer: w <- w min(1, limit / |w|) after its update.
+
+    With `axis=0`, w are the columns of a kernel `[in_features, out_features]`, the weights into each unit.
+
+    Args:
+        limit: the largest norm, positive.
+        axis: over which axes of each parameter the norm is taken.
+
+    Returns:
+        A transformation for the end of `optax.chain`; `optax.masked` restricts it to some parameters.
+
+    Raises:
+        ValueError: if the limit is not positive.
+
+    Example:
+        >>> optimizer = optax.chain(optax.sgd(1.0), max_norm(5.0))
+        >>> params, gradient = jnp.array([[0.0, 1.0], [0.0, 1.0]]), jnp.array([[-6.0, 0.0], [-8.0, 0.0]])
+        >>> updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+        >>> optax.apply_updates(params, updates)
+        Array([[3., 1.],
+               [4., 1.]], dtype=float32)
+
+    Reference:
+        Hinton et al., Improving neural networks by preventing co-adaptation of feature detectors, 2012; Srivastava et
+        al., Dropout: a simple way to prevent neural networks from overfitting, 2014.
+    """
+    if not limit > 0:
+        raise ValueError(f"max_norm: the limit must be positive, got {limit}")
+
+    def project(update: Array, param: Array) -> Array:
+        after = param + update
+        norm = jnp.sqrt(jnp.sum(jnp.square(after), axis=axis, keepdims=True))
+        return jnp.where(norm > limit, after * (limit / jnp.where(norm > limit, norm, 1)) - param, update)
+
+    def update(updates: PyTree, state: optax.OptState, params: Params | None = None) -> tuple[PyTree, optax.OptState]:
+        if params is None:
+            raise ValueError("max_norm needs the parameters: optimizer.update(gradients, opt_state, params)")
+        return jax.tree.map(project, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def _sum_masked(function: str, term: Callable[[Array], Array], params: Params, mask: Any) -> Array:

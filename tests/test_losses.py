@@ -297,3 +297,26 @@ def test_forward_mode_of_soft_labels_with_an_excluded_class():
 
     for derivative in (jax.grad, jax.jacfwd):
         np.testing.assert_allclose(derivative(loss)(logits), [[0, -0.5, 0.5]], atol=1e-7)
+
+
+@pytest.mark.parametrize("padding", [-1, 1, 9])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_sequence_cross_entropy_is_that_of_torch_with_ignore_index(padding, smoothing):
+    mask = np.arange(5) < np.array([5, 1, 3])[:, None]
+    labels = np.where(mask, np.random.default_rng(0).integers(0, 4, (3, 5)), padding)
+
+    def ours(logits):
+        return losses.sequence_cross_entropy(logits, labels, mask, label_smoothing=smoothing).compute()
+
+    def theirs(logits):
+        ignored = torch.tensor(np.where(mask, labels, -100))
+        return functional.cross_entropy(logits.movedim(-1, 1), ignored, label_smoothing=smoothing)
+
+    assert_parity(ours, theirs, normal(3, 5, 4))
+
+
+def test_sequence_cross_entropy_errors():
+    with pytest.raises(ValueError, match=r"need labels and mask \[batch, time\], got \[2, 3, 4\], \[2, 3\] and \[2\]"):
+        losses.sequence_cross_entropy(jnp.ones((2, 3, 4)), jnp.zeros((2, 3), int), jnp.ones(2))
+    with pytest.raises(TypeError, match="must be integers, got float32"):
+        losses.sequence_cross_entropy(jnp.ones((2, 3, 4)), jnp.zeros((2, 3)), jnp.ones((2, 3)))

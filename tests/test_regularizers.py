@@ -189,3 +189,28 @@ def test_entropy_of_bfloat16_is_float32():
     np.testing.assert_array_equal(regularizers.entropy(low), regularizers.entropy(low.astype(jnp.float32)))
     with pytest.raises(TypeError, match="entropy: logits must be floating point, got int32"):
         regularizers.entropy(jnp.ones((2, 3), jnp.int32))
+
+
+@pytest.mark.parametrize(("axis", "dim"), [(0, 1), (1, 0)])
+def test_max_norm_is_torchs_renorm_of_what_the_optimizer_makes(axis, dim):
+    """`torch.renorm` bounds the norm of each slice along `dim`: over all other axes."""
+    params, gradient = normal(5, 4), 3 * normal(5, 4, seed=1)
+    plain, bounded = optax.sgd(0.5), optax.chain(optax.sgd(0.5), regularizers.max_norm(2.0, axis=axis))
+    after = [optax.apply_updates(params, o.update(gradient, o.init(params), params)[0]) for o in (plain, bounded)]
+    expected = torch.renorm(torch.tensor(np.asarray(after[0])), 2, dim, 2.0).numpy()
+    assert not np.allclose(after[0], expected)
+    np.testing.assert_allclose(after[1], expected, rtol=1e-5)
+    assert (np.linalg.norm(after[1], axis=axis) <= 2 * (1 + 1e-6)).all()
+
+
+def test_max_norm_errors():
+    with pytest.raises(ValueError, match="the limit must be positive, got 0"):
+        regularizers.max_norm(0)
+    bound = regularizers.max_norm(1.0)
+    with pytest.raises(ValueError, match=r"needs the parameters: optimizer.update\(gradients, opt_state, params\)"):
+        bound.update(normal(2), bound.init(normal(2)))
+
+
+def test_max_norm_leaves_a_kernel_of_zeros_alone():
+    bound, zeros = regularizers.max_norm(1.0), jnp.zeros((2, 2))
+    np.testing.assert_array_equal(bound.update(zeros, bound.init(zeros), zeros)[0], zeros)

@@ -5,6 +5,7 @@ set by the environment variable `JAXNETS_DATA`. Augmentation runs on the device:
 """
 
 from jaxnets.data import augment as augment
+from jaxnets.data.buckets import Buckets as Buckets, make_buckets as make_buckets, pad_sequences as pad_sequences
 from jaxnets.data.bundled import breast_cancer as breast_cancer, diabetes as diabetes, iris as iris, wine as wine
 from jaxnets.data.cifar import cifar10 as cifar10, cifar100 as cifar100
 from jaxnets.data.csv_file import Table as Table, parse_csv as parse_csv, read_csv as read_csv
@@ -21,14 +22,32 @@ from jaxnets.data.digits import digits as digits
 from jaxnets.data.files import data_folder as data_folder
 from jaxnets.data.idx import parse_idx as parse_idx, read_idx as read_idx
 from jaxnets.data.mnist import fashion_mnist as fashion_mnist, kmnist as kmnist, mnist as mnist
+from jaxnets.data.multi30k import Multi30k as Multi30k, Pairs as Pairs, multi30k as multi30k
 from jaxnets.data.pima import pima as pima
 from jaxnets.data.playground import playground as playground, playground_features as playground_features
+from jaxnets.data.sentences import (
+    Sentences as Sentences,
+    SentenceSet as SentenceSet,
+    cross_validation as cross_validation,
+    parse_sentences as parse_sentences,
+    sentences as sentences,
+)
 from jaxnets.data.text import (
     CharacterText as CharacterText,
-    Vocabulary as Vocabulary,
     characters as characters,
     names as names,
     text_streams as text_streams,
     text_windows as text_windows,
     tiny_shakespeare as tiny_shakespeare,
+)
+from jaxnets.data.tokenizers import (
+    ByteTokenizer as ByteTokenizer,
+    SubwordTokenizer as SubwordTokenizer,
+    Tokenizer as Tokenizer,
+    Vocabulary as Vocabulary,
+    WordTokenizer as WordTokenizer,
+    encode_all as encode_all,
+    load_tokenizer as load_tokenizer,
+    save_tokenizer as save_tokenizer,
+    until_end as until_end,
 )

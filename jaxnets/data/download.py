@@ -38,12 +38,14 @@ def download(urls: Sequence[str], path: Path, *, size: int, sha256: str, timeout
         timeout: seconds to wait for the connection and for each piece of data.
 
     Raises:
-        ConnectionError: if no mirror has it, with the reason for each.
+        ConnectionError: if no mirror has it, with the reason for each, or none is given.
         OSError: if the folder cannot be written.
 
     Example:
         `download([url], Path("names.txt"), size=228_145, sha256="0a30...")`
     """
+    if not urls:
+        raise ConnectionError(f"no mirror is known that has {path.name}")
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
         if path.exists():  # another process has downloaded it in the meantime

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnets.data.files import load_files, plain_file
+from jaxnets.data.tokenizers.characters import Vocabulary
 
 SHAKESPEARE = plain_file(
     "text/tinyshakespeare.txt",
@@ -20,39 +21,6 @@ NAMES = plain_file(
     size=228_145,
     sha256="0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d",
 )
-
-
-class Vocabulary(NamedTuple):
-    """The characters of a text, numbered in the order of their code points.
-
-    Attributes:
-        characters: the distinct characters, sorted; the number of a character is its index.
-    """
-
-    characters: str
-
-    def encode(self, text: str) -> np.ndarray:
-        """Return the numbers of the characters, int32 `[len(text)]`; ValueError names a character that is missing."""
-        numbers = {character: i for i, character in enumerate(self.characters)}
-        try:
-            return np.array([numbers[character] for character in text], np.int32)
-        except KeyError as error:
-            unknown = error.args[0]
-            raise ValueError(
-                f"character {unknown!r} at position {text.index(unknown)} is not among the {len(self.characters)} of "
-                f"this vocabulary, {self.characters!r}"
-            ) from None
-
-    def decode(self, codes: np.ndarray) -> str:
-        """Return the text for numbers `[length]`; ValueError if one is out of range."""
-        array = np.asarray(codes)
-        if array.ndim != 1 or not (np.issubdtype(array.dtype, np.integer) or array.size == 0):
-            raise ValueError(f"decode: expected integers [length], got {array.dtype} {list(array.shape)}")
-        if array.size and (array.min() < 0 or array.max() >= len(self.characters)):
-            raise ValueError(
-                f"decode: numbers must be from 0 to {len(self.characters) - 1}, got {array.min()} to {array.max()}"
-            )
-        return "".join(self.characters[i] for i in array)
 
 
 class CharacterText(NamedTuple):

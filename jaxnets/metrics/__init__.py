@@ -8,6 +8,8 @@ The division into batches does not change the result. Metrics take logits, integ
 example: 0 and 1 mask padding, other weights act as scikit-learn's `sample_weight`. Examples of weight 0 are ignored,
 even if they are NaN. Undefined metrics are NaN, and so are metrics of invalid labels (a class out of range), because
 compiled programs cannot raise exceptions. Only `mean` has gradients: a loss may return it.
+
+Texts are compared by plain functions that return a number: `edit_distance`, the error rates and `bleu`.
 """
 
 from jaxnets.metrics.confusion import (
@@ -38,3 +40,10 @@ from jaxnets.metrics.metric import (
 )
 from jaxnets.metrics.ranking import RocAuc as RocAuc, roc_auc as roc_auc, roc_auc_one_vs_rest as roc_auc_one_vs_rest
 from jaxnets.metrics.regression import R2 as R2, r2 as r2
+from jaxnets.metrics.sequences import (
+    bleu as bleu,
+    character_error_rate as character_error_rate,
+    edit_distance as edit_distance,
+    exact_match as exact_match,
+    word_error_rate as word_error_rate,
+)

@@ -124,7 +124,7 @@ def accuracy(logits: ArrayLike, labels: ArrayLike, *, weights: ArrayLike | None 
     Args:
         logits: `[..., classes]`, floating point; or probabilities.
         labels: integers `[...]`, or probabilities `[..., classes]`, of which the largest counts.
-        weights: `[...]`.
+        weights: `[...]`; for tokens `[batch, time]` the mask of those that are no padding.
 
     Returns:
         A streamable `Mean`, NaN if a logit is.

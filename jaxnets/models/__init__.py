@@ -60,6 +60,8 @@ from jaxnets.models.perceptron import (
     perceptron_rule as perceptron_rule,
 )
 from jaxnets.models.resnet import ResNetConfig as ResNetConfig, resnet as resnet
+from jaxnets.models.sentence_cnn import SentenceCNNConfig as SentenceCNNConfig, sentence_cnn as sentence_cnn
+from jaxnets.models.sentence_lstm import SentenceLSTMConfig as SentenceLSTMConfig, sentence_lstm as sentence_lstm
 from jaxnets.models.seq2seq import (
     Seq2SeqConfig as Seq2SeqConfig,
     scheduled_sampling as scheduled_sampling,
@@ -103,6 +105,8 @@ ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
     MnistCNNConfig: mnist_cnn,
     PerceptronConfig: perceptron,
     ResNetConfig: resnet,
+    SentenceCNNConfig: sentence_cnn,
+    SentenceLSTMConfig: sentence_lstm,
     SmallCNNConfig: small_cnn,
     ThresholdNetworkConfig: threshold_network,
     ThresholdNeuronConfig: threshold_neuron,

@@ -50,7 +50,11 @@ from jaxnets.nn.attention_cache import (
     attention_cache_spec as attention_cache_spec,
     cached_attention as cached_attention,
 )
-from jaxnets.nn.attention_mask import causal_mask as causal_mask, padding_mask as padding_mask
+from jaxnets.nn.attention_mask import (
+    causal_mask as causal_mask,
+    padding_mask as padding_mask,
+    sequence_mask as sequence_mask,
+)
 from jaxnets.nn.batch_norm import batch_norm as batch_norm, batch_norm_spec as batch_norm_spec
 from jaxnets.nn.conv_norm import conv_norm as conv_norm, conv_norm_spec as conv_norm_spec
 from jaxnets.nn.convolution import (

@@ -1,4 +1,4 @@
-"""Boolean masks for attention: True where a query may attend to a key."""
+"""Boolean masks: True for the tokens of a sequence, and for attention where a query may attend to a key."""
 
 from __future__ import annotations
 
@@ -49,10 +49,35 @@ def padding_mask(lengths: Array, size: int) -> Array:
         Array([[ True, False, False],
                [ True,  True,  True]], dtype=bool)
     """
+    return sequence_mask(lengths, size)[..., None, None, :]
+
+
+@names_errors
+def sequence_mask(lengths: Array, size: int) -> Array:
+    """Say which positions are tokens, the first `lengths[b]` of sequence b, and which are padding.
+
+    Args:
+        lengths: `[...]`, integers: the length of each sequence.
+        size: the number of positions, padding included.
+
+    Returns:
+        A boolean array `[..., size]`.
+
+    Raises:
+        TypeError: if `lengths` are not integers.
+
+    Example:
+        >>> sequence_mask(jnp.array([1, 3]), 3)
+        Array([[ True, False, False],
+               [ True,  True,  True]], dtype=bool)
+
+    Warning:
+        Masks of PyTorch, such as `key_padding_mask`, are True for padding.
+    """
     lengths = jnp.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"lengths must be integers, got {lengths.dtype}")
     if lengths.dtype.itemsize < 4:  # small types cannot count all positions
         lengths = lengths.astype(jnp.int32)
-    positions = jnp.arange(size, dtype=lengths.dtype).reshape((1,) * (lengths.ndim + 2) + (size,))
-    return positions < lengths[..., None, None, None]
+    positions = jnp.arange(size, dtype=lengths.dtype).reshape((1,) * lengths.ndim + (size,))
+    return positions < lengths[..., None]

@@ -6,6 +6,7 @@ from jaxnets.training.batches import (
     data_size as data_size,
     steps_per_epoch as steps_per_epoch,
 )
+from jaxnets.training.bucketed import bucket_evaluate as bucket_evaluate, bucket_step as bucket_step
 from jaxnets.training.checkpoint import load_checkpoint as load_checkpoint, save_checkpoint as save_checkpoint
 from jaxnets.training.checkpoints import Checkpoints as Checkpoints, load_best as load_best, load_last as load_last
 from jaxnets.training.compilation_cache import keep_compiled_programs as keep_compiled_programs

@@ -67,6 +67,13 @@ CASES = [
     ),
     of_ids("char-rnn", models.char_rnn(models.CharRNNConfig(5, cell="gru", hidden=4, layers=2))),
     of_ids(
+        "sentence-cnn",
+        models.sentence_cnn(models.SentenceCNNConfig(5, 3, features=4, widths=(2, 3), channels=4)),
+        random=True,
+        uses=512,
+    ),
+    of_ids("sentence-lstm", models.sentence_lstm(models.SentenceLSTMConfig(5, 3, features=4, hidden=4)), random=True),
+    of_ids(
         "gpt",
         models.gpt(models.GPTConfig(5, 4, layers=2, heads=2, features=4, dropout_rate=0.2, attention_dropout_rate=0.2)),
         random=True,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxnets.data import cifar10, mnist, names, pima, read_csv, text_windows, tiny_shakespeare
+from jaxnets.data import cifar10, mnist, multi30k, names, pima, read_csv, sentences, text_windows, tiny_shakespeare
 
 FOLDER = Path(os.environ.get("JAXNETS_DATA") or "/nonexistent")
 
@@ -85,3 +85,45 @@ def test_series_are_read_as_csv():
     assert (airline.labels.shape, airline.labels[:3].tolist(), airline.labels.max()) == ((144,), [112, 118, 132], 622)
     sunspots = read_csv(FOLDER / "series/monthly-sunspots.csv", "Sunspots", columns=[], regression=True)
     assert (sunspots.labels.shape, sunspots.labels[0]) == ((2820,), 58)
+
+
+@needs("multi30k/multi30k-en-de.tar.xz")
+def test_multi30k():
+    data = multi30k()
+    assert [len(pairs.german) for pairs in data] == [len(pairs.english) for pairs in data]
+    assert [len(pairs.german) for pairs in data] == [29_000, 1_014, 1_000, 1_000, 461]  # as published
+    assert data.train.german[0] == "Zwei junge weiße Männer sind im Freien in der Nähe vieler Büsche."
+    assert data.train.english[0] == "Two young, White males are outside near many bushes."
+
+
+@needs("text/sentences.tar.xz")
+def test_sentences():
+    """The counts of Kim (2014), table 1; those of TREC's questions for training are Li and Roth's."""
+    published = {
+        "mr": (10_662, 0, 0),
+        "subj": (10_000, 0, 0),
+        "cr": (3_775, 0, 0),
+        "mpqa": (10_606, 0, 0),
+        "trec": (5_452, 0, 500),
+        "sst2": (6_920, 872, 1_821),
+        "sst5": (8_544, 1_101, 2_210),
+    }
+    for name, counts in published.items():
+        data = sentences(name)
+        assert tuple(len(part.texts) for part in data[:3]) == counts
+        assert all(len(part.texts) == len(part.labels) for part in data[:3])
+        assert data.train.labels.max() == len(data.classes) - 1
+    assert np.bincount(sentences("mr").train.labels).tolist() == [5_331, 5_331]
+    assert np.bincount(sentences("trec").train.labels).tolist() == [1_162, 1_250, 86, 1_223, 835, 896]
+    assert np.bincount(sentences("subj").train.labels).tolist() == [5_000, 5_000]
+    assert sum("é" in text for text in sentences("mr").train.texts) > 50
+
+
+@needs("text/sentences.tar.xz")
+def test_phrases_are_those_of_the_sentences():
+    two, five = sentences("sst2", phrases=True), sentences("sst5", phrases=True)
+    assert (len(two.train.texts), len(five.train.texts)) == (76_961, 156_817)
+    labels = dict(zip(five.train.texts, five.train.labels.tolist(), strict=True))
+    whole = sentences("sst5").train
+    same = [labels.get(text) == label for text, label in zip(whole.texts, whole.labels.tolist(), strict=True)]
+    assert sum(same) >= len(same) - 30  # a few texts differ by a sign or are there twice

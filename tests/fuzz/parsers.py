@@ -19,8 +19,18 @@ import optax
 import safetensors.numpy
 
 from jaxnets import models, training, weights
-from jaxnets.data import characters, read_csv, read_idx
+from jaxnets.data import (
+    SubwordTokenizer,
+    WordTokenizer,
+    characters,
+    load_tokenizer,
+    parse_sentences,
+    read_csv,
+    read_idx,
+    save_tokenizer,
+)
 from jaxnets.data.files import plain_file
+from jaxnets.data.sentences import parse_tree
 from jaxnets.report import RunFolder, append_metrics, read_metrics
 from jaxnets.report.metrics_file import drop_metrics_after
 from jaxnets.training.checkpoints import Progress
@@ -255,6 +265,28 @@ def restore(place: Path) -> Any:
 
 
 MISSING = (ValueError, FileNotFoundError)
+
+
+def word_tokenizer(place: Path, seed: int) -> None:
+    save_tokenizer(place, WordTokenizer.of(["a \u00e4 b", "a c"], lowercase=bool(seed)))
+
+
+def subword_tokenizer(place: Path, seed: int) -> None:
+    save_tokenizer(place, SubwordTokenizer.of(["low lower", "newest"][seed:] * 3, size=264))
+
+
+def use_tokenizer(place: Path) -> Any:
+    return load_tokenizer(place).encode("lower \u00e4")
+
+
+def sentence_lines(folder: Path, seed: int) -> Files:
+    return {"s.txt": ["1 a fine film .\n0 caf\u00e9\n", "0 bad\n1 \u2028\n"][seed].encode()}
+
+
+def tree(folder: Path, seed: int) -> Files:
+    return {"t.txt": [b"(3 (2 a) (4 gem))", b"(1 (0 (2 no) (2 way)) (2 .))"][seed]}
+
+
 PARSERS: dict[str, Parser] = {
     "idx": Parser(idx, lambda place: read_idx(place / "a.idx")),
     "idx_gz": Parser(idx_gz, lambda place: read_idx(place / "a.idx.gz", max_bytes=1 << 20)),
@@ -267,6 +299,14 @@ PARSERS: dict[str, Parser] = {
         csv_numbers, lambda place: read_csv(place / "t.csv", header=False, regression=True), multiple=200
     ),
     "text": Parser(lambda folder, seed: {"text.txt": TEXT[seed:]}, read_text, names_file=False, multiple=50),
+    "sentences": Parser(
+        sentence_lines, lambda place: parse_sentences((place / "s.txt").read_bytes(), str(place / "s.txt"), classes=2)
+    ),
+    "tree": Parser(
+        tree, lambda place: parse_tree((place / "t.txt").read_bytes().decode("latin-1"), str(place / "t.txt"))
+    ),
+    "words": Parser(written(word_tokenizer), use_tokenizer, MISSING, multiple=100),
+    "subwords": Parser(written(subword_tokenizer), use_tokenizer, MISSING, inputs=2_500, multiple=100),
     "metrics": Parser(written(metrics_rows), lambda place: read_metrics(place / "metrics.jsonl"), multiple=100),
     "metrics_dropped": Parser(
         written(metrics_rows), lambda place: drop_metrics_after(place / "metrics.jsonl", 15), multiple=100

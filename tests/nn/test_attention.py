@@ -188,6 +188,7 @@ def test_causal_mask_and_padding_mask():
     np.testing.assert_array_equal(nn.causal_mask(4, 4), torch.ones(4, 4).tril())
     np.testing.assert_array_equal(nn.causal_mask(2, 4, offset=2), [[1, 1, 1, 0], [1, 1, 1, 1]])
     assert nn.padding_mask(jnp.array([[1, 2]]), 3).shape == (1, 2, 1, 1, 3)
+    np.testing.assert_array_equal(nn.sequence_mask(jnp.array([0, 3, 1]), 3), np.tri(4, 3, -1)[[0, 3, 1]])
     with pytest.raises(TypeError, match="lengths must be integers, got float32"):
         nn.padding_mask(jnp.ones(2), 3)
 

@@ -29,6 +29,8 @@ CONFIGS = [
     models.MnistCNNConfig(12, 14, dropout_rate=0.1),
     models.PerceptronConfig(3),
     models.ResNetConfig(18, 3, width=2),
+    models.SentenceCNNConfig(9, 3, features=4, widths=(2, 3), channels=5, dropout_rate=0.1),
+    models.SentenceLSTMConfig(9, 3, features=4, hidden=5),
     models.SmallCNNConfig(4, 4),
     models.ThresholdNetworkConfig(2, 3),
     models.ThresholdNeuronConfig(2),
