@@ -18,11 +18,17 @@ from jaxnets.data.data_set import (
     standardize as standardize,
 )
 from jaxnets.data.digits import digits as digits
+from jaxnets.data.ett import ett as ett
 from jaxnets.data.files import data_folder as data_folder
 from jaxnets.data.idx import parse_idx as parse_idx, read_idx as read_idx
 from jaxnets.data.mnist import fashion_mnist as fashion_mnist, kmnist as kmnist, mnist as mnist
 from jaxnets.data.pima import pima as pima
 from jaxnets.data.playground import playground as playground, playground_features as playground_features
+from jaxnets.data.series import (
+    Series as Series,
+    forecast_windows as forecast_windows,
+    window_starts as window_starts,
+)
 from jaxnets.data.text import (
     CharacterText as CharacterText,
     Vocabulary as Vocabulary,
