@@ -13,6 +13,7 @@ from jaxnets.models.char_rnn import (
     generate_characters as generate_characters,
 )
 from jaxnets.models.cifar_resnet import CifarResNetConfig as CifarResNetConfig, cifar_resnet as cifar_resnet
+from jaxnets.models.dlinear import DLinearConfig as DLinearConfig, dlinear as dlinear
 from jaxnets.models.efficientnet import (
     EfficientNetConfig as EfficientNetConfig,
     efficientnet as efficientnet,
@@ -28,8 +29,14 @@ from jaxnets.models.googlenet import (
 )
 from jaxnets.models.gpt import GPTConfig as GPTConfig, generate_tokens as generate_tokens, gpt as gpt
 from jaxnets.models.lenet5 import LeNet5Config as LeNet5Config, lenet5 as lenet5
+from jaxnets.models.lstm_forecaster import (
+    LSTMForecasterConfig as LSTMForecasterConfig,
+    lstm_forecaster as lstm_forecaster,
+)
 from jaxnets.models.mlp import MLPConfig as MLPConfig, mlp as mlp
 from jaxnets.models.mnist_cnn import MnistCNNConfig as MnistCNNConfig, mnist_cnn as mnist_cnn
+from jaxnets.models.nlinear import NLinearConfig as NLinearConfig, nlinear as nlinear
+from jaxnets.models.patch_tst import PatchTSTConfig as PatchTSTConfig, patch_tst as patch_tst
 from jaxnets.models.perceptron import (
     LearnedPerceptron as LearnedPerceptron,
     PerceptronConfig as PerceptronConfig,
@@ -58,12 +65,16 @@ ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
     AdalineConfig: adaline,
     CharRNNConfig: char_rnn,
     CifarResNetConfig: cifar_resnet,
+    DLinearConfig: dlinear,
     EfficientNetConfig: efficientnet,
     GPTConfig: gpt,
     GoogLeNetConfig: googlenet,
+    LSTMForecasterConfig: lstm_forecaster,
     LeNet5Config: lenet5,
     MLPConfig: mlp,
     MnistCNNConfig: mnist_cnn,
+    NLinearConfig: nlinear,
+    PatchTSTConfig: patch_tst,
     PerceptronConfig: perceptron,
     ResNetConfig: resnet,
     SmallCNNConfig: small_cnn,
