@@ -20,6 +20,7 @@ from jaxnets.data.data_set import (
 from jaxnets.data.digits import digits as digits
 from jaxnets.data.ett import ett as ett
 from jaxnets.data.files import data_folder as data_folder
+from jaxnets.data.fsdd import Recordings as Recordings, fsdd as fsdd, fsdd_recordings as fsdd_recordings
 from jaxnets.data.idx import parse_idx as parse_idx, read_idx as read_idx
 from jaxnets.data.mnist import fashion_mnist as fashion_mnist, kmnist as kmnist, mnist as mnist
 from jaxnets.data.pima import pima as pima
@@ -38,3 +39,4 @@ from jaxnets.data.text import (
     text_windows as text_windows,
     tiny_shakespeare as tiny_shakespeare,
 )
+from jaxnets.data.wav import Sound as Sound, parse_wav as parse_wav, read_wav as read_wav
