@@ -101,7 +101,7 @@ def train(config: Config, folder: RunFolder, series: Series, horizon: int) -> tu
     return forecaster, forecasting.train_forecasters(forecaster, series, seeds, report)
 
 
-def measure(config: Config, series: Series, forecaster: Forecaster, kept: Kept) -> dict[str, float]:
+def measure(config: Config, series: Series, forecaster: Forecaster, kept: Kept) -> dict[str, Any]:
     """Errors on the test months: means and deviations over the networks, and those of repeating the last value."""
     starts = forecaster.starts(series.test)
     squared, absolute = forecasting.window_errors(forecaster, kept, series.values, starts)
@@ -109,7 +109,7 @@ def measure(config: Config, series: Series, forecaster: Forecaster, kept: Kept) 
     size = PUBLISHED_BATCH.get(config.model, 32)
     full = max(len(starts) // size * size, 1)
     repeated = forecasting.window_errors(last, kept, series.values, starts)
-    found = {"windows": len(starts), "validation": float(np.mean(np.asarray(kept.error)))}
+    found: dict[str, Any] = {"windows": len(starts), "validation": float(np.mean(np.asarray(kept.error)))}
     for name, errors, of_last in (("mse", squared, repeated[0]), ("mae", absolute, repeated[1])):
         of_networks = errors.mean(axis=1)
         found |= {
@@ -117,11 +117,12 @@ def measure(config: Config, series: Series, forecaster: Forecaster, kept: Kept) 
             f"{name}_sd": float(of_networks.std(ddof=1)) if len(of_networks) > 1 else 0.0,
             f"{name}_full_batches": float(errors[:, :full].mean()),
             f"{name}_last_value": float(of_last.mean()),
+            f"{name}_of_networks": of_networks.tolist(),
         }
     return found
 
 
-def show(config: Config, horizon: int, found: dict[str, float]) -> None:
+def show(config: Config, horizon: int, found: dict[str, Any]) -> None:
     """Print a line of the table."""
     published: tuple[Any, Any] = ("", "")
     if (config.model, config.data) in PUBLISHED and horizon in HORIZONS:
