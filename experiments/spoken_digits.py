@@ -6,7 +6,7 @@ testing, so the speakers are known. A tenth of the other takes is for validation
 
 expected:  TODO
 time:      TODO
-hardware:  2 cores of an AMD EPYC, jax 0.10.2
+hardware:  2 cores of an Intel Xeon, jax 0.10.2
 command:   python -m experiments.spoken_digits --seed 0
 """
 
