@@ -8,6 +8,7 @@ import scipy.signal
 import torch
 
 from jaxnets.audio import hertz_to_mel, log_mel, mel_filters, mel_to_hertz, spectrogram, window
+from tests.forms import float64
 from tests.oracles import normal
 from tests.torch_oracle import assert_parity
 
@@ -108,7 +109,7 @@ MEL_OF_SOUND = {
 
 @pytest.mark.parametrize("center", [True, False])
 def test_log_mel_is_librosas(center):
-    with jax.enable_x64(True):
+    with float64():
         found = log_mel(jnp.asarray(SOUND), frame_length=200, hop=80, **FILTERS, center=center, floor=1e-6)
     expected = np.log(np.array(MEL_OF_SOUND[center]) + 1e-6)
     np.testing.assert_allclose(found[::4, ::3], expected, rtol=1e-4, atol=1e-4)
