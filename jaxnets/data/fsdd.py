@@ -31,14 +31,16 @@ class Recordings(NamedTuple):
     Attributes:
         samples: one int16 array `[samples]` a recording, 8,000 samples a second.
         digits: what is said, int32 `[recordings]`.
-        speakers: who says it, int32 `[recordings]`, places in `jaxnets.data.fsdd.SPEAKERS`.
+        speakers: who says it, int32 `[recordings]`, indices into `names`.
         takes: how often they had said it before, int32 `[recordings]`; 0 to 4 are for testing.
+        names: of the speakers.
     """
 
     samples: list[np.ndarray]
     digits: np.ndarray
     speakers: np.ndarray
     takes: np.ndarray
+    names: tuple[str, ...]
 
 
 def fsdd(seed: int = 0, *, length: int = 8192, validation: float = 0.1) -> DataSet:
@@ -104,7 +106,8 @@ def fsdd_recordings() -> Recordings:
             f"the recordings in {folder} have SHA-256 {digest.hexdigest()} where {SAMPLES_SHA256} was expected; they "
             f"are damaged or of another version: get them again from {_SOURCE}"
         )
-    return Recordings(samples, *np.ascontiguousarray(places.T))
+    digits, speakers, takes = np.ascontiguousarray(places.T)
+    return Recordings(samples, digits, speakers, takes, SPEAKERS)
 
 
 def _read_folder(folder: Path, names: list[str]) -> list[np.ndarray]:

@@ -68,8 +68,8 @@ def write_packed(folder, recordings):
 def test_all_forms_have_the_same_recordings(recordings, tmp_path, write, place):
     write(tmp_path / place, recordings)
     loaded = fsdd_recordings()
-    for (name, samples), found, digit, speaker, take in zip(recordings.items(), *loaded, strict=True):
-        assert name == f"{digit}_{SPEAKERS[speaker]}_{take}.wav"
+    for (name, samples), found, digit, speaker, take in zip(recordings.items(), *loaded[:4], strict=True):
+        assert name == f"{digit}_{loaded.names[speaker]}_{take}.wav"
         np.testing.assert_array_equal(found, samples)
 
 
