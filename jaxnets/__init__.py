@@ -2,7 +2,7 @@
 
 The layers are in `jaxnets.nn`, networks in `jaxnets.models`, the training step and loop in `jaxnets.training`, chains
 of layers without writing a function in `jaxnets.combinators`, data sets in `jaxnets.data`, run folders and pictures in
-`jaxnets.report`.
+`jaxnets.report`, sound in `jaxnets.audio`.
 """
 
 from jaxnets import (

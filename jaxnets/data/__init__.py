@@ -19,7 +19,9 @@ from jaxnets.data.data_set import (
     standardize as standardize,
 )
 from jaxnets.data.digits import digits as digits
+from jaxnets.data.ett import ett as ett
 from jaxnets.data.files import data_folder as data_folder
+from jaxnets.data.fsdd import Recordings as Recordings, fsdd as fsdd, fsdd_recordings as fsdd_recordings
 from jaxnets.data.idx import parse_idx as parse_idx, read_idx as read_idx
 from jaxnets.data.mnist import fashion_mnist as fashion_mnist, kmnist as kmnist, mnist as mnist
 from jaxnets.data.multi30k import Multi30k as Multi30k, Pairs as Pairs, multi30k as multi30k
@@ -31,6 +33,11 @@ from jaxnets.data.sentences import (
     cross_validation as cross_validation,
     parse_sentences as parse_sentences,
     sentences as sentences,
+)
+from jaxnets.data.series import (
+    Series as Series,
+    forecast_windows as forecast_windows,
+    window_starts as window_starts,
 )
 from jaxnets.data.text import (
     CharacterText as CharacterText,
@@ -51,3 +58,4 @@ from jaxnets.data.tokenizers import (
     save_tokenizer as save_tokenizer,
     until_end as until_end,
 )
+from jaxnets.data.wav import Sound as Sound, parse_wav as parse_wav, read_wav as read_wav

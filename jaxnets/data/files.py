@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import os
 import sys
 import warnings
@@ -15,6 +16,8 @@ from typing import IO, NamedTuple
 from jaxnets.data.download import download
 
 PIECE_BYTES = 1 << 18
+MAX_XZ_MEMORY = 1 << 27
+"""Bytes that the decoder of `.xz` files may take; files made with the highest preset need half of it."""
 
 
 class DataFile(NamedTuple):
@@ -64,7 +67,7 @@ def plain_file(path: str, *urls: str, size: int, sha256: str) -> DataFile:
 def load_files(files: Sequence[DataFile]) -> list[bytes]:
     """Return the contents of files, downloading those that are missing from the data folder.
 
-    A file may be in the data folder with or without gzip compression: `name.gz` or `name`.
+    A file may be in the data folder as it is, or compressed: `name`, `name.gz` or `name.xz`.
 
     Raises:
         FileNotFoundError: if files are missing and cannot be downloaded; the error lists them and where to put them.
@@ -88,8 +91,8 @@ def find(file: DataFile) -> Path | None:
     """Return the path of the file in the data folder, or None."""
     path = data_folder() / file.path
     plain = path.with_suffix("") if path.suffix == ".gz" and not path.stem.endswith(".tar") else path
-    zipped = path if path.suffix == ".gz" else path.with_name(path.name + ".gz")
-    return next((candidate for candidate in (plain, zipped) if candidate.is_file()), None)
+    candidates = plain, plain.with_name(plain.name + ".gz"), plain.with_name(plain.name + ".xz")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def read_verified(path: Path, file: DataFile) -> bytes:
@@ -108,7 +111,7 @@ def read_verified(path: Path, file: DataFile) -> bytes:
 
 
 def read_content(path: Path, max_bytes: int, *, advice: str = "") -> bytes:
-    """Return the bytes of a file, decompressed if its name ends in `.gz`, at most `max_bytes`.
+    """Return the bytes of a file, decompressed if its name ends in `.gz` or `.xz`, at most `max_bytes`.
 
     No more memory is taken than twice what is read, however large `max_bytes` is.
 
@@ -121,14 +124,18 @@ def read_content(path: Path, max_bytes: int, *, advice: str = "") -> bytes:
         ValueError: if there are more, or the compressed data are damaged.
     """
     with path.open("rb") as file:
-        if path.suffix != ".gz":
-            content = _read_at_most(file, max_bytes + 1)
-        else:
-            try:
+        try:
+            if path.suffix == ".gz":
                 with gzip.GzipFile(fileobj=file) as stream:
                     content = _read_at_most(stream, max_bytes + 1)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise ValueError(f"{path} is not a complete gzip file: {error}{advice}") from error
+            elif path.suffix == ".xz":
+                content = _read_xz(file, max_bytes + 1)
+            else:
+                content = _read_at_most(file, max_bytes + 1)
+        except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+            raise ValueError(
+                f"{path} is not a complete {'xz' if path.suffix == '.xz' else 'gzip'} file: {error}{advice}"
+            ) from error
     if len(content) > max_bytes:
         raise ValueError(f"{path} holds more than the expected {max_bytes:,} bytes{advice}")
     return content
@@ -140,6 +147,18 @@ def _read_at_most(stream: IO[bytes] | gzip.GzipFile, count: int) -> bytes:
     while count and (piece := stream.read(min(count, PIECE_BYTES))):
         pieces.append(piece)
         count -= len(piece)
+    return b"".join(pieces)
+
+
+def _read_xz(file: IO[bytes], count: int) -> bytes:
+    """Decompress at most `count` bytes, with limited memory."""
+    decoder, pieces = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_XZ_MEMORY), []
+    while count and not decoder.eof:
+        packed = file.read(PIECE_BYTES) if decoder.needs_input else b""
+        if decoder.needs_input and not packed:
+            raise EOFError("it ends before its end marker")
+        pieces.append(decoder.decompress(packed, min(count, PIECE_BYTES)))
+        count -= len(pieces[-1])
     return b"".join(pieces)
 
 

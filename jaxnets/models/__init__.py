@@ -21,6 +21,7 @@ from jaxnets.models.char_rnn import (
     generate_characters as generate_characters,
 )
 from jaxnets.models.cifar_resnet import CifarResNetConfig as CifarResNetConfig, cifar_resnet as cifar_resnet
+from jaxnets.models.dlinear import DLinearConfig as DLinearConfig, dlinear as dlinear
 from jaxnets.models.efficientnet import (
     EfficientNetConfig as EfficientNetConfig,
     efficientnet as efficientnet,
@@ -49,8 +50,14 @@ from jaxnets.models.llama import (
     llama_carry as llama_carry,
     llama_step as llama_step,
 )
+from jaxnets.models.lstm_forecaster import (
+    LSTMForecasterConfig as LSTMForecasterConfig,
+    lstm_forecaster as lstm_forecaster,
+)
 from jaxnets.models.mlp import MLPConfig as MLPConfig, mlp as mlp
 from jaxnets.models.mnist_cnn import MnistCNNConfig as MnistCNNConfig, mnist_cnn as mnist_cnn
+from jaxnets.models.nlinear import NLinearConfig as NLinearConfig, nlinear as nlinear
+from jaxnets.models.patch_tst import PatchTSTConfig as PatchTSTConfig, patch_tst as patch_tst
 from jaxnets.models.perceptron import (
     LearnedPerceptron as LearnedPerceptron,
     PerceptronConfig as PerceptronConfig,
@@ -95,21 +102,29 @@ from jaxnets.models.whitened_cnn import (
 
 ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
     AdalineConfig: adaline,
+    BertConfig: bert,
     CharRNNConfig: char_rnn,
     CifarResNetConfig: cifar_resnet,
+    DLinearConfig: dlinear,
     EfficientNetConfig: efficientnet,
     GPTConfig: gpt,
     GoogLeNetConfig: googlenet,
+    LSTMForecasterConfig: lstm_forecaster,
     LeNet5Config: lenet5,
+    LlamaConfig: llama,
     MLPConfig: mlp,
     MnistCNNConfig: mnist_cnn,
+    NLinearConfig: nlinear,
+    PatchTSTConfig: patch_tst,
     PerceptronConfig: perceptron,
     ResNetConfig: resnet,
     SentenceCNNConfig: sentence_cnn,
     SentenceLSTMConfig: sentence_lstm,
+    Seq2SeqConfig: seq2seq,
     SmallCNNConfig: small_cnn,
     ThresholdNetworkConfig: threshold_network,
     ThresholdNeuronConfig: threshold_neuron,
+    TransformerConfig: transformer,
     VGGConfig: vgg,
     ViTConfig: vit,
     WhitenedCNNConfig: whitened_cnn,

@@ -117,6 +117,12 @@ from jaxnets.nn.residual import (
     residual_stage as residual_stage,
     residual_stage_spec as residual_stage_spec,
 )
+from jaxnets.nn.reversible_norm import (
+    SeriesStatistics as SeriesStatistics,
+    reversible_norm as reversible_norm,
+    reversible_norm_inverse as reversible_norm_inverse,
+    reversible_norm_spec as reversible_norm_spec,
+)
 from jaxnets.nn.rotary import rotary as rotary
 from jaxnets.nn.simple_rnn import (
     simple_rnn as simple_rnn,

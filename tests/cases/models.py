@@ -101,6 +101,22 @@ CASES = [
         needs_examples=True,
         slow=True,
     ),
+    network("nlinear", models.nlinear(models.NLinearConfig(6, 3)), normal(3, 6, 2)),
+    network("dlinear", models.dlinear(models.DLinearConfig(6, 3, window=3)), normal(3, 6, 2)),
+    network(
+        "patch-tst",
+        models.patch_tst(models.PatchTSTConfig(12, 3, 4, 2, layers=2, heads=2, features=4, hidden=5, dropout_rate=0.2)),
+        normal(3, 12, 2),
+        random=True,
+        needs_examples=True,
+        slow=True,
+    ),
+    network(
+        "lstm-forecaster",
+        models.lstm_forecaster(models.LSTMForecasterConfig(2, 3, hidden=4, layers=2)),
+        normal(3, 6, 2),
+        slow=True,
+    ),
     network("mlp", models.mlp(models.MLPConfig((3, 5, 5, 2), norm=True)), normal(6, 3), needs_examples=True),
     network(
         "mlp-residual",

@@ -20,6 +20,12 @@ def masked_batch_norm(params, state, inputs, key):
     return nn.batch_norm(params, state, inputs["x"], train=True, mask=inputs["mask"])
 
 
+def there_and_back(params, state, inputs, key):
+    normalized, statistics = nn.reversible_norm(params, inputs["x"])
+    return nn.reversible_norm_inverse(params, normalized * inputs["factor"], statistics), state
+
+
+REVERSIBLE = (nn.reversible_norm, nn.reversible_norm_inverse)
 BATCH_NORM = (nn.batch_norm,)
 CASES = [
     Case(
@@ -80,5 +86,12 @@ CASES = [
         {},
         no_params(nn.local_response_norm, size=4, alpha=0.3),
         normal(2, 3, 7),
+    ),
+    Case(
+        "reversible-norm",
+        REVERSIBLE,
+        nn.reversible_norm_spec(3),
+        there_and_back,
+        {"x": normal(4, 5, 3), "factor": normal(4, 5, 3, seed=1)},
     ),
 ]

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import lzma
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.data.test_download import serving
 
 CONTENT = b"twelve bytes"
 ZIPPED = gzip.compress(CONTENT, mtime=0)
+HUNGRY = {"id": lzma.FILTER_LZMA2, "dict_size": 1 << 28}
 
 
 def sha256(content):
@@ -50,8 +52,9 @@ def test_compressed_by_anyone_or_not_at_all(folder, name, content):
     assert load_files([zipped_file()]) == [CONTENT]
 
 
-def test_plain_file_may_lie_compressed(folder):
-    (folder / "a.txt.gz").write_bytes(ZIPPED)
+@pytest.mark.parametrize(("name", "content"), [("a.txt.gz", ZIPPED), ("a.txt.xz", lzma.compress(CONTENT, preset=9))])
+def test_plain_file_may_lie_compressed(folder, name, content):
+    (folder / name).write_bytes(content)
     assert load_files([plain_file("a.txt", "", size=len(CONTENT), sha256=sha256(CONTENT))]) == [CONTENT]
 
 
@@ -64,6 +67,10 @@ def test_plain_file_may_lie_compressed(folder):
         ("a.gz", gzip.compress(bytes(10**6)), "more than the expected 12 bytes"),
         ("a.gz", ZIPPED[:-9], "not a complete gzip file"),
         ("a.gz", CONTENT, "not a complete gzip file"),
+        ("a.xz", lzma.compress(bytes(10**6)), "more than the expected 12 bytes"),
+        ("a.xz", lzma.compress(CONTENT)[:-9], "not a complete xz file"),
+        ("a.xz", CONTENT, "not a complete xz file"),
+        ("a.xz", lzma.compress(CONTENT, filters=[HUNGRY]), "not a complete xz file: Memory usage limit exceeded"),
     ],
 )
 def test_wrong_files_in_the_folder(folder, name, content, message):

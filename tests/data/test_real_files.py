@@ -14,7 +14,7 @@ FOLDER = Path(os.environ.get("JAXNETS_DATA") or "/nonexistent")
 
 
 def needs(path):
-    there = any((FOLDER / name).exists() for name in (path, f"{path}.gz"))
+    there = any((FOLDER / name).exists() for name in (path, f"{path}.gz", f"{path}.xz"))
     return pytest.mark.skipif(not there, reason=f"JAXNETS_DATA has no {path}")
 
 

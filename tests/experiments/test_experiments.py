@@ -76,6 +76,15 @@ def test_the_other_cells_run(cell, tmp_path):
     assert len((tmp_path / "sample.txt").read_text()) == 501
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["dlinear", "patch_tst", "lstm", "repeat"])
+def test_the_other_forecasters_run(model, tmp_path):
+    result = smoke("forecast_ett", tmp_path, model=model)
+    assert (tmp_path / "forecasts.png").exists()
+    for measured in (result["metrics"]["4"], result["metrics"]["8"]):
+        assert (measured["mse"] == measured["mse_last_value"]) == (model == "repeat")
+
+
 def imported(file):
     """The modules that a file imports, or imports from."""
     for node in ast.walk(ast.parse(file.read_text())):

@@ -5,9 +5,11 @@ import gzip
 import importlib
 import io
 import json
+import lzma
 import os
 import struct
 import tarfile
+import wave
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,6 +29,7 @@ from jaxnets.data import (
     parse_sentences,
     read_csv,
     read_idx,
+    read_wav,
     save_tokenizer,
 )
 from jaxnets.data.files import plain_file
@@ -126,6 +129,25 @@ def cifar_tar(folder: Path, seed: int) -> Files:
 
 def cifar_tar_gz(folder: Path, seed: int) -> Files:
     return {"c.tar.gz": gzip.compress(cifar_tar(folder, seed)["c.tar.gz"], 1)}
+
+
+def wav(folder: Path, seed: int) -> Files:
+    """Of the standard library; the second one has two channels, an odd chunk and a byte that fills it up."""
+    stream = io.BytesIO()
+    with wave.open(stream, "wb") as file:
+        file.setnchannels(1 + seed)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(np.random.default_rng(seed).bytes(96))
+    content = stream.getvalue()
+    if seed:
+        content = content[:12] + b"LIST" + struct.pack("<I", 5) + b"title\0" + content[12:]
+        content = content[:4] + struct.pack("<I", len(content) - 8) + content[8:]
+    return {"a.wav": content}
+
+
+def xz_wav(folder: Path, seed: int) -> Files:
+    return {"a.wav.xz": lzma.compress(wav(folder, seed)["a.wav"])}
 
 
 TABLES = (
@@ -291,6 +313,8 @@ PARSERS: dict[str, Parser] = {
     "idx": Parser(idx, lambda place: read_idx(place / "a.idx")),
     "idx_gz": Parser(idx_gz, lambda place: read_idx(place / "a.idx.gz", max_bytes=1 << 20)),
     "idx_in_gz": Parser(idx_in_gz, lambda place: read_idx(place / "a.idx.gz", max_bytes=1 << 20), store=compressed),
+    "wav": Parser(wav, lambda place: read_wav(place / "a.wav")),
+    "wav_xz": Parser(xz_wav, lambda place: read_wav(place / "a.wav.xz", max_bytes=1 << 20), constant=16 << 20),
     "cifar": Parser(cifar_records, lambda place: cifar.read_folder(place, CIFAR), MISSING),
     "cifar_tar_gz": Parser(cifar_tar_gz, lambda place: cifar.read_archive(place / "c.tar.gz", CIFAR)),
     "cifar_tar": Parser(cifar_tar, lambda place: cifar.read_archive(place / "c.tar.gz", CIFAR), store=compressed),
