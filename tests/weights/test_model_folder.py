@@ -19,6 +19,7 @@ from jaxnets.weights import load_model, save_model
 SMALL = {"small_images": True, "width": 1 / 16}
 CONFIGS = [
     models.AdalineConfig(3, bias=False),
+    models.BertConfig(5, 6, layers=1, heads=2, features=4, hidden=6),
     models.CharRNNConfig(5, cell="gru", hidden=4, layers=2, dropout_rate=0.1),
     models.CifarResNetConfig(8, 3, width=2, residual=False),
     models.DLinearConfig(5, 2, window=3),
@@ -27,6 +28,7 @@ CONFIGS = [
     models.GoogLeNetConfig(3, large_kernel_size=5, **SMALL),
     models.LSTMForecasterConfig(2, 3, hidden=4, dropout_rate=0.1),
     models.LeNet5Config(activation="relu", pool="max"),
+    models.LlamaConfig(5, layers=1, heads=2, kv_heads=1, features=4, hidden=6, qkv_bias=True, tied=True),
     models.MLPConfig((3, 4, 4, 2), activation="tanh", norm=True, dropout_rate=0.2, residual=True),
     models.MnistCNNConfig(12, 14, dropout_rate=0.1),
     models.NLinearConfig(5, 2),
@@ -35,9 +37,11 @@ CONFIGS = [
     models.ResNetConfig(18, 3, width=2),
     models.SentenceCNNConfig(9, 3, features=4, widths=(2, 3), channels=5, dropout_rate=0.1),
     models.SentenceLSTMConfig(9, 3, features=4, hidden=5),
+    models.Seq2SeqConfig(5, 6, cell="lstm", attention="multiplicative", embedding=3, hidden=4),
     models.SmallCNNConfig(4, 4),
     models.ThresholdNetworkConfig(2, 3),
     models.ThresholdNeuronConfig(2),
+    models.TransformerConfig(5, 5, layers=1, heads=2, features=4, hidden=6, context=7, shared=True, norm_first=False),
     models.VGGConfig(11, 3, pooled=1, hidden=(5,), width=1 / 32),
     models.ViTConfig(8, 4, 3, layers=1, heads=2, features=4, hidden=6),
     models.WhitenedCNNConfig(3, widths=(4, 4)),
