@@ -17,8 +17,8 @@ from jaxnets.decode.prompts import prepare_prompts, round_up
 from jaxnets.decode.sampling import Sampling, traced_rules
 from jaxnets.decode.step import Step, last_real, read_prompt
 from jaxnets.layer import names_errors
+from jaxnets.models.caches import block_list, empty_caches
 from jaxnets.models.gpt import GPTConfig, gpt_features
-from jaxnets.spec import init
 from jaxnets.types import Array, ArrayLike, DTypeLike, Key, Params
 
 _CHUNK = 128
@@ -53,9 +53,7 @@ def gpt_carry(
     """
     check_config(config, GPTConfig)
     dtype = params["tokens"]["embedding"].dtype if dtype is None else dtype
-    attention = jax.tree.map(lambda leaf: leaf[0], params["blocks"]["attention"])
-    spec = nn.attention_cache_spec(attention, batch=batch, capacity=capacity, dtype=dtype)
-    return [init(spec, jax.random.key(0))[1] for _ in range(config.layers)]
+    return empty_caches(params["blocks"], batch=batch, capacity=capacity, dtype=dtype)
 
 
 def gpt_step(config: GPTConfig, params: Params) -> Step:
@@ -85,7 +83,7 @@ def gpt_step(config: GPTConfig, params: Params) -> Step:
         A sequence longer than the capacity or the context has no meaning: logits are NaN, or those of wrong positions.
     """
     check_config(config, GPTConfig)
-    blocks = [jax.tree.map(lambda leaf, at=i: leaf[at], params["blocks"]) for i in range(config.layers)]
+    blocks = block_list(params["blocks"])
     block = functools.partial(nn.cached_transformer_block, activation=ACTIVATIONS[config.activation])
 
     def step(carry: list[Any], ids: Array, lengths: Array | None = None, /) -> tuple[Array, list[Any]]:

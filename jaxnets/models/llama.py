@@ -12,8 +12,9 @@ from jaxnets import nn
 from jaxnets.config import ModelConfig, PositiveFloat, PositiveInt, build_model, check_config
 from jaxnets.decode.step import Step, last_real
 from jaxnets.model import Model
+from jaxnets.models.caches import block_list, empty_caches
 from jaxnets.repeat import repeat
-from jaxnets.spec import Spec, init, repeat_spec
+from jaxnets.spec import Spec, repeat_spec
 from jaxnets.types import Array, DTypeLike, Key, Params, State
 
 _DEVIATION = 0.02
@@ -171,9 +172,7 @@ def llama_carry(
     """
     check_config(config, LlamaConfig)
     dtype = params["tokens"]["embedding"].dtype if dtype is None else dtype
-    attention = jax.tree.map(lambda leaf: leaf[0], params["blocks"]["attention"])
-    spec = nn.attention_cache_spec(attention, batch=batch, capacity=capacity, dtype=dtype)
-    return [init(spec, jax.random.key(0))[1] for _ in range(config.layers)]
+    return empty_caches(params["blocks"], batch=batch, capacity=capacity, dtype=dtype)
 
 
 def llama_step(config: LlamaConfig, params: Params) -> Step:
@@ -202,7 +201,7 @@ def llama_step(config: LlamaConfig, params: Params) -> Step:
         A sequence that outgrows its cache gives NaN.
     """
     check_config(config, LlamaConfig)
-    blocks = [jax.tree.map(lambda leaf, at=i: leaf[at], params["blocks"]) for i in range(config.layers)]
+    blocks = block_list(params["blocks"])
     settings = _settings(config)
 
     def step(carry: list[Any], ids: Array, lengths: Array | None = None, /) -> tuple[Array, list[Any]]:

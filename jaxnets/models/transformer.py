@@ -15,10 +15,11 @@ from jaxnets import nn
 from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, Rate, build_model, check_config
 from jaxnets.decode.step import Step, last_real
 from jaxnets.model import Model
+from jaxnets.models.caches import block_list, empty_caches
 from jaxnets.nn.check import add_parameter
 from jaxnets.random import subkey
 from jaxnets.repeat import repeat
-from jaxnets.spec import ArraySpec, Spec, init, repeat_spec
+from jaxnets.spec import ArraySpec, Spec, repeat_spec
 from jaxnets.types import Array, DTypeLike, Key, Params, State
 
 
@@ -237,11 +238,10 @@ def transformer_carry(
     check_config(config, TransformerConfig)
     encoded = transformer_encode(config, params, source, train=False)
     dtype = encoded.dtype if dtype is None else dtype
-    blocks = _blocks(config, params)
-    spec = nn.attention_cache_spec(blocks[0]["attention"], batch=source.shape[0], capacity=capacity, dtype=dtype)
+    decoder = params["decoder"]
     return {
-        "cache": [init(spec, jax.random.key(0))[1] for _ in blocks],
-        "memory": [nn.attention_memory(block["memory_attention"], encoded) for block in blocks],
+        "cache": empty_caches(decoder, batch=source.shape[0], capacity=capacity, dtype=dtype),
+        "memory": [nn.attention_memory(block, encoded) for block in block_list(decoder["memory_attention"])],
         "memory_mask": _real(config, source),
     }
 
@@ -270,7 +270,7 @@ def transformer_step(config: TransformerConfig, params: Params) -> Step:
     """
     check_config(config, TransformerConfig)
     config = dataclasses.replace(config, dropout_rate=0.0)
-    blocks = _blocks(config, params)
+    blocks = block_list(params["decoder"])
     settings = _block_settings(config)
 
     def step(carry: dict[str, Any], ids: Array, lengths: Array | None = None, /) -> tuple[Array, dict[str, Any]]:
@@ -289,11 +289,6 @@ def transformer_step(config: TransformerConfig, params: Params) -> Step:
 
 def _block_settings(config: TransformerConfig) -> dict[str, Any]:
     return {"activation": ACTIVATIONS[config.activation], "norm_first": config.norm_first}
-
-
-def _blocks(config: TransformerConfig, params: Params) -> list[Params]:
-    """The decoder's blocks, one after the other."""
-    return [jax.tree.map(lambda leaf, at=i: leaf[at], params["decoder"]) for i in range(config.layers)]
 
 
 def _real(config: TransformerConfig, ids: Array) -> Array:
