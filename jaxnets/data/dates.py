@@ -145,6 +145,6 @@ def date_vocabularies() -> tuple[Vocabulary, Vocabulary]:
     Example:
         >>> written, iso = date_vocabularies()
         >>> len(written.characters), len(iso.characters), iso.characters[3:]
-        (49, 14, '-0123456789')
+        (50, 14, '-0123456789')
     """
     return WRITTEN, ISO
