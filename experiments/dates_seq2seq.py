@@ -54,10 +54,10 @@ class Config(TrainingSettings):
     """How many dates to train on."""
     held_out: int = 1_000
     """How many to validate on, and as many others to test on."""
-    hidden: int = 128
+    hidden: int = 64
     """Size of a recurrent layer, or features of the Transformer."""
-    epochs: int = 12
-    learning_rate: float = 2e-3
+    epochs: int = 8
+    learning_rate: float = 5e-3
     """Adam's learning rate after warm-up; it falls to zero along a cosine."""
 
 
