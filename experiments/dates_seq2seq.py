@@ -56,7 +56,7 @@ class Config(TrainingSettings):
     """How many to validate on, and as many others to test on."""
     hidden: int = 64
     """Size of a recurrent layer, or features of the Transformer."""
-    epochs: int = 8
+    epochs: int = 10
     learning_rate: float = 5e-3
     """Adam's learning rate after warm-up; it falls to zero along a cosine."""
 
