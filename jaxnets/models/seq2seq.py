@@ -163,7 +163,7 @@ def scheduled_sampling(
     def step(loop: tuple[Any, Array], at: tuple[Array, Array]) -> tuple[tuple[Any, Array], Array]:
         (carry, drawn), (ids, place) = loop, at
         key_now = subkey(key, place)
-        replaced = jax.random.bernoulli(subkey(key_now, "replace"), rate, ids.shape) & (place > 0)
+        replaced = jax.random.bernoulli(subkey(key_now, "replace"), rate, ids.shape)
         ids = jnp.where(replaced, drawn, ids)
         x = _embed(config, params["target"], ids, key=subkey(key_now, "target"), train=train)
         carry, features, _ = _step(config, decoder, carry, x)
@@ -172,7 +172,8 @@ def scheduled_sampling(
         return (carry, drawn), logits
 
     places = jnp.arange(time, dtype=jnp.int32)
-    _, logits = jax.lax.scan(step, (carry, inputs.target[:, 0]), (inputs.target.T, places))
+    first = inputs.target[:, 0]  # counts as drawn, so that it stays
+    _, logits = jax.lax.scan(step, (carry, first), (inputs.target.T, places))
     return logits.swapaxes(0, 1)
 
 
