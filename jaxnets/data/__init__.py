@@ -18,6 +18,12 @@ from jaxnets.data.data_set import (
     make_data_set as make_data_set,
     standardize as standardize,
 )
+from jaxnets.data.dates import (
+    DateSet as DateSet,
+    date_ids as date_ids,
+    date_vocabularies as date_vocabularies,
+    dates as dates,
+)
 from jaxnets.data.digits import digits as digits
 from jaxnets.data.ett import ett as ett
 from jaxnets.data.files import data_folder as data_folder

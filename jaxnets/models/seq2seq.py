@@ -13,6 +13,7 @@ from jaxnets.config import ModelConfig, PositiveInt, Rate, build_model, check_co
 from jaxnets.decode.step import Step, one_by_one
 from jaxnets.model import Model
 from jaxnets.models.transformer import SourceTarget
+from jaxnets.nn.check import compute_dtype
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
 from jaxnets.types import Array, Key, Params, State
@@ -73,6 +74,7 @@ def _spec(config: Seq2SeqConfig) -> Spec:
 def _apply(
     config: Seq2SeqConfig, params: Params, state: State, inputs: SourceTarget, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
+    _check(inputs)
     memory, carry = _encode(config, params, inputs.source, key=subkey(key, "source"), train=train)
     x = _embed(config, params["target"], inputs.target, key=subkey(key, "target"), train=train)
     features, _ = nn.recurrent(lambda *step: _step(config, *step)[:2], _decoder(params, memory), x, carry=carry)
@@ -136,6 +138,7 @@ def scheduled_sampling(
 
     Raises:
         TypeError: if the config is of another class.
+        ValueError: if ids are not `[batch, time]`, or the rate is a number beyond [0, 1].
 
     Example:
         >>> model = seq2seq(Seq2SeqConfig(11, 13, embedding=4, hidden=8))
@@ -149,13 +152,18 @@ def scheduled_sampling(
         2015.
     """
     check_config(config, Seq2SeqConfig)
+    _check(inputs)
+    if not isinstance(rate, jax.core.Tracer) and not 0 <= rate <= 1:
+        raise ValueError(
+            f"scheduled_sampling: rate is the probability to replace a token and must be in [0, 1], got {rate}"
+        )
     memory, carry = _encode(config, params, inputs.source, key=subkey(key, "source"), train=train)
     decoder, time = _decoder(params, memory), inputs.target.shape[1]
 
     def step(loop: tuple[Any, Array], at: tuple[Array, Array]) -> tuple[tuple[Any, Array], Array]:
         (carry, drawn), (ids, place) = loop, at
         key_now = subkey(key, place)
-        replaced = jax.random.bernoulli(subkey(key_now, "replace"), rate, ids.shape) & (place > 0)
+        replaced = jax.random.bernoulli(subkey(key_now, "replace"), rate, ids.shape)
         ids = jnp.where(replaced, drawn, ids)
         x = _embed(config, params["target"], ids, key=subkey(key_now, "target"), train=train)
         carry, features, _ = _step(config, decoder, carry, x)
@@ -164,7 +172,8 @@ def scheduled_sampling(
         return (carry, drawn), logits
 
     places = jnp.arange(time, dtype=jnp.int32)
-    _, logits = jax.lax.scan(step, (carry, inputs.target[:, 0]), (inputs.target.T, places))
+    first = inputs.target[:, 0]  # counts as drawn, so that it stays
+    _, logits = jax.lax.scan(step, (carry, first), (inputs.target.T, places))
     return logits.swapaxes(0, 1)
 
 
@@ -193,6 +202,7 @@ def seq2seq_attention(config: Seq2SeqConfig, params: Params, inputs: SourceTarge
     check_config(config, Seq2SeqConfig)
     if config.attention == "none":
         raise ValueError("seq2seq_attention: the network has no attention; make it with attention='additive'")
+    _check(inputs)
     memory, carry = _encode(config, params, inputs.source, key=None, train=False)
     decoder = _decoder(params, memory)
     x = _embed(config, params["target"], inputs.target, key=None, train=False)
@@ -264,12 +274,26 @@ def _embed(config: Seq2SeqConfig, params: Params, ids: Array, *, key: Key | None
     return nn.dropout(nn.embedding(params, ids), config.dropout_rate, key=key, train=train)
 
 
+def _check_ids(name: str, ids: Array) -> None:
+    if ids.ndim != 2:
+        raise ValueError(f"seq2seq: ids of the {name} must be [batch, time], got {list(ids.shape)}")
+
+
+def _check(inputs: SourceTarget) -> None:
+    source, target = inputs
+    _check_ids("source", source)
+    _check_ids("target", target)
+    if source.shape[0] != target.shape[0]:
+        raise ValueError(
+            f"seq2seq: source and target must be of one batch, got {list(source.shape)} and {list(target.shape)}"
+        )
+
+
 def _encode(
     config: Seq2SeqConfig, params: Params, source: Array, *, key: Key | None, train: bool
 ) -> tuple[dict[str, Array], dict[str, Any]]:
-    """What the decoder attends to, `[batch, time, ...]`, and its first carry."""
-    if source.ndim != 2:
-        raise ValueError(f"seq2seq: ids of the source must be [batch, time], got {list(source.shape)}")
+    """What the decoder attends to, `[batch, time, ...]`, and its first carry, in float32 at least."""
+    _check_ids("source", source)
     real = source != config.pad
     x = _embed(config, params["source"], source, key=key, train=train)
     values, ends = nn.bidirectional(_CELLS[config.cell][1], params["encoder"], x, mask=real)
@@ -277,7 +301,8 @@ def _encode(
         part: jnp.concatenate([_part(ends[way], part) for way in ("forward", "backward")], axis=-1)
         for part in params["begin"]
     }
-    begin = {part: jnp.tanh(nn.linear(params["begin"][part], last[part].astype(x.dtype))) for part in last}
+    wide = compute_dtype(x)
+    begin = {part: jnp.tanh(nn.linear(params["begin"][part], last[part].astype(x.dtype)).astype(wide)) for part in last}
     carry: dict[str, Any] = {"state": nn.LSTMCarry(**begin) if config.cell == "lstm" else begin["hidden"]}
     memory = {"values": values, "real": real.astype(x.dtype)}
     if config.attention == "additive":

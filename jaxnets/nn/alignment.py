@@ -58,8 +58,8 @@ def additive_attention(
         projected: U m_j `[..., keys, hidden]`, if it is known already: `linear(params["memory"], memory)`.
 
     Returns:
-        The contexts c `[..., queries, memory_features]` in the dtype of the queries, and the weights a
-        `[..., queries, keys]`.
+        The contexts c `[..., queries, memory_features]` and the weights a `[..., queries, keys]`, in the dtype of the
+        memory.
 
     Raises:
         ValueError: if shapes do not fit.
@@ -76,7 +76,13 @@ def additive_attention(
         Bahdanau, Cho, Bengio, Neural machine translation by jointly learning to align and translate, 2015.
     """
     _check(queries, memory)
-    projected = linear(params["memory"], memory) if projected is None else projected
+    if projected is None:
+        projected = linear(params["memory"], memory)
+    elif projected.shape != (*memory.shape[:-1], *params["score"].shape):
+        raise ValueError(
+            f"projected must be {[*memory.shape[:-1], *params['score'].shape]}, linear(params['memory'], memory), got "
+            f"{list(projected.shape)}"
+        )
     hidden = jnp.tanh(linear(params["query"], queries)[..., :, None, :] + projected[..., None, :, :])
     wide = compute_dtype(queries)
     scores = hidden.astype(wide) @ params["score"].astype(wide)
@@ -111,8 +117,8 @@ def multiplicative_attention(
         mask: as in `additive_attention`.
 
     Returns:
-        The contexts c `[..., queries, memory_features]` in the dtype of the queries, and the weights a
-        `[..., queries, keys]`.
+        The contexts c `[..., queries, memory_features]` and the weights a `[..., queries, keys]`, in the dtype of the
+        memory.
 
     Raises:
         ValueError: if shapes do not fit.
@@ -149,10 +155,18 @@ def _check(queries: Array, memory: Array) -> None:
 
 def _contexts(scores: Array, memory: Array, mask: Array | None) -> tuple[Array, Array]:
     if mask is not None:
-        if mask.dtype != jnp.bool_:
-            raise TypeError(f"mask must be boolean, True to attend, got {mask.dtype}")
-        mask = mask[..., None, :] if mask.ndim == scores.ndim - 1 else mask
-        scores = jnp.where(mask, scores, _MASKED)
+        scores = jnp.where(_of_each_query(mask, scores), scores, _MASKED)
     weights = jax.nn.softmax(scores, axis=-1).astype(memory.dtype)
     contexts = jnp.einsum("...qk,...kf->...qf", weights, memory, preferred_element_type=scores.dtype)
     return contexts.astype(memory.dtype), weights
+
+
+def _of_each_query(mask: Array, scores: Array) -> Array:
+    """The mask with an axis for the queries."""
+    if not hasattr(mask, "dtype") or mask.dtype != jnp.bool_:
+        came = getattr(mask, "dtype", type(mask).__name__)
+        raise TypeError(f"mask must be a boolean array, True to attend, got {came}")
+    of_keys = (*scores.shape[:-2], scores.shape[-1])
+    if mask.shape not in (of_keys, scores.shape):
+        raise ValueError(f"mask must be {list(of_keys)} or {list(scores.shape)}, got {list(mask.shape)}")
+    return mask[..., None, :] if mask.shape == of_keys else mask
