@@ -57,13 +57,13 @@ test-slow: $(VENV)/.installed-test $(LIBTPU) $(ONNX)
 
 test-colab: $(COLAB)/.installed $(if $(LIBTPU),$(COLAB)/libtpu)
 	PYTHONPATH=$(COLAB)/libtpu $(COLAB)/bin/python -m pytest tests/test_tpu_notebook.py
-	$(call test_versions,$(COLAB))
+	$(call test_versions,$(COLAB),)
 
 test-newest: $(NEWEST)/.installed
-	$(call test_versions,$(NEWEST))
+	$(call test_versions,$(NEWEST),XLA_FLAGS="$$($(NEWEST)/bin/python -m tests.quick_flags)")
 
 define test_versions
-$(1)/bin/python -m pytest $(VERSIONS_TESTS) -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
+$(2) $(1)/bin/python -m pytest $(VERSIONS_TESTS) -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 $(1)/bin/python -m pytest tests/test_notebook.py
 out=$$(mktemp -d) && $(1)/bin/python -m experiments.digits_cnn --epochs 2 --out "$$out/run" && rm -r "$$out"
 endef

@@ -70,7 +70,7 @@ def many(array, case):
     return np.concatenate([np.asarray(array)] * -(-case.uses // array.shape[case.axis]), case.axis)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("case", ids(c for c in CASES if c.differentiable and not c.random and c.parameters()))
 def test_half_precision_counts_thousands_of_uses_of_a_parameter(case, dtype):
     """The gradient in half precision is near that in float32, in the fast form and in the plain one."""

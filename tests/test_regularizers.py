@@ -22,7 +22,7 @@ PARAMS = {
 DECAYED = {"fc/kernel", "blocks/0/kernel"}
 
 NOT_DECAYED = {"bias", "hidden_bias", "forget_bias", "scale", "slope", "class_token", "positions"}
-DECAYED_WORDS = ("kernel", "embedding")
+DECAYED_WORDS = ("kernel", "embedding", "score")
 """The names of the layers' parameters: one that is on neither list must be decided on."""
 
 

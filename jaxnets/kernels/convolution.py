@@ -143,6 +143,8 @@ def _kernel_gradient(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometr
         return transposed_kernel(_kernel_gradient(dy, x, transposed_shape, transpose), groups)
     if fan_in == 1 and _is_by_channel(kernel_shape, geometry):
         return _kernel_gradient_by_channel(x, dy, tuple(kernel_size), geometry)
+    if _is_along_one_axis(kernel_shape, geometry):
+        return _kernel_gradient_by_tap(x, dy, tuple(kernel_size), geometry)
     # were this inlined, XLA would compute what made x and dy again while it transposes them, in the wrong order
     with set_xla_metadata(inlineable="false"):
         gradient: Array = _convolve_batches(x, dy, tuple(kernel_size), geometry)
@@ -197,6 +199,24 @@ def _by_lax(x: Array, kernel: Array, geometry: Geometry) -> Array:
     layout = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
     stride, padding, dilation, input_dilation, groups = geometry
     return jax.lax.conv_general_dilated(x, kernel, stride, padding, input_dilation, dilation, layout, groups)
+
+
+# Along one axis: XLA's routine for the gradient of the kernel is slow where a sequence is short (docs/LOG.md).
+
+
+def _is_along_one_axis(kernel_shape: tuple[int, ...], geometry: Geometry) -> bool:
+    *kernel_size, _, _ = kernel_shape
+    few = len(kernel_size) == 1 and kernel_size[0] <= _MOST_TAPS
+    return few and geometry.groups == 1 and max(geometry.input_dilation) == 1
+
+
+def _kernel_gradient_by_tap(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
+    """For each tap of the kernel, the product of what it sees with the result's gradient."""
+    padded = pad_spatial(x, geometry.padding, 0)
+    slices = window_slices(padded, kernel_size, geometry.stride, geometry.dilation)
+    over_all = (tuple(range(x.ndim - 1)),) * 2, ((), ())
+    products = [jax.lax.dot_general(part, dy, over_all, preferred_element_type=compute_dtype(x)) for part in slices]
+    return jnp.stack(products).reshape((*kernel_size, *products[0].shape)).astype(x.dtype)
 
 
 # Depthwise convolution: XLA's own routine takes one channel after the other; a sum of slices of the input, each times

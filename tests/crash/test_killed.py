@@ -18,7 +18,7 @@ from tests.crash.runs import Runs, bits_of
 pytestmark = pytest.mark.slow
 PARTS = 4
 POINTS = int(os.environ.get("JAXNETS_CRASH_POINTS", "200")) // PARTS
-WHILE_SAVING, WRITER_SECONDS = 20, 0.05
+WHILE_SAVING, WRITER_SECONDS = min(20, POINTS * PARTS), 0.05
 
 
 class Undisturbed(NamedTuple):

@@ -160,6 +160,7 @@ def test_a_full_context_may_end_a_sequence(params):
     np.testing.assert_array_equal(drawn.ids, np.where(drawn.real, endless.ids, 0))
 
 
+@pytest.mark.slow
 def test_tokens_from_outside_go_into_the_cache(params):
     """Drawing, reading the result of a tool, drawing: the same as reading all of it at once."""
     step, carry = models.gpt_step(CONFIG, params), models.gpt_carry(CONFIG, params, batch=2, capacity=17)
@@ -189,6 +190,7 @@ def test_generation_is_compiled_once_outside_of_jit():
     assert later.count == 0
 
 
+@pytest.mark.slow
 def test_generation_in_jit_is_the_same_with_a_traced_temperature():
     params = random_params(SMALL)
     prompt, key = jnp.array([[1, 2], [3, 4]]), jax.random.key(1)
@@ -202,6 +204,7 @@ def test_generation_in_jit_is_the_same_with_a_traced_temperature():
         np.testing.assert_array_equal(generate(params, temperature), expected.ids)
 
 
+@pytest.mark.slow
 def test_the_activation_of_the_config_is_that_of_generation():
     """The likeliest tokens of reading the whole text again, by a network whose activation is not the default."""
     model = models.gpt(dataclasses.replace(SMALL, activation="sigmoid"))
@@ -217,6 +220,7 @@ def test_the_activation_of_the_config_is_that_of_generation():
     assert not np.array_equal(drawn, by_default)
 
 
+@pytest.mark.slow
 def test_half_precision_parameters_have_a_cache_in_half_precision(params):
     low = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
     assert models.gpt_carry(CONFIG, low, batch=1, capacity=4)[0]["key"].dtype == jnp.bfloat16

@@ -80,7 +80,7 @@ def trained_like(config):
     return jax.tree.map(lambda p: p + 0.4 * jax.random.normal(jax.random.key(p.size), p.shape, p.dtype), params)
 
 
-@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize("norm_first", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_token_by_token_the_logits_are_those_of_the_whole_target(norm_first):
     config = dataclasses.replace(CONFIG, norm_first=norm_first, tied=True, shared=True, source_vocabulary=13)
     params, step = trained_like(config), models.transformer_step(config, trained_like(config))
@@ -94,6 +94,7 @@ def test_token_by_token_the_logits_are_those_of_the_whole_target(norm_first):
     np.testing.assert_allclose(logits, whole[np.arange(3), [3, 1, 2]], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_translation_does_not_depend_on_the_padding_of_its_source():
     params = trained_like(CONFIG)
     step, begin = models.transformer_step(CONFIG, params), jnp.ones((3, 1), jnp.int32)
