@@ -112,8 +112,12 @@ def draw(logits: Array, sampling: Sampling, key: Key | None, seen: Array | None 
         return likeliest
     if key is None:
         raise ValueError("drawing tokens needs a key: pass key=jax.random.key(seed), or Sampling(temperature=0.0)")
-    drawn = jax.random.categorical(key, logits).astype(jnp.int32)
-    return jnp.where(jnp.asarray(sampling.temperature) > 0, drawn, likeliest)
+    drawn: Array = jax.lax.cond(  # random numbers for a large vocabulary take longer than a small network
+        jnp.asarray(sampling.temperature) > 0,
+        lambda: jax.random.categorical(key, logits).astype(jnp.int32),
+        lambda: likeliest,
+    )
+    return drawn
 
 
 def is_greedy(sampling: Sampling) -> bool:
