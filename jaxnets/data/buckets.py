@@ -136,13 +136,13 @@ def make_buckets(
         (array([[0, 1, 2, 3],
                [0, 1, 0, 0]], dtype=int32), array([4, 2], dtype=int32), array([3, 2]), array([1., 1.], dtype=float32))
 
-        A loop compiles one program a shape:
+        A loop compiles one program a shape::
 
             step = compile_step(make_step(loss, optimizer))
             for n in range(int(train_state.step), epochs * buckets.steps_per_epoch):
                 train_state, measured = step(train_state, buckets.batch(seed, n))
 
-        and `jaxnets.training.bucket_step` is for `fit`, which draws the batches on the device.
+        `jaxnets.training.bucket_step` is for `fit`, which draws the batches on the device.
 
     Warning:
         `tf.data`'s and PyTorch's usual batches by length are put together anew in every epoch; these are not, only

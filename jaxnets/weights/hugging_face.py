@@ -38,11 +38,13 @@ class _Family(NamedTuple):
 def load_hugging_face(folder: str | os.PathLike[str]) -> tuple[Model, Params]:
     """Read a network and its weights from a folder of Hugging Face's.
 
-    | `model_type` | network |
-    |---|---|
-    | `gpt2` | `models.gpt` |
-    | `llama`, `qwen2` | `models.llama` |
-    | `bert` | `models.bert`, without pooler and heads |
+    ====================== ==============================================
+    `model_type`           network
+    ====================== ==============================================
+    `gpt2`                 `models.gpt`
+    `llama`, `qwen2`       `models.llama`
+    `bert`                 `models.bert`, without pooler and heads
+    ====================== ==============================================
 
     Args:
         folder: with `config.json` and `model.safetensors`, or several such files and their index, or

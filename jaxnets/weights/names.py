@@ -45,9 +45,9 @@ def torch_names(model: Model) -> Names:
     `vgg`, `googlenet`,              torchvision's
     `efficientnet`, `vit`
     `resnet`, `cifar_resnet`         torchvision's and timm's
-    `gpt`, `llama`, `bert`           those of Hugging Face's `GPT2LMHeadModel`, `LlamaForCausalLM` (or
-                                     `Qwen2ForCausalLM`) and `BertModel`
-    `transformer`                    those of PyTorch's `Transformer`, and `source`, `target` and `out` or `out_bias`
+    `gpt`, `bert`                    those of Hugging Face's `GPT2LMHeadModel` and `BertModel`
+    `llama`                          those of `LlamaForCausalLM` and `Qwen2ForCausalLM`
+    `transformer`                    PyTorch's `Transformer`'s, `source`, `target` and `out` or `out_bias`
     `mnist_cnn`, `lenet5`            `conv1`, `conv2`, `fc1`, `fc2` (`fc3`), as in PyTorch's MNIST example
     ================================ ==============================================================================
 
