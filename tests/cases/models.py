@@ -42,7 +42,7 @@ def resnet(depth):
 
 
 CASES = [
-    network("lenet5", models.lenet5(), normal(2, 28, 28, 1)),
+    network("lenet5", models.lenet5(), normal(2, 28, 28, 1), tolerance=1e-4),
     network("mnist-cnn", models.mnist_cnn(models.MnistCNNConfig(12, 12)), normal(2, 12, 12, 1), random=True, slow=True),
     network("vgg11", vgg(), small_image(), random=True, noise=0.25, slow=True),
     network("vgg11-bn", vgg(norm=True, dropout_rate=0.0), small_image(), train=False, slow=True),
