@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxnets.decode.prompts import check_prompt
 from jaxnets.decode.step import Step, read_prompt
 from jaxnets.layer import names_errors
 from jaxnets.nn.check import compute_dtype
@@ -206,10 +207,7 @@ def _result(found: _Sequences) -> Beams:
 
 
 def _check(prompt: Array, beams: int, length: int) -> tuple[int, int]:
-    if jnp.ndim(prompt) != 2 or prompt.shape[1] < 1:
-        raise ValueError(f"prompt must be [batch, time] with time >= 1, got {list(jnp.shape(prompt))}")
-    if not jnp.issubdtype(prompt.dtype, jnp.integer):
-        raise TypeError(f"prompt must hold integers, got {prompt.dtype}")
+    check_prompt(prompt)
     if operator.index(beams) < 1:
         raise ValueError(f"beams must be at least 1, got {beams}")
     if operator.index(length) < 1:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxnets.decode.prompts import check_prompt
 from jaxnets.decode.sampling import Sampling, check_sampling, draw, is_greedy
 from jaxnets.decode.step import Step, choose
 from jaxnets.nn.check import compute_dtype
@@ -94,10 +95,7 @@ def run(
 def check_generation(prompt: Array, length: int, sampling: Sampling, key: Key | None) -> None:
     """Raise ValueError or TypeError if `generate` cannot begin with these arguments."""
     check_sampling(sampling)
-    if jnp.ndim(prompt) != 2 or prompt.shape[1] < 1:
-        raise ValueError(f"prompt must be [batch, time] with time >= 1, got {list(jnp.shape(prompt))}")
-    if not jnp.issubdtype(prompt.dtype, jnp.integer):
-        raise TypeError(f"prompt must hold integers, got {prompt.dtype}")
+    check_prompt(prompt)
     if operator.index(length) < 0:
         raise ValueError(f"length must not be negative, got {length}")
     if key is None and not is_greedy(sampling):

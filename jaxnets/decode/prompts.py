@@ -49,6 +49,18 @@ def pad_prompts(
     return ids, lengths
 
 
+def check_prompt(prompt: Array) -> None:
+    """Raise ValueError or TypeError unless a prompt is integers `[batch, time]`, at least one for each sequence.
+
+    Example:
+        >>> check_prompt(jnp.array([[1, 2]]))
+    """
+    if jnp.ndim(prompt) != 2 or prompt.shape[1] < 1:
+        raise ValueError(f"prompt must be [batch, time] with time >= 1, got {list(jnp.shape(prompt))}")
+    if not jnp.issubdtype(prompt.dtype, jnp.integer):
+        raise TypeError(f"prompt must hold integers, got {prompt.dtype}")
+
+
 def align_prompts(ids: Array, mask: Array) -> tuple[Array, Array]:
     """Move prompts that are padded in front, or on both sides, to the beginning of their rows.
 
@@ -93,10 +105,7 @@ def prepare_prompts(
         ((2, 16), Array([3, 1], dtype=int32))
     """
     if isinstance(prompt, jax.Array):
-        if prompt.ndim != 2 or prompt.shape[1] < 1:
-            raise ValueError(f"prompt must be [batch, time] with time >= 1, got {list(prompt.shape)}")
-        if not jnp.issubdtype(prompt.dtype, jnp.integer):
-            raise TypeError(f"prompt must hold integers, got {prompt.dtype}")
+        check_prompt(prompt)
         full = jnp.full(prompt.shape[0], prompt.shape[1], jnp.int32)
         return prompt.astype(jnp.int32), full if lengths is None else jnp.asarray(lengths, jnp.int32)
     rows, counts = pad_prompts(prompt)
