@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks import machine
-from jaxnets import decode, models, weights
+from jaxnets import decode, models, unstack, weights
 from jaxnets.training import keep_freed_memory
 from tests.torchvision_oracle import import_torchvision
 
@@ -49,7 +49,8 @@ def networks(name: str):
             features=settings["n_embd"],
         )
     )
-    return theirs, model.config, weights.from_torch(theirs.state_dict(), model)[0]
+    params = weights.from_torch(theirs.state_dict(), model)[0]
+    return theirs, model.config, params | {"blocks": unstack(params["blocks"])}
 
 
 def programs(name: str, batch: int, length: int) -> dict[str, Callable[[], np.ndarray]]:

@@ -17,7 +17,7 @@ from jaxnets.flops import count_flops as count_flops
 from jaxnets.layer import layer as layer
 from jaxnets.model import Model as Model, make_model as make_model
 from jaxnets.random import subkey as subkey
-from jaxnets.repeat import repeat as repeat
+from jaxnets.repeat import repeat as repeat, unstack as unstack
 from jaxnets.spec import (
     ArraySpec as ArraySpec,
     count_parameters as count_parameters,

@@ -1,4 +1,4 @@
-"""Repeated blocks: compiled once, however many there are."""
+"""Repeated blocks: compiled once, however many there are, or written out one after the other."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ def repeat(
     Args:
         block: `block(params, x) -> x`, such as a layer; with `state`, `block(params, state, x) -> (x, new_state)`. The
             result has the shape and dtype of `x`. Pass static settings such as `train` by `functools.partial`.
-        params: parameters with a first axis `[count, ...]`, as `init(repeat_spec(spec, count), key)` makes them.
+        params: parameters with a first axis `[count, ...]`, as `init(repeat_spec(spec, count), key)` makes them, or a
+            list of those of each block (`unstack`), which are then written out.
         x: the input of the first block, an array or a tree of arrays.
-        state: state with the same first axis; None for blocks without.
+        state: state with the same first axis, or a list as `params`; None for blocks without.
         key: block i is called with `key=subkey(key, i)`; without one, blocks are called without `key`.
         remat: keep only the blocks' inputs for the backward pass and compute the rest again (`jax.checkpoint`):
             less memory for one more forward pass.
@@ -48,7 +49,8 @@ def repeat(
         What the last block returned; with `state`, the pair of that and the new state of all blocks.
 
     Raises:
-        ValueError: if there are no parameters, their first axes differ, or a block does not return what it should.
+        ValueError: if there are no parameters, their first axes differ, a block does not return what it should, or
+            `params` is a list and `state` is not one as long.
 
     Example:
         >>> import functools
@@ -58,7 +60,8 @@ def repeat(
         >>> repeat(block, params, jnp.ones((2, 5, 8))).shape
         (2, 5, 8)
     """
-    count = _count((params, state))
+    written_out = isinstance(params, list)
+    count = _count_list(params, state) if written_out else _count((params, state))
     x = jax.tree.map(jnp.asarray, x)
 
     def body(carry: Any, slices: tuple[Params, State, Any]) -> tuple[Any, State]:
@@ -74,18 +77,56 @@ def repeat(
     if remat:
         body = jax.checkpoint(body)
     few = platform() == "cpu" and count <= unroll
-    if fast_path("repeat", "cpu", "gpu", "tpu") and not few:
+    if fast_path("repeat", "cpu", "gpu", "tpu") and not few and not written_out:
         if not remat and fast_path("recompute", "cpu", "gpu", "tpu"):
             body = jax.checkpoint(body, policy=keep_costly, prevent_cse=False)
         x, new_state = jax.lax.scan(body, x, (params, state, jnp.arange(count)))
     else:
         states = []
-        for index in range(count):
-            block_params, block_state = jax.tree.map(lambda leaf, at=index: leaf[at], (params, state))
+        for block_params, block_state, index in zip(
+            _apart(params, count), _apart(state, count), range(count), strict=True
+        ):
             x, new_state = body(x, (block_params, block_state, index))
             states.append(new_state)
-        new_state = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+        new_state = states if written_out else jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
     return x if state is None else (x, new_state)
+
+
+def unstack(params: Params) -> list[Params]:
+    """Take the parameters of repeated blocks apart: one entry a block.
+
+    A compiled program copies slices of a stacked array, all of them at each call. Done once, before generating many
+    times, this saves it; `repeat` and the steps of decoders take both.
+
+    Args:
+        params: a tree of arrays `[count, ...]`, of parameters or of state; a list is returned as it is.
+
+    Returns:
+        `count` trees of arrays `[...]`.
+
+    Raises:
+        ValueError: if there are no arrays, or their first axes differ.
+
+    Example:
+        >>> unstack({"scale": jnp.array([[1.0], [2.0]])})
+        [{'scale': Array([1.], dtype=float32)}, {'scale': Array([2.], dtype=float32)}]
+    """
+    return params if isinstance(params, list) else _apart(params, _count(params))
+
+
+def _apart(tree: Any, count: int) -> list[Any]:
+    """The entries of a list, or of stacked arrays; a tree without arrays is that of every block."""
+    return tree if isinstance(tree, list) else [jax.tree.map(lambda leaf, at=i: leaf[at], tree) for i in range(count)]
+
+
+def _count_list(params: list[Params], state: State | None) -> int:
+    """How many blocks the list has, or ValueError."""
+    if not params:
+        raise ValueError("repeat: params is an empty list; it needs one entry a block")
+    if state is not None and (not isinstance(state, list) or len(state) != len(params)):
+        given = f"a list of {len(state)}" if isinstance(state, list) else f"a {type(state).__name__}"
+        raise ValueError(f"repeat: with params as a list of {len(params)} blocks, state must be one too, got {given}")
+    return len(params)
 
 
 def _count(arrays: Any) -> int:

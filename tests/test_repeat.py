@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnets import init, nn, repeat, repeat_spec, subkey
+from jaxnets import init, nn, repeat, repeat_spec, subkey, unstack
 from jaxnets.backend import plain_forms
 from tests.forms import needs_cpu
 from tests.oracles import assert_close, normal
@@ -50,6 +50,29 @@ def test_values_gradients_and_state_equal_a_loop(enter, remat, key, plain, unrol
     (value, gradient), (expected, expected_gradient) = value_and_gradient(scanned), value_and_gradient(looped)
     assert_close(value, expected, rtol=1e-6, atol=1e-6)
     assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("key", [None, jax.random.key(5)])
+def test_blocks_taken_apart_equal_a_loop(key):
+    params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, 3), jax.random.key(0))
+    state, x = {"count": jnp.arange(3)}, normal(2, 4)
+    y, new_state = jax.jit(functools.partial(repeat, block))(unstack(params), x, state=unstack(state), key=key)
+    expected, expected_state = looped(params, state, x, key)
+    assert_close(y, expected, rtol=1e-6, atol=1e-6)
+    assert [int(one["count"]) for one in new_state] == list(expected_state["count"])
+
+
+@pytest.mark.parametrize(
+    ("count", "state", "message"),
+    [
+        (3, {"count": jnp.arange(3)}, "a list of 3 blocks, state must be one too, got a dict"),
+        (3, [{"count": jnp.array(0)}], "a list of 3 blocks, state must be one too, got a list of 1"),
+        (0, None, "params is an empty list"),
+    ],
+)
+def test_lists_of_blocks_that_do_not_fit_are_errors(count, state, message):
+    with pytest.raises(ValueError, match=message):
+        repeat(block, [{}] * count, jnp.ones((2, 4)), state=state)
 
 
 @needs_cpu

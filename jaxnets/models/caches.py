@@ -1,4 +1,4 @@
-"""What the decoders of Transformers share: their blocks one after the other, and an empty cache for each."""
+"""What the decoders of Transformers share: an empty cache for each block."""
 
 from __future__ import annotations
 
@@ -7,28 +7,16 @@ from typing import Any
 import jax
 
 from jaxnets import nn
+from jaxnets.repeat import unstack
 from jaxnets.spec import init
 from jaxnets.types import DTypeLike, Params
 
 
-def block_list(stacked: Params) -> list[Params]:
-    """Return the parameters of repeated blocks, one after the other, of arrays `[blocks, ...]`.
-
-    A loop over tokens reads them once for each token; slices of a stacked array would be copied each time.
-
-    Example:
-        >>> block_list({"scale": jax.numpy.array([[1.0], [2.0]])})
-        [{'scale': Array([1.], dtype=float32)}, {'scale': Array([2.], dtype=float32)}]
-    """
-    count = jax.tree.leaves(stacked)[0].shape[0]
-    return [jax.tree.map(lambda leaf, at=i: leaf[at], stacked) for i in range(count)]
-
-
-def empty_caches(stacked: Params, *, batch: int, capacity: int, dtype: DTypeLike) -> list[Any]:
+def empty_caches(blocks: Params, *, batch: int, capacity: int, dtype: DTypeLike) -> list[Any]:
     """Make an empty cache for each of the repeated blocks, as `nn.cached_attention` takes it.
 
     Args:
-        stacked: parameters of the blocks, which have an `attention`.
+        blocks: parameters of the blocks, which have an `attention`, stacked or one after the other.
         batch: the number of sequences.
         capacity: how many tokens the cache can hold for each sequence.
         dtype: of the cached keys and values.
@@ -42,6 +30,6 @@ def empty_caches(stacked: Params, *, batch: int, capacity: int, dtype: DTypeLike
         >>> [cache["key"].shape for cache in empty_caches(blocks, batch=2, capacity=5, dtype="float32")]
         [(2, 5, 2, 4), (2, 5, 2, 4), (2, 5, 2, 4)]
     """
-    attentions = block_list(stacked["attention"])
-    spec = nn.attention_cache_spec(attentions[0], batch=batch, capacity=capacity, dtype=dtype)
-    return [init(spec, jax.random.key(0))[1] for _ in attentions]
+    each = unstack(blocks)
+    spec = nn.attention_cache_spec(each[0]["attention"], batch=batch, capacity=capacity, dtype=dtype)
+    return [init(spec, jax.random.key(0))[1] for _ in each]

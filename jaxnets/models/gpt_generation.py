@@ -17,8 +17,9 @@ from jaxnets.decode.prompts import prepare_prompts, round_up
 from jaxnets.decode.sampling import Sampling, traced_rules
 from jaxnets.decode.step import Step, last_real, read_prompt
 from jaxnets.layer import names_errors
-from jaxnets.models.caches import block_list, empty_caches
+from jaxnets.models.caches import empty_caches
 from jaxnets.models.gpt import GPTConfig, gpt_features
+from jaxnets.repeat import unstack
 from jaxnets.types import Array, ArrayLike, DTypeLike, Key, Params
 
 _CHUNK = 128
@@ -83,7 +84,7 @@ def gpt_step(config: GPTConfig, params: Params) -> Step:
         A sequence longer than the capacity or the context has no meaning: logits are NaN, or those of wrong positions.
     """
     check_config(config, GPTConfig)
-    blocks = block_list(params["blocks"])
+    blocks = unstack(params["blocks"])
     block = functools.partial(nn.cached_transformer_block, activation=ACTIVATIONS[config.activation])
 
     def step(carry: list[Any], ids: Array, lengths: Array | None = None, /) -> tuple[Array, list[Any]]:

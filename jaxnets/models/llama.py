@@ -12,8 +12,8 @@ from jaxnets import nn
 from jaxnets.config import ModelConfig, PositiveFloat, PositiveInt, build_model, check_config
 from jaxnets.decode.step import Step, last_real
 from jaxnets.model import Model
-from jaxnets.models.caches import block_list, empty_caches
-from jaxnets.repeat import repeat
+from jaxnets.models.caches import empty_caches
+from jaxnets.repeat import repeat, unstack
 from jaxnets.spec import Spec, repeat_spec
 from jaxnets.types import Array, DTypeLike, Key, Params, State
 
@@ -201,7 +201,7 @@ def llama_step(config: LlamaConfig, params: Params) -> Step:
         A sequence that outgrows its cache gives NaN.
     """
     check_config(config, LlamaConfig)
-    blocks = block_list(params["blocks"])
+    blocks = unstack(params["blocks"])
     settings = _settings(config)
 
     def step(carry: list[Any], ids: Array, lengths: Array | None = None, /) -> tuple[Array, list[Any]]:

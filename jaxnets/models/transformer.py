@@ -15,10 +15,10 @@ from jaxnets import nn
 from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, Rate, build_model, check_config
 from jaxnets.decode.step import Step, last_real
 from jaxnets.model import Model
-from jaxnets.models.caches import block_list, empty_caches
+from jaxnets.models.caches import empty_caches
 from jaxnets.nn.check import add_parameter
 from jaxnets.random import subkey
-from jaxnets.repeat import repeat
+from jaxnets.repeat import repeat, unstack
 from jaxnets.spec import ArraySpec, Spec, repeat_spec
 from jaxnets.types import Array, DTypeLike, Key, Params, State
 
@@ -241,7 +241,7 @@ def transformer_carry(
     decoder = params["decoder"]
     return {
         "cache": empty_caches(decoder, batch=source.shape[0], capacity=capacity, dtype=dtype),
-        "memory": [nn.attention_memory(block, encoded) for block in block_list(decoder["memory_attention"])],
+        "memory": [nn.attention_memory(block["memory_attention"], encoded) for block in unstack(decoder)],
         "memory_mask": _real(config, source),
     }
 
@@ -270,7 +270,7 @@ def transformer_step(config: TransformerConfig, params: Params) -> Step:
     """
     check_config(config, TransformerConfig)
     config = dataclasses.replace(config, dropout_rate=0.0)
-    blocks = block_list(params["decoder"])
+    blocks = unstack(params["decoder"])
     settings = _block_settings(config)
 
     def step(carry: dict[str, Any], ids: Array, lengths: Array | None = None, /) -> tuple[Array, dict[str, Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from jaxnets import decode, models, weights
+from jaxnets import decode, models, unstack, weights
 from jaxnets.decode import Sampling
 from tests.compilations import count_compilations
 from tests.forms import float64
@@ -78,6 +78,15 @@ def test_greedy_tokens_of_prompts_of_different_lengths_are_hugging_face_s(theirs
     ids, lengths = decode.align_prompts(jnp.asarray(ids.numpy()), jnp.asarray(mask.numpy() == 1))
     aligned = models.generate_tokens(CONFIG, params, ids, 11, lengths=lengths, sampling=GREEDY)
     np.testing.assert_array_equal(aligned.ids, drawn.ids)
+
+
+def test_blocks_may_be_taken_apart_before(params):
+    """Also beyond the context, where the blocks are repeated without a cache."""
+    apart = params | {"blocks": unstack(params["blocks"])}
+    prompt = np.array([[3, 1, 4, 1], [2, 6, 5, 3]])
+    found, expected = (models.generate_tokens(CONFIG, p, prompt, 16, sampling=GREEDY) for p in (apart, params))
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_allclose(found.log_probs, expected.log_probs, rtol=1e-5, atol=1e-5)
 
 
 def test_the_end_and_the_repetition_penalty_are_hugging_face_s(theirs, params):
