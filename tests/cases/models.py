@@ -18,14 +18,17 @@ def network(name, model, inputs, **settings):
     return Case(name, (), model.spec, apply, inputs, **properties)
 
 
-def of_ids(name, model, **settings):
+IDS = np.array([[0, 1, 4], [3, 2, 2]])
+
+
+def of_ids(name, model, ids=IDS, **settings):
     """The case of a network of ids; as in mixed precision, the parameters come in the dtype in which to compute."""
 
     def apply(params, state, inputs, key):
         cast = jax.tree.map(lambda p: p.astype(inputs["dtype"].dtype), params)
         return model.apply(cast, state, inputs["ids"], key=key, train=True)
 
-    inputs = {"ids": np.array([[0, 1, 4], [3, 2, 2]]), "dtype": normal(1)}
+    inputs = {"ids": ids, "dtype": normal(1)}
     return Case(name, (), model.spec, apply, inputs, **settings)
 
 
@@ -80,6 +83,23 @@ CASES = [
         slow=True,
     ),
     of_ids("gpt-no-dropout", models.gpt(models.GPTConfig(5, 4, layers=1, heads=2, features=4)), slow=True),
+    of_ids(
+        "llama", models.llama(models.LlamaConfig(5, 4, layers=1, heads=2, kv_heads=1, features=4, hidden=6)), slow=True
+    ),
+    of_ids("bert", models.bert(models.BertConfig(5, 4, layers=1, heads=2, features=4, hidden=6)), slow=True),
+    of_ids(
+        "transformer",
+        models.transformer(models.TransformerConfig(5, 5, layers=1, heads=2, features=4, hidden=6, dropout_rate=0.2)),
+        models.SourceTarget(np.array([[4, 1, 0], [3, 2, 2]]), IDS),
+        random=True,
+        slow=True,
+    ),
+    of_ids(
+        "seq2seq",
+        models.seq2seq(models.Seq2SeqConfig(5, 5, cell="gru", attention="additive", embedding=3, hidden=4)),
+        models.SourceTarget(np.array([[4, 1, 0], [3, 2, 2]]), IDS),
+        slow=True,
+    ),
     network(
         "vit-no-dropout",
         models.vit(models.ViTConfig(8, 4, 3, layers=1, heads=2, features=4)),
