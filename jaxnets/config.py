@@ -16,6 +16,7 @@ import numpy as np
 from jaxnets import nn
 from jaxnets.model import Model, make_model
 from jaxnets.spec import Spec
+from jaxnets.tree import describe
 from jaxnets.types import Array
 
 __all__ = [
@@ -206,6 +207,13 @@ def check_config(config: Any, expected: type[ModelConfig]) -> None:
     if not isinstance(config, expected):
         advice = "pass model.config" if isinstance(config, Model) else f"write {expected.__name__}(...)"
         raise TypeError(f"config must be {expected.__name__}(...), got {type(config).__name__}; {advice}")
+
+
+def check_inputs(inputs: Any, expected: type[tuple[Any, ...]]) -> None:
+    """Raise a TypeError that says what to write if `inputs` is no `expected`, a NamedTuple."""
+    if not isinstance(inputs, expected):
+        fields = ", ".join(expected._fields)  # type: ignore[attr-defined]
+        raise TypeError(f"inputs must be {expected.__name__}({fields}), got {describe(inputs)}")
 
 
 def build_model(

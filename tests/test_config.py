@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from typing import Annotated
 
 import jax
@@ -178,3 +179,20 @@ def test_other_things_than_a_config_are_refused(make):
 def test_the_class_of_another_network_is_refused():
     with pytest.raises(TypeError, match=r"config must be GPTConfig\(...\), got ViTConfig; write GPTConfig\(...\)"):
         build_model(models.ViTConfig(), models.GPTConfig, lambda config: {}, lambda *args, **kwargs: None)
+
+
+@pytest.mark.parametrize(
+    ("model", "fields"),
+    [
+        (models.bert(models.BertConfig(5, 4, layers=1, heads=2, features=4, hidden=6)), "BertInputs(ids, mask, types)"),
+        (models.seq2seq(models.Seq2SeqConfig(5, 5, embedding=3, hidden=4)), "SourceTarget(source, target)"),
+        (
+            models.transformer(models.TransformerConfig(5, 5, layers=1, heads=2, features=4, hidden=6)),
+            "SourceTarget(source, target)",
+        ),
+    ],
+)
+def test_inputs_of_another_form_are_an_error(model, fields):
+    params, state = model.init(jax.random.key(0))
+    with pytest.raises(TypeError, match=re.escape(f"inputs must be {fields}, got int32[2, 3]")):
+        model.apply(params, state, jnp.zeros((2, 3), jnp.int32), train=False)

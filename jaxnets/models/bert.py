@@ -10,7 +10,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import nn
-from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveFloat, PositiveInt, Rate, build_model
+from jaxnets.config import (
+    ACTIVATIONS,
+    Activation,
+    ModelConfig,
+    PositiveFloat,
+    PositiveInt,
+    Rate,
+    build_model,
+    check_inputs,
+)
 from jaxnets.model import Model
 from jaxnets.nn.check import add_parameter, compute_dtype
 from jaxnets.random import subkey
@@ -90,6 +99,7 @@ def _spec(config: BertConfig) -> Spec:
 def _apply(
     config: BertConfig, params: Params, state: State, inputs: BertInputs, *, key: Key | None = None, train: bool
 ) -> tuple[Array, State]:
+    check_inputs(inputs, BertInputs)
     ids, mask, types = inputs
     if ids.ndim != 2:
         raise ValueError(f"bert: ids must be [batch, time], got {list(ids.shape)}")

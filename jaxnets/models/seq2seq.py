@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import nn
-from jaxnets.config import ModelConfig, PositiveInt, Rate, build_model, check_config, one_of
+from jaxnets.config import ModelConfig, PositiveInt, Rate, build_model, check_config, check_inputs, one_of
 from jaxnets.decode.step import Step, one_by_one
 from jaxnets.model import Model
 from jaxnets.models.transformer import SourceTarget
@@ -280,6 +280,7 @@ def _check_ids(name: str, ids: Array) -> None:
 
 
 def _check(inputs: SourceTarget) -> None:
+    check_inputs(inputs, SourceTarget)
     source, target = inputs
     _check_ids("source", source)
     _check_ids("target", target)

@@ -12,7 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets import nn
-from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, Rate, build_model, check_config
+from jaxnets.config import (
+    ACTIVATIONS,
+    Activation,
+    ModelConfig,
+    PositiveInt,
+    Rate,
+    build_model,
+    check_config,
+    check_inputs,
+)
 from jaxnets.decode.step import Step, last_real
 from jaxnets.model import Model
 from jaxnets.models.caches import empty_caches
@@ -119,6 +128,7 @@ def _apply(
     key: Key | None = None,
     train: bool,
 ) -> tuple[Array, State]:
+    check_inputs(inputs, SourceTarget)
     source, target = inputs
     memory = transformer_encode(config, params, source, key=subkey(key, "encoder"), train=train)
     key = subkey(key, "decoder")

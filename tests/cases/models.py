@@ -84,9 +84,14 @@ CASES = [
     ),
     of_ids("gpt-no-dropout", models.gpt(models.GPTConfig(5, 4, layers=1, heads=2, features=4)), slow=True),
     of_ids(
-        "llama", models.llama(models.LlamaConfig(5, 4, layers=1, heads=2, kv_heads=1, features=4, hidden=6)), slow=True
+        "llama", models.llama(models.LlamaConfig(5, layers=1, heads=2, kv_heads=1, features=4, hidden=6)), slow=True
     ),
-    of_ids("bert", models.bert(models.BertConfig(5, 4, layers=1, heads=2, features=4, hidden=6)), slow=True),
+    of_ids(
+        "bert",
+        models.bert(models.BertConfig(5, 4, layers=1, heads=2, features=4, hidden=6)),
+        models.BertInputs(IDS, np.array([[1, 1, 1], [1, 1, 0]], bool), np.array([[0, 0, 1], [0, 1, 1]])),
+        slow=True,
+    ),
     of_ids(
         "transformer",
         models.transformer(models.TransformerConfig(5, 5, layers=1, heads=2, features=4, hidden=6, dropout_rate=0.2)),
