@@ -27,8 +27,9 @@ NEWEST_PYTHON = $(shell for candidate in python3.13 python3.12 $(HOME)/.pyenv/ve
   $(HOME)/.pyenv/versions/3.12.*/bin/python $(BIN)/python; do \
   if "$$candidate" -c 'import venv, ensurepip' 2>/dev/null; then echo "$$candidate"; break; fi; done)
 
-# Compilation is nearly all of their time, so they are compiled quickly among the slow tests too.
-LAYER_TABLE := tests/test_layer_table.py tests/test_layer_table_batches.py
+# Compilation is most of their time, so they are compiled quickly among the slow tests too.
+MOSTLY_COMPILED := tests/test_layer_table.py tests/test_layer_table_batches.py tests/models tests/experiments \
+  tests/test_docs_programs.py
 
 # jax2onnx requires an older Orbax than training does, so it is installed separately too.
 ONNX := $(VENV)/onnx
@@ -56,8 +57,8 @@ test: $(VENV)/.installed-test
 	$(if $(QUICK),XLA_FLAGS="$(QUICK)") $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/.installed-test $(LIBTPU) $(ONNX)
-	$(if $(QUICK),XLA_FLAGS="$(QUICK)") $(BIN)/python -m pytest $(LAYER_TABLE) -m slow -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
-	PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest -m slow $(LAYER_TABLE:%=--ignore=%) -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
+	$(if $(QUICK),XLA_FLAGS="$(QUICK)") PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest $(MOSTLY_COMPILED) -m slow -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
+	PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest -m slow $(MOSTLY_COMPILED:%=--ignore=%) -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
 
 test-colab: $(COLAB)/.installed $(if $(LIBTPU),$(COLAB)/libtpu)
 	PYTHONPATH=$(COLAB)/libtpu $(COLAB)/bin/python -m pytest tests/test_tpu_notebook.py
