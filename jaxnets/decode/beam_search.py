@@ -55,7 +55,8 @@ def beam_search(
     A pure function, for use inside `jax.jit` and `jax.vmap`.
 
     Args:
-        step: the step of a decoder. Every array of its carry is `[batch, ...]`, and here `[batch * beams, ...]`.
+        step: the step of a decoder. Every array of its carry is `[batch, ...]`, and here `[batch * beams, ...]`. What
+            it returns as it is, such as the memory of an encoder, is the same for all beams and costs no copies.
         carry: of the step, for `batch` sequences; what the prompt follows.
         prompt: int32 `[batch, time]`, at least one token for each sequence.
         length: how many tokens a sequence has at most.
@@ -95,6 +96,7 @@ def beam_search(
     search = _Search(beams, length, vocabulary, jnp.asarray(stop, jnp.int32), length_penalty, pad)
     carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, beams, axis=0), carry)
     state = search.begin(jnp.repeat(logits, beams, axis=0), carry)
+    fixed = _returned_as_it_is(step, carry, batch * beams)
 
     def goes_on(state: _State) -> Array:
         return (state.n < length) & jnp.any(state.open)
@@ -102,7 +104,7 @@ def beam_search(
     def body(state: _State) -> _State:
         state, parents, tokens = search.extend(state)
         rows = (jnp.arange(batch, dtype=jnp.int32)[:, None] * beams + parents).reshape(-1)
-        carry = jax.tree.map(lambda leaf: leaf[rows], state.carry)
+        carry = jax.tree.map(lambda leaf, same: leaf if same else leaf[rows], state.carry, fixed)
         logits, carry = step(carry, tokens.reshape(-1, 1))
         return state._replace(logits=logits, carry=carry)
 
@@ -198,6 +200,17 @@ class _Search(NamedTuple):
         length = jnp.maximum(state.n, 1).astype(state.running.scores.dtype)
         possible = jnp.max(state.running.scores, axis=1) / length**self.length_penalty
         return possible > jnp.min(state.found.scores, axis=1)
+
+
+def _returned_as_it_is(step: Step, carry: Any, sequences: int) -> Any:
+    """For each array of the carry, whether the step returns that very array: a tree of bool."""
+    found: list[Any] = []
+
+    def run(carry: Any, ids: Array) -> None:
+        found.append(jax.tree.map(lambda before, after: before is after, carry, step(carry, ids)[1]))
+
+    jax.eval_shape(run, carry, jnp.zeros((sequences, 1), jnp.int32))
+    return found[0]
 
 
 def _result(found: _Sequences) -> Beams:

@@ -1,11 +1,13 @@
 """Beam search against listing all sequences and against Hugging Face's `generate`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnets import decode
+from jaxnets import decode, models
 from tests.decode.chains import WORDS, all_sequences, chain_step, start
 
 
@@ -62,3 +64,28 @@ def test_a_prompt_gets_the_same_beside_others_and_under_vmap():
 def test_wrong_arguments_are_errors(length, beams, message):
     with pytest.raises(ValueError, match=message):
         decode.beam_search(chain_step(), start(1), jnp.array([[0]]), length, beams=beams)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_the_memory_of_an_encoder_is_not_reordered(cell):
+    """A step that makes new arrays of its memory gives the same, with more gathers."""
+    config = models.Seq2SeqConfig(7, 9, cell=cell, embedding=4, hidden=6)
+    params, _ = models.seq2seq(config).init(jax.random.key(0))
+    params = jax.tree.map(lambda leaf: 3 * leaf, params)
+    source = jnp.array([[3, 4, 5, 0], [5, 6, 1, 2]])
+
+    def copying(carry, ids, lengths=None, /):
+        logits, after = models.seq2seq_step(config, params)(carry, ids, lengths)
+        return logits, jax.tree.map(lambda leaf: leaf + jnp.zeros_like(leaf) if leaf.dtype != bool else ~~leaf, after)
+
+    def search(step, source):
+        carry = models.seq2seq_carry(config, params, source)
+        return decode.beam_search(step, carry, jnp.ones((2, 1), jnp.int32), 6, beams=3, stop=[2])
+
+    programs = [jax.jit(functools.partial(search, step)) for step in (models.seq2seq_step(config, params), copying)]
+    (gathers, more), (found, expected) = zip(
+        *((str(jax.make_jaxpr(program)(source)).count(" gather["), program(source)) for program in programs),
+        strict=True,
+    )
+    assert gathers < more
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
