@@ -20,6 +20,7 @@ State: TypeAlias = Any
 Initializer: TypeAlias = Callable[..., Array]
 """A function `(key, shape, dtype) -> array`, such as those of `jax.nn.initializers`."""
 Padding: TypeAlias = str | int | Sequence[int | tuple[int, int]]
-"""`"SAME"`, `"VALID"`, one number for all sides, or for each axis a number or a pair (before, after)."""
+"""`"SAME"`, `"VALID"`, one number for all sides, or for each axis a number or a pair (before, after). Convolutions take
+`"CAUSAL"` too."""
 
 __all__ = ["Array", "ArrayLike", "DTypeLike", "Initializer", "Key", "Padding", "Params", "PyTree", "State"]

@@ -61,7 +61,8 @@ def test_an_empty_batch_gives_an_empty_result_and_no_gradient(case):
     for output, full in zip(jax.tree.leaves(outputs), jax.tree.leaves(before[0]), strict=True):
         assert output.shape == ((0, *full.shape) if case.unbatched else (0, *full.shape[1:]))
         assert output.dtype == full.dtype
-    jax.tree.map(np.testing.assert_array_equal, new_state, state)
+    if not case.state_of_parameters:
+        jax.tree.map(np.testing.assert_array_equal, new_state, state)
     jax.tree.map(lambda g: np.testing.assert_array_equal(g, np.zeros_like(g)), gradient)
 
 

@@ -73,6 +73,7 @@ from jaxnets.nn.dropout import (
     spatial_dropout as spatial_dropout,
 )
 from jaxnets.nn.embedding import embedding as embedding, embedding_spec as embedding_spec, tied_logits as tied_logits
+from jaxnets.nn.film import film as film, film_spec as film_spec
 from jaxnets.nn.gru import gru as gru, gru_carry as gru_carry, gru_cell as gru_cell, gru_spec as gru_spec
 from jaxnets.nn.linear import linear as linear, linear_spec as linear_spec
 from jaxnets.nn.lstm import (
@@ -117,6 +118,12 @@ from jaxnets.nn.residual import (
     residual_stage as residual_stage,
     residual_stage_spec as residual_stage_spec,
 )
+from jaxnets.nn.resize import (
+    pixel_shuffle as pixel_shuffle,
+    pixel_unshuffle as pixel_unshuffle,
+    resize as resize,
+    upsample as upsample,
+)
 from jaxnets.nn.reversible_norm import (
     SeriesStatistics as SeriesStatistics,
     reversible_norm as reversible_norm,
@@ -134,6 +141,7 @@ from jaxnets.nn.squeeze_excitation import (
     squeeze_excitation as squeeze_excitation,
     squeeze_excitation_spec as squeeze_excitation_spec,
 )
+from jaxnets.nn.time_embedding import time_embedding as time_embedding
 from jaxnets.nn.transformer_block import (
     cached_transformer_block as cached_transformer_block,
     transformer_block as transformer_block,
@@ -149,4 +157,10 @@ from jaxnets.nn.transposed_convolution import (
     conv_transpose_spec as conv_transpose_spec,
     grouped_conv_transpose as grouped_conv_transpose,
     grouped_conv_transpose_spec as grouped_conv_transpose_spec,
+)
+from jaxnets.nn.weight_norm import (
+    spectral_norm as spectral_norm,
+    spectral_norm_spec as spectral_norm_spec,
+    weight_norm as weight_norm,
+    weight_norm_spec as weight_norm_spec,
 )

@@ -19,6 +19,7 @@ from jaxnets.nn.window import (
     check_window,
     per_axis,
     resolve_padding,
+    span,
     window_size,
 )
 from jaxnets.spec import ArraySpec, Spec
@@ -81,7 +82,8 @@ def conv(params: Params, x: Array, *, stride: PerAxis = 1, padding: Padding = "S
             leading axes. Its dtype is the result's; parameters are cast to it.
         stride: step from one position of the kernel to the next, an int or one for each spatial axis.
         padding: zeros around `x`. `"SAME"`: as many as make ceil(size / stride) positions, the odd one after;
-            `"VALID"`: none; an int for all sides; or for each spatial axis an int or a pair (before, after).
+            `"VALID"`: none; `"CAUSAL"`: dilation (width - 1) before, so that a position sees nothing behind it; an int
+            for all sides; or for each spatial axis an int or a pair (before, after).
         dilation: step between the taps of the kernel, an int or one for each spatial axis.
 
     Returns:
@@ -301,6 +303,8 @@ def convolution_layer(
     rank, sizes = len(kernel_size), x.shape[-len(kernel_size) - 1 : -1]
     steps = per_axis("stride", stride, rank, minimum=1)
     gaps = per_axis("dilation", dilation, rank, minimum=1)
+    if padding == "CAUSAL":
+        padding = [(span(width, gap) - 1, 0) for width, gap in zip(kernel_size, gaps, strict=True)]
     sides = resolve_padding(padding, sizes, kernel_size, steps, gaps)
     geometry = Geometry(steps, sides, gaps, input_dilation=(1,) * rank, groups=groups)
     geometry.output_sizes(sizes, kernel_size)  # raises if the kernel does not fit

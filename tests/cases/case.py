@@ -35,6 +35,7 @@ class Case:
         slow: whether it takes so long that it runs with the slow tests.
         unbatched: whether the inputs have no axis of examples.
         batched_state: whether the state has the inputs' axis of examples.
+        state_of_parameters: whether the new state depends on the parameters and not on the inputs.
         needs_examples: whether an empty batch is an error.
         axis: of the inputs, along which they are repeated for more uses of each parameter.
         uses: how many entries that axis is to have for them.
@@ -55,6 +56,7 @@ class Case:
     slow: bool = False
     unbatched: bool = False
     batched_state: bool = False
+    state_of_parameters: bool = False
     needs_examples: bool = False
     axis: int = 0
     uses: int = 4096
