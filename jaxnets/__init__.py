@@ -15,6 +15,7 @@ from jaxnets import (
 )
 from jaxnets.flops import count_flops as count_flops
 from jaxnets.layer import layer as layer
+from jaxnets.lora import lora_merge as lora_merge, lora_spec as lora_spec, lora_unmerge as lora_unmerge
 from jaxnets.model import Model as Model, make_model as make_model
 from jaxnets.random import subkey as subkey
 from jaxnets.repeat import repeat as repeat, unstack as unstack

@@ -1,5 +1,6 @@
 """Training: the step as a pure function, ways to compile it, evaluation, and the loop."""
 
+from jaxnets.path_mask import path_mask as path_mask
 from jaxnets.training.alternate import Part as Part, alternate as alternate, alternate_state as alternate_state
 from jaxnets.training.batches import (
     batch_indices as batch_indices,
@@ -15,7 +16,7 @@ from jaxnets.training.early_stopping import early_stopping as early_stopping
 from jaxnets.training.ema import use_ema as use_ema, with_ema as with_ema
 from jaxnets.training.evaluation import make_evaluate as make_evaluate
 from jaxnets.training.event import Callback as Callback, Event as Event
-from jaxnets.training.freeze import freeze as freeze, path_mask as path_mask
+from jaxnets.training.freeze import freeze as freeze
 from jaxnets.training.gradient import Loss as Loss
 from jaxnets.training.gradient_report import (
     GradientRow as GradientRow,

@@ -8,6 +8,7 @@ import optax
 import pytest
 
 from jaxnets import losses, make_model, nn
+from jaxnets.path_mask import path_mask
 from jaxnets.training import (
     TrainState,
     compile_step,
@@ -20,7 +21,6 @@ from jaxnets.training import (
     use_ema,
     with_ema,
 )
-from jaxnets.training.freeze import path_mask
 from tests.oracles import permissive_optimizer
 from tests.training.problem import LOSS, MODEL, data
 
