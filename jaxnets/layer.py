@@ -82,6 +82,8 @@ def layer(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
                     "train must be True or False, got a traced array: it decides what is traced; "
                     "write jax.jit(..., static_argnames='train')"
                 )
+            if getattr(params, "evaluated", False) and kwargs.get("train"):
+                kwargs["train"] = False
             if isinstance(params, RecordedParams):
                 return params.record(function, args, kwargs)
             return function(*args, **kwargs)
@@ -152,6 +154,30 @@ class Call(NamedTuple):
     parent: int | None
 
 
+class EvaluatedParams(dict[str, Any]):
+    """A dict of parameters whose layers run with `train=False`, also when they are called with `train=True`."""
+
+    evaluated = True
+
+    @staticmethod
+    def of(params: PyTree) -> PyTree:
+        """Mark all dicts of a tree; those that record calls go on recording.
+
+        Example:
+            >>> import jax.numpy as jnp
+            >>> from jaxnets import nn
+            >>> statistics = {"mean": jnp.zeros(1), "variance": jnp.ones(1), "count": jnp.array(5)}
+            >>> nn.batch_norm(EvaluatedParams.of({}), statistics, jnp.ones((2, 1)), train=True, epsilon=0.0)[0].ravel()
+            Array([1., 1.], dtype=float32)
+        """
+        if isinstance(params, dict):
+            children = {name: EvaluatedParams.of(child) for name, child in params.items()}
+            if isinstance(params, RecordedParams):
+                return RecordedParams(children, params.path, params.log, evaluated=True)
+            return EvaluatedParams(children)
+        return [EvaluatedParams.of(child) for child in params] if isinstance(params, list) else params
+
+
 class CallLog:
     """The calls of layers in the order in which they began; compared by identity, so that a pytree can carry it."""
 
@@ -176,12 +202,14 @@ class RecordedParams(dict[str, Any]):
     """A dict of parameters that knows its path and notes which layers are called with it.
 
     The record travels with the argument: there is no ambient context, and it survives `tree.map`, `scan` and `vmap`.
+    `evaluated` is as in `EvaluatedParams`.
     """
 
-    def __init__(self, items: dict[str, Any], path: str, log: CallLog):
+    def __init__(self, items: dict[str, Any], path: str, log: CallLog, *, evaluated: bool = False):
         super().__init__(items)
         self.path = path
         self.log = log
+        self.evaluated = evaluated
 
     def __missing__(self, name: Any) -> Any:
         """Note where a name was looked for that does not exist."""
@@ -248,12 +276,17 @@ def recorded(params: PyTree, log: CallLog, path: str = "") -> PyTree:
 
 def _flatten(node: RecordedParams) -> tuple[list[tuple[Any, Any]], Any]:
     names = tuple(sorted(node))
-    return [(jax.tree_util.DictKey(name), node[name]) for name in names], (names, node.path, node.log)
+    return [(jax.tree_util.DictKey(name), node[name]) for name in names], (names, node.path, node.log, node.evaluated)
 
 
 def _unflatten(description: Any, children: Any) -> RecordedParams:
-    names, path, log = description
-    return RecordedParams(dict(zip(names, children, strict=True)), path, log)
+    names, path, log, evaluated = description
+    return RecordedParams(dict(zip(names, children, strict=True)), path, log, evaluated=evaluated)
 
 
 jax.tree_util.register_pytree_with_keys(RecordedParams, _flatten, _unflatten)
+jax.tree_util.register_pytree_with_keys(
+    EvaluatedParams,
+    lambda node: ([(jax.tree_util.DictKey(name), node[name]) for name in sorted(node)], tuple(sorted(node))),
+    lambda names, children: EvaluatedParams(zip(names, children, strict=True)),
+)

@@ -16,7 +16,7 @@ from jaxnets.training.early_stopping import early_stopping as early_stopping
 from jaxnets.training.ema import use_ema as use_ema, with_ema as with_ema
 from jaxnets.training.evaluation import make_evaluate as make_evaluate
 from jaxnets.training.event import Callback as Callback, Event as Event
-from jaxnets.training.freeze import freeze as freeze
+from jaxnets.training.freeze import freeze as freeze, freeze_except as freeze_except
 from jaxnets.training.gradient import Loss as Loss
 from jaxnets.training.gradient_report import (
     GradientRow as GradientRow,
@@ -24,6 +24,7 @@ from jaxnets.training.gradient_report import (
     make_gradient_report as make_gradient_report,
 )
 from jaxnets.training.history import History as History, Record as Record
+from jaxnets.training.in_evaluation import in_evaluation as in_evaluation
 from jaxnets.training.interrupt import Interrupted as Interrupted
 from jaxnets.training.loop import FitResult as FitResult, fit as fit
 from jaxnets.training.loss_scale import with_loss_scale as with_loss_scale
@@ -36,6 +37,7 @@ from jaxnets.training.parallel import (
 )
 from jaxnets.training.precision import compute_in as compute_in
 from jaxnets.training.state import TrainState as TrainState, init_train_state as init_train_state
+from jaxnets.training.statistics import update_statistics as update_statistics
 from jaxnets.training.step import Step as Step, make_step as make_step
 from jaxnets.training.supervised import supervised as supervised
 from jaxnets.training.tune import (

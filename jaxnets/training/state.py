@@ -12,6 +12,7 @@ from jaxnets.integers import as_seed
 from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.training.checks import check_optimizer
+from jaxnets.tree import paths
 from jaxnets.types import Array, DTypeLike, Key, Params, PyTree, State
 
 
@@ -64,12 +65,11 @@ class TrainState(NamedTuple):
     def create(
         cls, params: Params, opt_state: PyTree, *, state: State | None = None, seed: int | Array, step: int | Array = 0
     ) -> TrainState:
-        """Make a train state.
+        """Make a train state. Its arrays are copies, because steps write over those of a train state.
 
         Args:
             params: the parameters.
-            opt_state: the optimizer's state, `optimizer.init(params)`. It is copied, because some optimizers keep the
-                parameters' own buffers or those of a setting in it, and buffers can be donated only once.
+            opt_state: the optimizer's state, `optimizer.init(params)`.
             state: the model's state; by default it has none.
             seed: an integer from 0 to 2^32 - 1, or a traced one.
             step: optimizer steps done.
@@ -79,12 +79,15 @@ class TrainState(NamedTuple):
             ValueError: if it does not fit 32 bits.
         """
         seed = as_seed("TrainState", seed)
-        opt_state = jax.tree.map(lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf, opt_state)
+        params, state, opt_state = jax.tree.map(
+            lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf,
+            (params, {} if state is None else state, opt_state),
+        )
         return cls(
             step=jnp.array(step, jnp.int32),
             seed=jnp.array(seed, jnp.uint32),
             params=params,
-            state={} if state is None else state,
+            state=state,
             opt_state=opt_state,
             skipped=jnp.array(0, jnp.int32),
         )
@@ -96,21 +99,29 @@ class TrainState(NamedTuple):
 
 
 def init_train_state(
-    model: Model, optimizer: optax.GradientTransformation, seed: int | Array, *, dtype: DTypeLike = jnp.float32
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    seed: int | Array,
+    *,
+    params: Params | None = None,
+    state: State | None = None,
+    dtype: DTypeLike = jnp.float32,
 ) -> TrainState:
-    """Initialize the parameters, the state and the optimizer from one seed.
+    """Initialize the parameters, the state and the optimizer from one seed, or go on from given ones.
 
     Args:
         model: the network.
         optimizer: an optax optimizer.
         seed: an integer from 0 to 2^32 - 1, or a traced one.
-        dtype: of the parameters.
+        params: parameters to begin with, all or some: what is left out, such as a new head, is initialized.
+        state: state to begin with, as `params`.
+        dtype: of the parameters that are initialized.
 
     Returns:
         The train state before the first step.
 
     Raises:
-        ValueError: if the seed does not fit 32 bits.
+        ValueError: if the seed does not fit 32 bits, or the model has no such parameters or state as are given.
         TypeError: if the seed is no integer, or the optimizer is something else.
 
     Example:
@@ -121,9 +132,32 @@ def init_train_state(
         >>> initial = init_train_state(make_model(nn.linear_spec(3, 2), apply), optax.sgd(0.1), seed=7)
         >>> int(initial.step), int(initial.seed), initial.params["kernel"].shape
         (0, 7, (3, 2))
+        >>> given = {"bias": jnp.array([1.0, 2.0])}
+        >>> init_train_state(make_model(nn.linear_spec(3, 2), apply), optax.sgd(0.1), 7, params=given).params["bias"]
+        Array([1., 2.], dtype=float32)
     """
     check_optimizer("init_train_state", optimizer)
     seed = as_seed("init_train_state", seed)
     key = subkey(jax.random.key(jnp.asarray(seed, jnp.uint32)), "init")
-    params, state = model.init(key, dtype=dtype)
+    fresh = model.init(key, dtype=dtype)
+    params, state = _filled("params", fresh[0], params), _filled("state", fresh[1], state)
     return TrainState.create(params, optimizer.init(params), state=state, seed=seed)
+
+
+def _filled(name: str, fresh: PyTree, given: PyTree | None) -> PyTree:
+    """The fresh tree with the given arrays in it, or ValueError."""
+    if given is None:
+        return fresh
+    known, chosen = paths(fresh), paths(given)
+    if unknown := [path for path in chosen if path not in known]:
+        raise ValueError(
+            f"init_train_state: the model has no {name} {', '.join(unknown[:3])}; it has {', '.join(known) or 'none'}"
+        )
+    for path, leaf in chosen.items():
+        if jnp.shape(leaf) != known[path].shape:
+            raise ValueError(
+                f"init_train_state: {name} {path!r} must be {list(known[path].shape)}, got {list(jnp.shape(leaf))}; "
+                "leave it out to have it initialized"
+            )
+    leaves = [jnp.asarray(chosen.get(path, leaf)) for path, leaf in known.items()]
+    return jax.tree.unflatten(jax.tree.structure(fresh), leaves)
