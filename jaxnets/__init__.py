@@ -7,6 +7,7 @@ of layers without writing a function in `jaxnets.combinators`, data sets in `jax
 
 from jaxnets import (
     ctc as ctc,
+    diffusion as diffusion,
     losses as losses,
     metrics as metrics,
     nn as nn,
