@@ -20,7 +20,6 @@ from experiments.support.translation import (
 from jaxnets import models
 from jaxnets.report import RunFolder
 
-
 CONTEXT = 128
 """How many positions the network has: more than the longest sentence has tokens."""
 

@@ -33,6 +33,7 @@ from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import (
     Checkpoints,
     Loss,
+    TrainState,
     bucket_evaluate,
     bucket_step,
     fit,
@@ -209,9 +210,16 @@ def train_and_test(
     model, epochs = network.model, config.epochs or recipe.epochs
     optimizer = make_optimizer(recipe, epochs * task.train.steps_per_epoch)
     first = next(task.train.in_order())
-    print(summary(model, SourceTarget(first["source"], first["target"])), flush=True)
-    measured = use_ema if recipe.average else lambda train_state: train_state
-    evaluate = bucket_evaluate(translation_loss(model))
+    print(summary(model, SourceTarget(jnp.asarray(first["source"]), jnp.asarray(first["target"]))), flush=True)
+
+    def measured(train_state: TrainState) -> TrainState:
+        return use_ema(train_state) if recipe.average else train_state
+
+    of_buckets = bucket_evaluate(translation_loss(model))
+
+    def evaluate(train_state: TrainState, groups: Any, constants: Any = None) -> Any:
+        return of_buckets(measured(train_state), groups, constants)
+
     trained = fit(
         init_train_state(model, optimizer, config.seed),
         bucket_step(make_step(translation_loss(model, label_smoothing=recipe.label_smoothing), optimizer)),
@@ -219,7 +227,7 @@ def train_and_test(
         constants=task.train.groups,
         epochs=epochs,
         batch_size=1,
-        evaluate=lambda train_state, groups, constants=None: evaluate(measured(train_state), groups),
+        evaluate=evaluate,
         validation=task.validation.groups,
         callbacks=[progress(), record_metrics(folder)],
         checkpoints=Checkpoints(folder.checkpoints),
