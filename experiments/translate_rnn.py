@@ -40,7 +40,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 RECIPES = {
     "full": Recipe(10, 2_048, 1e-3, schedule="constant"),
-    "small": Recipe(5, 1_024, 3e-3, 200, minimum_count=5),
+    "small": Recipe(4, 1_024, 3e-3, 200, minimum_count=5),
     "smoke": Recipe(1, 64, 1e-3),
 }
 

@@ -36,12 +36,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "de-en full": {"layers": 3, "features": 256, "hidden": 512, "heads": 8, "tied": False, "norm_first": False},
     "de-en small": {"layers": 2, "features": 128, "hidden": 256, "heads": 4},
     "en-de full": {"layers": 4, "features": 128, "hidden": 256, "heads": 4, "dropout_rate": 0.3},
-    "en-de small": {"layers": 4, "features": 128, "hidden": 256, "heads": 4},
+    "en-de small": {"layers": 2, "features": 128, "hidden": 256, "heads": 4},
     "smoke": {"layers": 1, "features": 8, "hidden": 8, "heads": 2},
 }
 RECIPES = {
     "de-en full": Recipe(10, 2_048, 5e-4, schedule="constant"),
-    "de-en small": Recipe(5, 1_024, 2e-3, 400, minimum_count=5),
+    "de-en small": Recipe(4, 1_024, 2e-3, 400, minimum_count=5),
     "en-de full": Recipe(
         70, 4_096, 5e-3, 2_000, "inverse_sqrt", beta2=0.98, label_smoothing=0.1, average=0.999, subwords=10_000
     ),
