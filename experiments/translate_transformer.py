@@ -46,7 +46,7 @@ RECIPES = {
         70, 4_096, 5e-3, 2_000, "inverse_sqrt", beta2=0.98, label_smoothing=0.1, average=0.999, subwords=10_000
     ),
     "en-de small": Recipe(4, 1_024, 3e-3, 400, beta2=0.98, label_smoothing=0.1, average=0.99, subwords=4_000),
-    "smoke": Recipe(1, 64, 1e-3, 2, average=0.9, subwords=280),
+    "smoke": Recipe(1, 64, 1e-3, 1, average=0.9),
 }
 
 

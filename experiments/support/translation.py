@@ -171,7 +171,7 @@ def to_buckets(texts: Texts, source: Tokenizer, target: Tokenizer, recipe: Recip
     """Batches of four lengths and about as many tokens each."""
     ids = encode_pairs(texts, source, target)
     longest = [max(len(a), len(b)) for a, b in zip(ids["source"], ids["target"], strict=True)]
-    lengths = np.unique(np.quantile(longest, (0.3, 0.6, 0.85, 1), method="higher")).tolist()
+    lengths = np.unique(np.quantile(longest, (0.4, 0.75, 0.95, 1), method="higher")).tolist()
     sizes = [max(1, recipe.batch_tokens // length) for length in lengths]
     return make_buckets(ids, lengths=lengths, batch_size=sizes, seed=seed, pad=PAD)
 
