@@ -137,10 +137,10 @@ def load_texts(direction: Direction, *, smoke: bool) -> dict[str, Texts]:
 
 def made_up() -> Pairs:
     """Pairs for `--smoke`, which need no file."""
-    german, english = ("hund", "katze", "frau"), ("dog", "cat", "woman")
+    german, english = ("Hund", "Mann", "Vogel"), ("dog", "man", "bird")
     places = [(i % 3, i // 3 % 3) for i in range(18)]
     return Pairs(
-        [f"Ein {german[a]} sieht ein {german[b]}." for a, b in places],
+        [f"Ein {german[a]} sieht einen {german[b]}." for a, b in places],
         [f"A {english[a]} sees a {english[b]}." for a, b in places],
     )
 
@@ -190,15 +190,20 @@ def translation_loss(model: Model, *, label_smoothing: float = 0.0) -> Loss:
     return loss
 
 
-def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
-    """Adam with the schedule of the recipe, and the average of the parameters if there is one."""
+def make_schedule(recipe: Recipe, steps: int) -> optax.Schedule:
+    """The learning rate of each step; in a short run the warm-up is a tenth of it."""
     warmup, rate = min(recipe.warmup, steps // 10), recipe.learning_rate
     after = {
         "constant": optax.constant_schedule(rate),
         "inverse_sqrt": lambda step: rate * jnp.sqrt(max(warmup, 1) / (step + max(warmup, 1))),
         "cosine": optax.cosine_decay_schedule(rate, steps - warmup),
     }[recipe.schedule]
-    schedule = optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), after], [warmup]) if warmup else after
+    return optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), after], [warmup]) if warmup else after
+
+
+def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
+    """Adam with the schedule of the recipe, and the average of the parameters if there is one."""
+    schedule = make_schedule(recipe, steps)
     adam = optax.chain(optax.clip_by_global_norm(recipe.clip), optax.adam(schedule, b2=recipe.beta2))
     return with_ema(adam, recipe.average) if recipe.average else adam
 
