@@ -1,10 +1,10 @@
 """Multi30k with a Transformer, German to English or, with --direction en-de, English to German; words in lower case.
 
 --size full has the published sizes and schedules, for an accelerator, and has not been measured: from German, the
-network of bentrevett's tutorial on PyTorch (3 + 3 blocks, 256 features, words that occur twice, 10 epochs); from English,
-Transformer-Tiny of Wu et al. 2021 (4 + 4 blocks, 128 features, 10,000 subwords for both languages, 70 epochs), evaluated
-with a moving average of the parameters in the place of the mean of the last ten checkpoints. --size small has 2 + 2
-blocks of 128 features, words that occur five times or 4,000 subwords, and a schedule of four epochs.
+network of bentrevett's tutorial on PyTorch (3 + 3 blocks, 256 features, words that occur twice, 10 epochs); from
+English, Transformer-Tiny of Wu et al. 2021 (4 + 4 blocks, 128 features, 10,000 subwords for both languages, 70 epochs),
+evaluated with a moving average of the parameters in the place of the mean of the last ten checkpoints. --size small
+has 2 + 2 blocks of 128 features, words that occur five times or 4,000 subwords, and a schedule of four epochs.
 
 expected:  not measured yet; published BLEU on test_2016: 36.5 from German, 41.0 from English
 time:      about 12 min of processor time
