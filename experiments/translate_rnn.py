@@ -1,9 +1,9 @@
 """German sentences of Multi30k to English by GRUs with additive attention: one reads in both directions, one writes.
 
 Words in lower case. --size full is the network of bentrevett's tutorial on PyTorch (words that occur twice, embeddings
-of 256, 512 units, dropout 0.5, Adam 0.001, 10 epochs), but in training it always reads the right word, where the tutorial
-has it read its own at every other one. It is for an accelerator and has not been measured. --size small has a quarter of
-the units, words that occur five times, and a schedule of four epochs.
+of 256, 512 units, dropout 0.5, Adam 0.001, 10 epochs), but in training it always reads the right word; the tutorial's
+reads its own at every other one. It is for an accelerator and has not been measured. --size small has a quarter of the
+units, words that occur five times, and a schedule of four epochs.
 
 expected:  not measured yet; the tutorial has a BLEU of 28.3 on test_2016
 time:      about 12 min of processor time

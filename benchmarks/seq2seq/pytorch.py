@@ -10,29 +10,35 @@ from benchmarks.peer import Peer, cycle
 
 
 class Seq2Seq(nn.Module):
-    def __init__(self):
+    def __init__(self, source=case.SOURCE, target=case.TARGET):
         super().__init__()
         embedding, hidden = case.EMBEDDING, case.HIDDEN
-        self.source = nn.Embedding(case.SOURCE, embedding)
-        self.target = nn.Embedding(case.TARGET, embedding)
+        self.source = nn.Embedding(source, embedding)
+        self.target = nn.Embedding(target, embedding)
         self.encoder = nn.GRU(embedding, hidden, batch_first=True, bidirectional=True)
         self.begin = nn.Linear(2 * hidden, hidden)
         self.query = nn.Linear(hidden, hidden)
         self.memory = nn.Linear(2 * hidden, hidden, bias=False)
         self.score = nn.Linear(hidden, 1, bias=False)
         self.decoder = nn.GRUCell(embedding + 2 * hidden, hidden)
-        self.out = nn.Linear(embedding + 3 * hidden, case.TARGET)
+        self.out = nn.Linear(embedding + 3 * hidden, target)
+
+    def begin_with(self, ends):
+        return torch.tanh(self.begin(torch.cat(list(ends), dim=1)))
+
+    def step(self, x, state, memory, projected, masked=None):
+        scores = self.score(torch.tanh(self.query(state)[:, None] + projected))[..., 0]
+        scores = scores if masked is None else scores.masked_fill(masked, -torch.inf)
+        context = torch.bmm(scores.softmax(1)[:, None], memory)[:, 0]
+        state = self.decoder(torch.cat([x, context], dim=1), state)
+        return state, torch.cat([state, context, x], dim=1)
 
     def forward(self, source, target):
-        memory, (forward, backward) = self.encoder(self.source(source))
-        projected = self.memory(memory)
-        state = torch.tanh(self.begin(torch.cat([forward, backward], dim=1)))
-        features = []
+        memory, ends = self.encoder(self.source(source))
+        projected, state, features = self.memory(memory), self.begin_with(ends), []
         for x in self.target(target).unbind(1):
-            scores = self.score(torch.tanh(self.query(state)[:, None] + projected))[..., 0]
-            context = torch.bmm(scores.softmax(1)[:, None], memory)[:, 0]
-            state = self.decoder(torch.cat([x, context], dim=1), state)
-            features.append(torch.cat([state, context, x], dim=1))
+            state, of_one = self.step(x, state, memory, projected)
+            features.append(of_one)
         return self.out(torch.stack(features, dim=1))
 
 
