@@ -121,7 +121,7 @@ def training_section(rounds: int) -> str:
     )
 
 
-CASES = ("mnist_cnn", "resnet20", "lstm", "gru", "nanogpt", "vit_tiny", "separable", "vae")
+CASES = ("mnist_cnn", "resnet20", "lstm", "gru", "nanogpt", "vit_tiny", "separable", "vae", "seq2seq", "translation")
 SECTIONS = {
     **{name: functools.partial(case_section, name) for name in CASES},
     "tiny_mlp": tiny_section,

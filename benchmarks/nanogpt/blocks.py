@@ -15,9 +15,11 @@ def random_blocks(layers: int, features: int, heads: int, *, bias: bool) -> list
     return [nested(random_weights(shapes, seed=layer + 1)) for layer in range(layers)]
 
 
-def block_shapes(features: int, heads: int, *, bias: bool) -> dict[str, tuple[int, ...]]:
-    """The shapes of one block, by path, in the order of the computation."""
-    wide, split, hidden = (features,), (heads, features // heads), (4 * features,)
+def block_shapes(
+    features: int, heads: int, *, bias: bool, hidden_size: int | None = None
+) -> dict[str, tuple[int, ...]]:
+    """The shapes of one block, by path, in the order of the computation; by default it is 4 times as wide within."""
+    wide, split, hidden = (features,), (heads, features // heads), (hidden_size or 4 * features,)
     layers: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {
         "norm1": ("scale", (), wide),
         "attention/query": ("kernel", wide, split),

@@ -178,7 +178,8 @@ def bleu(
     lists: Any = list(references) if several else [references]
     for reference in lists:
         _check_texts("bleu", predictions, reference)
-    result = sacrebleu.corpus_bleu(list(predictions), lists, tokenize=tokenize, lowercase=lowercase)
+    tokenized = tokenize == "none"  # then it is not a mistake that punctuation stands alone, of which sacrebleu warns
+    result = sacrebleu.corpus_bleu(list(predictions), lists, tokenize=tokenize, lowercase=lowercase, force=tokenized)
     return float(result.score)
 
 

@@ -79,6 +79,13 @@ def test_settings_of_bleu_are_passed_on(settings):
     assert (metrics.bleu(lower, REFERENCES[1]) == expected) == (settings == {})
 
 
+@pytest.mark.parametrize(("tokenize", "warns"), [("13a", True), ("none", False)])
+def test_bleu_warns_of_tokenized_texts_only_where_they_are_unexpected(tokenize, warns, caplog):
+    texts = ["a dog runs ."] * 200
+    assert metrics.bleu(texts, texts, tokenize=tokenize) == pytest.approx(100)
+    assert bool(caplog.records) == warns
+
+
 @pytest.mark.parametrize("function", [metrics.word_error_rate, metrics.character_error_rate, metrics.bleu])
 def test_texts_that_do_not_fit(function):
     with pytest.raises(ValueError, match=rf"{function.__name__}: .* got 2 predictions and 1 references"):
