@@ -16,6 +16,7 @@ from jaxnets.data import Vocabulary, encode_all, pad_sequences, until_end
 from jaxnets.decode import Sampling
 from jaxnets.model import Model
 from jaxnets.models import GPTConfig, gpt, gpt_carry, gpt_step
+from jaxnets.random import subkey
 from jaxnets.regularizers import decay_mask
 from jaxnets.training import Loss, compile_step, init_train_state, make_step, scan_steps
 
@@ -133,7 +134,8 @@ def make_answer(network: GPTConfig, width: int, length: int, sampling: Sampling 
         missing = -len(ids) % ROWS  # all calls have the same shapes, so that one program is compiled
         ids, lengths = np.pad(ids, ((0, missing), (0, 0)), mode="wrap"), np.pad(lengths, (0, missing), mode="wrap")
         starts = range(0, len(ids), ROWS)
-        drawn = [run(params, ids[first : first + ROWS], lengths[first : first + ROWS], key) for first in starts]
+        keys = [None if key is None else subkey(key, first) for first in starts]
+        drawn = [run(params, ids[n : n + ROWS], lengths[n : n + ROWS], k) for n, k in zip(starts, keys, strict=True)]
         return [read(row) for row in np.concatenate(drawn)[: len(questions)]]
 
     return answer
