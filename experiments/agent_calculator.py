@@ -26,7 +26,6 @@ from experiments.support.agent_figure import plot_agent
 from experiments.support.arithmetic import NetworkSettings, encode, make_answer, make_network, make_train
 from experiments.support.runner import Findings, in_run_folder, main
 from jaxnets.data import expressions
-from jaxnets.decode import Sampling
 from jaxnets.report import RunFolder, plot_curves
 
 CONTEXT = 72
@@ -133,10 +132,10 @@ def run(config: Config, folder: RunFolder) -> Findings:
     found: dict[str, dict[str, float]] = {}
     written: list[str] = []
 
-    likeliest, drawing = (make_agent(network, CONTEXT, Sampling(temperature)) for temperature in (0.0, HOT))
+    solve, key = make_agent(network, CONTEXT), jax.random.key(config.seed)
 
-    def examine(name: str, solve: Any = likeliest, tool: Any = compute, max_calls: int = config.max_calls) -> None:
-        traces = solve(params, held_out, tool, max_calls, jax.random.key(config.seed))
+    def examine(name: str, tool: Any = compute, max_calls: int = config.max_calls, temperature: float = 0.0) -> None:
+        traces = solve(params, held_out, tool, key, max_calls=max_calls, temperature=temperature)
         found[name] = summarize(traces, held_out)
         written.extend(lines(name, traces, held_out))
         print(f"{name}: " + ", ".join(f"{key} {x:.3f}" for key, x in found[name].items()), flush=True)
@@ -144,7 +143,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     examine("with the tool")
     examine("first call not understood", tool=Flaky())
     examine("one call at most", max_calls=1)
-    examine(f"drawn at temperature {HOT}", drawing)
+    examine(f"drawn at temperature {HOT}", temperature=HOT)
     answers = make_answer(network, 12, 12)(at_once, [q + "=" for q in held_out])
     traces = [Trace(f"{q}={a}", a, "answered", []) for q, a in zip(held_out, answers, strict=True)]
     found["without the tool"] = summarize(traces, held_out)

@@ -97,23 +97,26 @@ Tool: TypeAlias = Callable[[str, int], str]
 """`tool(call, question)`: the result of a call of the question of that number."""
 
 
-def make_agent(network: GPTConfig, capacity: int, sampling: Sampling) -> Callable[..., list[Trace]]:
-    """Make `solve(params, questions, tool, max_calls, key)`, the loop in which network and tool write in turns.
+def make_agent(network: GPTConfig, capacity: int) -> Callable[..., list[Trace]]:
+    """Make `solve(params, questions, tool, key, max_calls=, temperature=)`: network and tool write in turns.
+
+    At a temperature of 0 the likeliest characters are written.
 
     Args:
         network: its settings.
         capacity: how many characters a question may have with all calls and results.
-        sampling: how characters are drawn.
     """
 
     @jax.jit
-    def go_on(params: Any, carry: Any, ids: Any, lengths: Any, limits: Any, key: Any) -> decode.Generated:
+    def go_on(params: Any, carry: Any, ids: Any, lengths: Any, limits: Any, temperature: Any, key: Any) -> Any:
         """Read a question or a result, and write up to the end of a call or an answer."""
-        settings: Any = {"sampling": sampling, "stop": [END, CALL_END], "pad": PAD, "key": key}
+        settings: Any = {"sampling": Sampling(temperature), "stop": [END, CALL_END], "pad": PAD, "key": key}
         step = gpt_step(network, params)
         return decode.generate(step, carry, ids, LONGEST, lengths=lengths, limits=limits, **settings)
 
-    def solve(params: Any, questions: Sequence[str], tool: Tool, max_calls: int, key: Any) -> list[Trace]:
+    def solve(
+        params: Any, questions: Sequence[str], tool: Tool, key: Any, *, max_calls: int, temperature: float = 0.0
+    ) -> list[Trace]:
         texts, ends = [f"{question}=" for question in questions], [""] * len(questions)
         calls: list[list[tuple[str, str]]] = [[] for _ in questions]
         news, used = list(texts), np.zeros(len(texts), np.int32)
@@ -122,7 +125,7 @@ def make_agent(network: GPTConfig, capacity: int, sampling: Sampling) -> Callabl
             ids, lengths = pad_sequences(encode_all(VOCABULARY, news), WIDTH)
             used += lengths
             room = np.where([end == "" for end in ends], np.clip(capacity - used, 0, LONGEST), 0)
-            drawn = go_on(params, carry, ids, lengths, room.astype(np.int32), subkey(key, turn))
+            drawn = go_on(params, carry, ids, lengths, room.astype(np.int32), temperature, subkey(key, turn))
             carry, news = drawn.carry, [""] * len(texts)  # questions that have ended read nothing
             written, counts = np.asarray(drawn.ids), np.asarray(drawn.real).sum(axis=1)
             used += counts

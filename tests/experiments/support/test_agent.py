@@ -11,9 +11,8 @@ from experiments.support import agent
 from experiments.support.arithmetic import END, VOCABULARY, NetworkSettings, make_network
 from jaxnets import decode, models
 from jaxnets.data import encode_all, expressions, pad_sequences
-from jaxnets.decode import Sampling
 
-GREEDY = Sampling(temperature=0.0)
+KEY = jax.random.key(0)
 
 
 def tool(call, _):
@@ -35,7 +34,7 @@ def knowing(monkeypatch):
         start = jnp.arange(len(texts)), jnp.zeros(len(texts), jnp.int32)
         monkeypatch.setattr(agent, "gpt_carry", lambda *_, **__: start)
         monkeypatch.setattr(agent, "gpt_step", lambda *_: decode.one_by_one(step))
-        return agent.make_agent(None, capacity, GREEDY)
+        return agent.make_agent(None, capacity)
 
     return make
 
@@ -50,7 +49,7 @@ def test_the_loop_runs_calls_and_handles_what_goes_wrong(knowing):
         "2+2": "2+2=[2+2]4;[4+0]4;[4+0]4;[4+0]4;4",  # more calls than allowed
         "9+9": "9+9=999999999999999999999999999",  # neither a call nor an end
     }
-    traces = knowing(list(texts.values()))({}, list(texts), tool, 2, None)
+    traces = knowing(list(texts.values()))({}, list(texts), tool, KEY, max_calls=2)
     assert [trace.text for trace in traces[:5]] == list(texts.values())[:5]
     assert [trace.answer for trace in traces[:5]] == ["40", "2", "!", "!", "9"]
     assert [trace.end for trace in traces] == ["answered"] * 5 + ["too many calls", "too long"]
@@ -62,7 +61,7 @@ def test_the_loop_runs_calls_and_handles_what_goes_wrong(knowing):
 
 def test_a_result_that_does_not_fit_ends_the_question(knowing):
     solve = knowing(["9*9=[9*9]81;[81*9]729;[729*9]6561;6561"], capacity=20)
-    (trace,) = solve({}, ["9*9"], tool, 5, None)
+    (trace,) = solve({}, ["9*9"], tool, KEY, max_calls=5)
     assert trace.end == "too long"
     assert len(trace.text) <= 20
 
@@ -70,7 +69,7 @@ def test_a_result_that_does_not_fit_ends_the_question(knowing):
 def test_the_results_of_the_tool_are_read_with_the_past():
     """Every character that the network wrote is the likeliest after all before it, by a pass without a cache."""
     network = make_network(NetworkSettings(layers=1, heads=2, features=16), context=48)
-    model, solve = models.gpt(network), agent.make_agent(network, 48, GREEDY)
+    model, solve = models.gpt(network), agent.make_agent(network, 48)
     apply = jax.jit(lambda params, ids: model.apply(params, {}, ids, train=False)[0].argmax(axis=-1))
     questions, by_tool = ["12*3", "7-90+8"], 0
     for seed in range(2):
@@ -78,7 +77,7 @@ def test_the_results_of_the_tool_are_read_with_the_past():
         scales = {"tokens": 20, "positions": 40, "blocks": 8, "norm": 1}  # so that it does not repeat a character
         params = {name: jax.tree.map(lambda x, by=scales[name]: by * x, part) for name, part in params.items()}
         params["tokens"]["embedding"] = params["tokens"]["embedding"].at[0].set(0)  # nor writes padding
-        traces = solve(params, questions, lambda *_: "-45", 3, None)
+        traces = solve(params, questions, lambda *_: "-45", KEY, max_calls=3)
         ids, _ = pad_sequences(encode_all(VOCABULARY, [trace.text for trace in traces]), 48)
         likeliest = np.asarray(apply(params, ids))
         for i, (trace, question) in enumerate(zip(traces, questions, strict=True)):
