@@ -175,7 +175,7 @@ REFERENCE: dict[str, Any] = {
 REFERENCE |= {"dropout_rate": 0.2, "examples": (500, 1_000, 2_000, 3_000, 4_000, 5_000, 10_000), "held_out": 9_900}
 
 
-@in_run_folder(reference=REFERENCE, smoke=SMOKE | {"most_digits": 4})
+@in_run_folder(reference=REFERENCE, smoke=SMOKE | {"most_digits": 4, "forms": ("reversed",)})
 def run(config: Config, folder: RunFolder) -> Findings:
     """Train a network for each form and number of examples, and draw."""
     pairs = addition_pairs(config.held_out + max(config.examples), config.seed)

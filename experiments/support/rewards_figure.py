@@ -12,7 +12,7 @@ from experiments.support.figures import BLUE, ORANGE, tidy
 
 PANELS = {
     "reward": "reward: share of drawn answers that are right",
-    "greedy_accuracy": "held out: share right, likeliest answer",
+    "held_out_accuracy": "held out: share right, likeliest answer",
     "scratchpad": "share of answers with a scratchpad",
     "length": "length of an answer, characters",
     "kl": "divergence from the supervised network, nats per character",
@@ -32,11 +32,11 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, str],
     for axes, (name, title) in zip(figure.subplots(2, 3).ravel(), PANELS.items(), strict=True):
         for (baseline, label), color in zip(baselines.items(), (BLUE, ORANGE), strict=False):
             points = [(row["epoch"], row[key]) for row in rows if (key := f"{baseline}_{name}") in row]
-            marker = "o" if name == "greedy_accuracy" else ""
+            marker = "o" if name == "held_out_accuracy" else ""
             axes.plot(*zip(*points, strict=True), color=color, label=label, linewidth=1.6, marker=marker, markersize=4)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("round")
-        axes.set_ylim(bottom=0, top=1.02 if name in ("reward", "greedy_accuracy", "scratchpad") else None)
+        axes.set_ylim(bottom=0, top=1.02 if name in ("reward", "held_out_accuracy", "scratchpad") else None)
         tidy(axes)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     figure.savefig(path, dpi=110)
