@@ -45,6 +45,7 @@ class Config(NetworkSettings):
     held_out: int = 1_000
     """Other questions, which are asked."""
     steps: int = 1_200
+    """Of the training of either network."""
     spoiled: float = 0.1
     """Share of the worked answers in which a call is spoiled and made again, so that the network learns to."""
     max_calls: int = 4
@@ -113,9 +114,9 @@ def train_both(config: Config, folder: RunFolder, questions: Sequence[str]) -> t
     generator = np.random.default_rng(config.seed)
     texts = [transcript(q, generator if generator.random() < config.spoiled else None) for q in questions]
     ids, _ = encode(texts, CONTEXT)
-    agent = make_train(config, network)(ids, transcript_weights(texts, CONTEXT), log("agent"))
+    agent = make_train(config, network, config.steps)(ids, transcript_weights(texts, CONTEXT), log("agent"))
     answers = [f"{q}={value(q)}" for q in questions]
-    at_once = make_train(config, network)(*encode(answers, 24), log("at_once"))
+    at_once = make_train(config, network, config.steps)(*encode(answers, 24), log("at_once"))
     return network, agent, at_once
 
 

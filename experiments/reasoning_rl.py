@@ -58,6 +58,7 @@ class Config(NetworkSettings):
     held_out: int = 1_000
     """Sums that are neither among these nor practised."""
     steps: int = 600
+    """Of supervised training."""
     rounds: int = 100
     """Of drawing answers and learning from them."""
     questions: int = 32
@@ -187,7 +188,7 @@ def supervise(config: Config, network: GPTConfig, pairs: np.ndarray, folder: Run
         folder.append_metrics(step=step, epoch=0, split="train", metrics={"supervised_loss": loss})
         print(f"supervised step {step}: loss {loss:.4f}", flush=True)
 
-    return make_train(config, network)(*encode(texts, QUESTION + ANSWER), log)
+    return make_train(config, network, config.steps)(*encode(texts, QUESTION + ANSWER), log)
 
 
 SMOKE = {"layers": 1, "features": 16, "steps": 5, "batch_size": 8, "examples": 16, "held_out": 16}

@@ -38,8 +38,6 @@ class NetworkSettings(Settings):
     """Of attention."""
     features: int = 96
     """Of a character within the network."""
-    steps: int = 1_000
-    """Of supervised training."""
     batch_size: int = 64
     """Examples per step."""
     learning_rate: float = 2e-3
@@ -88,26 +86,26 @@ Measure: TypeAlias = Callable[[int, float, Any], None]
 """Is called with the step, the loss since the last call, and the parameters."""
 
 
-def make_train(config: NetworkSettings, network: GPTConfig, *, times: int = 5) -> Callable[..., Any]:
+def make_train(config: NetworkSettings, network: GPTConfig, steps: int, *, times: int = 5) -> Callable[..., Any]:
     """Make `train(ids, weights, measure)`, which trains a network on what `encode` returns, measuring so many times.
 
     It returns the parameters. One program is compiled for all numbers of examples of the same width.
     """
     model = gpt(network)
-    warm_up = min(100, config.steps // 10)
+    warm_up = min(100, steps // 10)
     rate = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, warm_up, config.steps, end_value=config.learning_rate / 10
+        0.0, config.learning_rate, warm_up, steps, end_value=config.learning_rate / 10
     )
     adamw = optax.adamw(rate, b2=0.99, weight_decay=0.1, mask=decay_mask)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), adamw)
     run = compile_step(scan_steps(make_step(next_character_loss(model), optimizer)))
-    steps = max(1, config.steps // times)
+    at_once = max(1, steps // times)
 
     def train(ids: np.ndarray, weights: np.ndarray, measure: Measure) -> Any:
         generator = np.random.default_rng(config.seed)
         train_state = init_train_state(model, optimizer, config.seed)
         for _ in range(times):
-            rows = generator.integers(0, len(ids), (steps, config.batch_size))
+            rows = generator.integers(0, len(ids), (at_once, config.batch_size))
             train_state, measured = run(train_state, (ids[rows], weights[rows]))
             loss = metrics.compute(metrics.reduce(measured))["loss"]
             measure(int(train_state.step), float(loss), train_state.params)
