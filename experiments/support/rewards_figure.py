@@ -15,7 +15,7 @@ PANELS = {
     "held_out_accuracy": "held out: share right, likeliest answer",
     "scratchpad": "share of answers with a scratchpad",
     "length": "length of an answer, characters",
-    "kl": "divergence from the supervised network, nats per character",
+    "kl": "divergence from the start, nats per character",
     "entropy": "entropy, nats per character",
 }
 
