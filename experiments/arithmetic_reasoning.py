@@ -106,10 +106,12 @@ def measure(
     form, answer, asked = network.form, network.answer, [(a, b) for a, b in held_out.tolist()]
 
     def log(step: int, loss: float, params: Any) -> None:
-        numbers = {f"{form} loss": loss, f"{form} accuracy": accuracy(answer, params, asked[:ROWS], form)}
-        epoch = step * config.batch_size / len(pairs)
-        folder.append_metrics(step=step, epoch=epoch, split="test", metrics=numbers | {"examples": len(pairs)})
-        print(f"  step {step}: " + ", ".join(f"{key} {value:.4f}" for key, value in numbers.items()), flush=True)
+        measured = {"train": {f"{form} loss": loss}}
+        measured["validation"] = {f"{form} accuracy": accuracy(answer, params, asked[:ROWS], form)}
+        for split, numbers in measured.items():
+            epoch = step * config.batch_size / len(pairs)
+            folder.append_metrics(step=step, epoch=epoch, split=split, metrics=numbers | {"examples": len(pairs)})
+        print(f"  {form}, {len(pairs):,} sums, step {step}: {measured}", flush=True)
 
     texts = [write_addition(first, second, form) for first, second in pairs.tolist()]
     params = network.train(*encode(texts, network.width), log)
@@ -135,7 +137,6 @@ def draw_by_examples(axes: Axes, config: Config, found: dict[str, dict[str, floa
     axes.set_xlabel("sums to learn from (log scale)")
     axes.set_ylabel("sums right, %")
     axes.set_title("sums that were not trained on")
-    axes.legend(frameon=False)
     tidy(axes)
 
 
@@ -165,6 +166,7 @@ def plot(config: Config, found: dict[str, dict[str, float]], path: Path) -> None
     left, right = figure.subplots(1, 2)
     draw_by_examples(left, config, found)
     draw_by_digits(right, config, found)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     figure.savefig(path, dpi=120)
 
 
