@@ -77,13 +77,13 @@ def _distinct(generator: np.random.Generator, there_are: int, count: int) -> np.
 def write_addition(first: int, second: int, form: Form = "plain") -> str:
     """Write a sum and its answer, in one of three forms.
 
-    ============== ==========================================
-    form           128 + 367
-    ============== ==========================================
-    `"plain"`      `128+367=495`
-    `"reversed"`   `128+367=594`, the last digit first
-    `"scratchpad"` `128+367=8+7+0=15,2+6+1=09,1+3+0=04:495`
-    ============== ==========================================
+    ================ ============================================
+    form             128 + 367
+    ================ ============================================
+    ``"plain"``      ``128+367=495``
+    ``"reversed"``   ``128+367=594``, the last digit first
+    ``"scratchpad"`` ``128+367=8+7+0=15,2+6+1=09,1+3+0=04:495``
+    ================ ============================================
 
     The reversed form is in the order of carrying: each digit depends on two digits and the carry alone. The scratchpad
     adds column after column from the right, with the carry as its third number; the last two digits are the next
