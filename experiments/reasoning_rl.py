@@ -67,7 +67,7 @@ class Config(NetworkSettings):
     """To each question: the group."""
     updates: int = 2
     """Steps of the optimizer per round, each on an equal part of the answers."""
-    rl_learning_rate: float = 3e-4
+    rl_learning_rate: float = 1e-4
     """Adam's, in the rounds."""
     clip: float = 0.2
     """How far the ratio of new and old probability may go from 1."""
@@ -185,7 +185,8 @@ def supervise(config: Config, network: GPTConfig, pairs: np.ndarray, folder: Run
     texts = [write_addition(first, second, forms[i % 2]) for i, (first, second) in enumerate(pairs.tolist())]
 
     def log(step: int, loss: float, _: Any) -> None:
-        folder.append_metrics(step=step, epoch=0, split="train", metrics={"supervised_loss": loss})
+        epoch = step * config.batch_size / len(pairs)
+        folder.append_metrics(step=step, epoch=epoch, split="train", metrics={"supervised_loss": loss})
         print(f"supervised step {step}: loss {loss:.4f}", flush=True)
 
     return make_train(config, network, config.steps)(*encode(texts, QUESTION + ANSWER), log)

@@ -15,8 +15,8 @@ PANELS = {
     "held_out_accuracy": "held out: share right, likeliest answer",
     "scratchpad": "share of answers with a scratchpad",
     "length": "length of an answer, characters",
-    "kl": "divergence from the start, nats per character",
-    "entropy": "entropy, nats per character",
+    "kl": "divergence from the start, nats per character (log)",
+    "entropy": "entropy, nats per character (log)",
 }
 
 
@@ -36,7 +36,10 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, str],
             axes.plot(*zip(*points, strict=True), color=color, label=label, linewidth=1.6, marker=marker, markersize=4)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("round")
-        axes.set_ylim(bottom=0, top=1.02 if name in ("reward", "held_out_accuracy", "scratchpad") else None)
+        if name in ("kl", "entropy"):
+            axes.set_yscale("log")
+        else:
+            axes.set_ylim(bottom=0, top=None if name == "length" else 1.02)
         tidy(axes)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
     figure.savefig(path, dpi=110)
