@@ -37,7 +37,8 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, str],
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("round")
         if name in ("kl", "entropy"):
-            axes.set_yscale("log")
+            if any(line.get_ydata().max() > 0 for line in axes.lines):
+                axes.set_yscale("log")
         else:
             axes.set_ylim(bottom=0, top=None if name == "length" else 1.02)
         tidy(axes)
