@@ -2,7 +2,7 @@
 
 The layers are in `jaxnets.nn`, networks in `jaxnets.models`, the training step and loop in `jaxnets.training`, chains
 of layers without writing a function in `jaxnets.combinators`, data sets in `jaxnets.data`, run folders and pictures in
-`jaxnets.report`, sound in `jaxnets.audio`.
+`jaxnets.report`, sound in `jaxnets.audio`, learning from rewards in `jaxnets.policy_gradient`.
 """
 
 from jaxnets import (
@@ -11,6 +11,7 @@ from jaxnets import (
     losses as losses,
     metrics as metrics,
     nn as nn,
+    policy_gradient as policy_gradient,
     regularizers as regularizers,
     tree as tree,
 )
