@@ -1,6 +1,7 @@
 """The experiment with strings of digits: how they are made, its loss against PyTorch, and how mistakes are counted."""
 
 import importlib
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def test_a_string_is_of_one_speaker_and_of_the_given_recordings(monkeypatch):
         rows = waveform[changes] - 1
         assert set(rows) <= set(test)
         assert len({recordings.speakers[row] for row in rows}) == 1
-        without_pause = [labels[0], *(now for before, now in zip(labels, labels[1:], strict=False) if before != now)]
+        without_pause = [labels[0], *(now for before, now in itertools.pairwise(labels) if before != now)]
         found = recordings.digits[rows]
         assert [found[0], *found[1:][np.diff(found) != 0]] == without_pause
 
