@@ -57,7 +57,7 @@ class Config(TrainingSettings):
     """To train on."""
     held_out: int = 500
     """Strings to validate on, and as many others to test on."""
-    hidden: int = 128
+    hidden: int = 96
     """Size of each LSTM."""
     dropout_rate: float = 0.3
     """Before the last layer."""
@@ -96,7 +96,7 @@ def load(config: Config) -> Data:
 
 
 def network(config: Config) -> Model:
-    """Two LSTMs that read in both directions, and at every time logits of no digit and the ten digits."""
+    """An LSTM in each direction, and at every time logits of no digit and the ten digits."""
     spec = {
         "lstm": nn.bidirectional_spec(nn.lstm_spec(JOINED * BANDS, config.hidden)),
         "out": nn.linear_spec(2 * config.hidden, 1 + DIGITS),
