@@ -112,6 +112,12 @@ def sums(size: Size, seed: int) -> tuple[Split, Split]:
     return (pairs[:known], labels[:known]), (pairs[known:], labels[known:])
 
 
+def mirrored(train: Split, test: Split) -> float:
+    """The share of pairs (a, b) held out whose mirror (b, a), of the same sum, is trained on."""
+    known = {tuple(pair) for pair in train[0].tolist()}
+    return float(np.mean([(b, a) in known for a, b in test[0].tolist()]))
+
+
 def precise_cross_entropy(logits: Any, labels: Any) -> Any:
     """-log p of each label `[pairs]`, as log(1 + the odds against it).
 

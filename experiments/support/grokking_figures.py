@@ -9,16 +9,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, ORANGE, tidy
+from experiments.support.figures import BLUE, GRAY, ORANGE, tidy
 
 COLORS = {"train": (BLUE, "pairs it is trained on"), "test": (ORANGE, "pairs held out")}
 
 
-def plot_grokking(epochs: np.ndarray, curves: dict[str, Any], path: Path) -> None:
+def plot_grokking(epochs: np.ndarray, curves: dict[str, Any], mirrored: float, path: Path) -> None:
     """Draw accuracy and loss over the epochs, and below them the share of each frequency in the embedding.
 
     `curves` has `train` and `test`, each with `accuracy` and `loss` `[times]`, and `frequencies`
-    `[times, frequencies]`.
+    `[times, frequencies]`; `mirrored` is the share of pairs held out whose mirror is trained on.
     """
     figure = Figure(figsize=(12.5, 7.2), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=(1.0, 1.05))
@@ -27,8 +27,9 @@ def plot_grokking(epochs: np.ndarray, curves: dict[str, Any], path: Path) -> Non
     for split, (color, label) in COLORS.items():
         left.plot(epochs, 100 * curves[split]["accuracy"], color=color, linewidth=1.8, label=label)
         right.plot(epochs, curves[split]["loss"], color=color, linewidth=1.2)
+    left.axhline(100 * mirrored, color=GRAY, linewidth=1, linestyle="--", label="held out, but trained on mirrored")
     left.set_ylabel("accuracy (%)")
-    left.legend(frameon=False, loc="center right")
+    left.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.25))
     right.set_ylabel("cross-entropy (nats)")
     right.set_yscale("log")
     for axes in (left, right):

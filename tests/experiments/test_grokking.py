@@ -98,3 +98,9 @@ def test_when_a_split_is_known():
     epochs = np.array([10, 20, 30])
     assert experiment.first_known(epochs, np.array([0.5, 0.99, 0.6])) == 20
     assert experiment.first_known(epochs, np.array([0.5, 0.9, 0.98])) == np.inf
+
+
+def test_pairs_held_out_whose_mirror_is_trained_on():
+    train = np.array([[0, 1], [2, 2], [3, 1]]), None
+    test = np.array([[1, 0], [1, 3], [2, 3], [0, 0]]), None
+    assert experiment.mirrored(train, test) == 0.5
