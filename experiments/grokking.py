@@ -216,8 +216,12 @@ def run(config: Config, folder: RunFolder) -> Findings:
     found = summarize(size, curves)
     for name, numbers in found.items():
         print(f"{name}: {', '.join(f'{key} {value:.4g}' for key, value in numbers.items())}")
-    epochs = measured_epochs(size)
-    return Findings(found, train_state.params, draw=lambda: plot_grokking(epochs, curves, folder.path / "curves.png"))
+    known = mirrored(*sums(size, config.seed))
+
+    def draw() -> None:
+        plot_grokking(measured_epochs(size), curves, known, folder.path / "curves.png")
+
+    return Findings(found | {"held out": {"mirrored": known}}, train_state.params, draw=draw)
 
 
 if __name__ == "__main__":
