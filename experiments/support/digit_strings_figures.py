@@ -49,7 +49,7 @@ def _draw_probabilities(axes: Axes, probabilities: np.ndarray, step: float) -> N
             axes.text(seconds[peak], values[peak] + 0.03, str(digit), color=colors[digit], ha="center", fontsize=11)
     axes.set_ylim(0, 1.18)
     axes.set_xlabel("time (s)")
-    axes.legend(frameon=False, loc="upper right", fontsize=9)
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.98), fontsize=9)
     tidy(axes)
 
 
