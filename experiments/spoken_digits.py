@@ -23,15 +23,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.support.classifier import adam_with_cosine, random_images, train_classifier
+from experiments.support.digit_sounds import DIGITS, spectrograms
 from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.settings import TrainingSettings
 from jaxnets import Model, audio, make_model, nn, subkey
 from jaxnets.data import DataSet, augment, fsdd
 from jaxnets.report import RunFolder
 
-SAMPLE_RATE, FRAME, HOP, BANDS = 8000, 256, 128, 40
 WIDTHS = (16, 32, 64, 128)
-DIGITS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,20 +74,12 @@ def network(config: Config) -> Model:
     return make_model(spec, apply)
 
 
-def spectrograms(waveforms: np.ndarray) -> np.ndarray:
-    """Log-mel spectrograms `[recordings, frames, bands, 1]`."""
-    settings: dict[str, Any] = {"sample_rate": SAMPLE_RATE, "frame_length": FRAME, "hop": HOP, "bands": BANDS}
-    compute = jax.jit(functools.partial(audio.log_mel, **settings))
-    parts = [compute(waveforms[first : first + 100]) for first in range(0, len(waveforms), 100)]
-    return np.concatenate([np.asarray(part) for part in parts])[..., None]
-
-
 def load(config: Config) -> DataSet:
     """Spectrograms whose range in training is from 0, silence, to 1; or noise for `--smoke`."""
     if config.smoke:
         return random_images((32, 24, 1), tuple(map(str, range(DIGITS))), 2 * config.batch_size)
     sounds = fsdd(config.seed)
-    train, validation, test = ((spectrograms(waveforms), digits) for waveforms, digits in sounds[:3])
+    train, validation, test = ((spectrograms(waveforms)[..., None], digits) for waveforms, digits in sounds[:3])
     low, high = train[0].min(), train[0].max()
     train, validation, test = (((x - low) / (high - low), digits) for x, digits in (train, validation, test))
     return DataSet(train, validation, test, sounds.classes)
