@@ -1,6 +1,6 @@
 """German sentences of Multi30k to English by GRUs with additive attention: one reads in both directions, one writes.
 
-Words in lower case. --size full is the network of bentrevett's tutorial on PyTorch (words that occur twice, embeddings
+Words in lower case. --size reference is the network of bentrevett's tutorial on PyTorch (words that occur twice, embeddings
 of 256, 512 units, dropout 0.5, Adam 0.001, 10 epochs), but in training it always reads the right word; the tutorial's
 reads its own at every other one. It is for an accelerator and has not been measured. --size small has a quarter of the
 units, words that occur five times, and a schedule of four epochs.
@@ -45,12 +45,12 @@ class Config(TranslationSettings):
 
 
 NETWORKS: dict[str, dict[str, Any]] = {
-    "full": {"embedding": 256, "hidden": 512, "dropout_rate": 0.5},
+    "reference": {"embedding": 256, "hidden": 512, "dropout_rate": 0.5},
     "small": {"embedding": 128, "hidden": 128, "dropout_rate": 0.2},
     "smoke": {"embedding": 8, "hidden": 8},
 }
 RECIPES = {
-    "full": Recipe(10, 2_048, 1e-3, schedule="constant"),
+    "reference": Recipe(10, 2_048, 1e-3, schedule="constant"),
     "small": Recipe(4, 1_024, 3e-3, 200, minimum_count=5),
     "smoke": Recipe(1, 64, 1e-3),
 }

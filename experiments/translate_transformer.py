@@ -1,6 +1,6 @@
 """Multi30k with a Transformer, German to English or, with --direction en-de, English to German; words in lower case.
 
---size full has the published sizes and schedules, for an accelerator, and has not been measured: from German, the
+--size reference has the published sizes and schedules, for an accelerator, and has not been measured: from German, the
 network of bentrevett's tutorial on PyTorch (3 + 3 blocks, 256 features, words that occur twice, 10 epochs); from
 English, Transformer-Tiny of Wu et al. 2021 (4 + 4 blocks, 128 features, 10,000 subwords for both languages, 70 epochs),
 evaluated with a moving average of the parameters in the place of the mean of the last ten checkpoints. --size small
@@ -46,16 +46,16 @@ class Config(TranslationSettings):
 
 
 NETWORKS: dict[str, dict[str, Any]] = {
-    "de-en full": {"layers": 3, "features": 256, "hidden": 512, "heads": 8, "tied": False, "norm_first": False},
+    "de-en reference": {"layers": 3, "features": 256, "hidden": 512, "heads": 8, "tied": False, "norm_first": False},
     "de-en small": {"layers": 2, "features": 128, "hidden": 256, "heads": 4},
-    "en-de full": {"layers": 4, "features": 128, "hidden": 256, "heads": 4, "dropout_rate": 0.3},
+    "en-de reference": {"layers": 4, "features": 128, "hidden": 256, "heads": 4, "dropout_rate": 0.3},
     "en-de small": {"layers": 2, "features": 128, "hidden": 256, "heads": 4},
     "smoke": {"layers": 1, "features": 8, "hidden": 8, "heads": 2},
 }
 RECIPES = {
-    "de-en full": Recipe(10, 2_048, 5e-4, schedule="constant"),
+    "de-en reference": Recipe(10, 2_048, 5e-4, schedule="constant"),
     "de-en small": Recipe(4, 1_024, 2e-3, 400, minimum_count=5),
-    "en-de full": Recipe(
+    "en-de reference": Recipe(
         70, 4_096, 5e-3, 2_000, "inverse_sqrt", beta2=0.98, label_smoothing=0.1, average=0.999, subwords=10_000
     ),
     "en-de small": Recipe(4, 1_024, 3e-3, 400, beta2=0.98, label_smoothing=0.1, average=0.99, subwords=4_000),

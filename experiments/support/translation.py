@@ -59,7 +59,7 @@ class TranslationSettings(Settings):
 
     seed: int = 0
     """Of the initial values, the batches and their order, and dropout."""
-    size: Literal["small", "full"] = "small"
+    size: Literal["small", "reference"] = "small"
     """Sizes and schedule for one core, or the published ones, for an accelerator."""
     epochs: int | None = None
     """How often the network sees every pair; None for the number that belongs to the size."""
