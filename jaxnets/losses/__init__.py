@@ -10,6 +10,11 @@ Labels that mean nothing, such as class 10 of 10 or a 0 where -1 or 1 is expecte
 compiled programs, where no exception can be raised. Outside of them, classes that count from 1 are an error.
 """
 
+from jaxnets.losses.adversarial import (
+    gan_discriminator as gan_discriminator,
+    gan_generator as gan_generator,
+    gradient_penalty as gradient_penalty,
+)
 from jaxnets.losses.classification import (
     binary_cross_entropy as binary_cross_entropy,
     cross_entropy as cross_entropy,
@@ -18,8 +23,14 @@ from jaxnets.losses.classification import (
     kl_divergence as kl_divergence,
     sequence_cross_entropy as sequence_cross_entropy,
 )
+from jaxnets.losses.contrastive import info_nce as info_nce
+from jaxnets.losses.generative import (
+    gaussian_kl as gaussian_kl,
+    importance_weighted_bound as importance_weighted_bound,
+)
 from jaxnets.losses.regression import (
     absolute_error as absolute_error,
     huber as huber,
     squared_error as squared_error,
 )
+from jaxnets.losses.segmentation import binary_dice as binary_dice, dice as dice
