@@ -59,7 +59,7 @@ def info_nce(first: ArrayLike, second: ArrayLike, log_scale: ArrayLike, *, axis_
     if axis_name is not None:
         partner = partner + len(rows) * jax.lax.axis_index(axis_name)
         all_rows, all_columns = (jax.lax.all_gather(x, axis_name, tiled=True) for x in (rows, columns))
-    losses = [
+    losses: list[Array] = [
         optax.softmax_cross_entropy_with_integer_labels(scale * (x @ others.T), partner)
         for x, others in ((rows, all_columns), (columns, all_rows))
     ]
