@@ -103,6 +103,7 @@ def ssim(predictions: ArrayLike, targets: ArrayLike, *, data_range: float, weigh
     return mean(jnp.mean(similarity, axis=(1, 2, 3)), weights=weights)
 
 
+@jax.jit  # as one program: outside of compiled ones, each of its many operations would be compiled by itself
 def _blur(x: Array) -> Array:
     """Weighted means under the window, `[batch, height - 10, width - 10, channels]`: first of columns, then of rows."""
     taps = [math.exp(-((offset / _DEVIATION) ** 2) / 2) for offset in range(-_RADIUS, _RADIUS + 1)]

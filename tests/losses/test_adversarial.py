@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from jaxnets import losses, nn
 from jaxnets.backend import plain_forms
-from jaxnets.spec import init
 from tests.forms import float64
 from tests.oracles import assert_close, normal, quick_jit
 from tests.torch_oracle import assert_parity, to_torch
@@ -48,11 +47,11 @@ def test_scores_of_hundreds_keep_loss_and_gradient_finite():
     np.testing.assert_array_equal(slopes, [-1, 1])
 
 
-SPEC = {
-    "conv1": nn.conv_spec(2, 4, (3, 3)),
-    "norm": nn.layer_norm_spec(4),
-    "conv2": nn.conv_spec(4, 5, (3, 3)),
-    "fc": nn.linear_spec(4 * 5, 1),
+PARAMS = {
+    "conv1": {"kernel": normal(3, 3, 2, 4, dtype=np.float64) / 4, "bias": normal(4, dtype=np.float64)},
+    "norm": {"scale": 1 + normal(4, dtype=np.float64) / 4, "bias": normal(4, seed=1, dtype=np.float64)},
+    "conv2": {"kernel": normal(3, 3, 4, 5, dtype=np.float64) / 6, "bias": normal(5, dtype=np.float64)},
+    "fc": {"kernel": normal(20, 1, dtype=np.float64) / 4, "bias": normal(1, dtype=np.float64)},
 }
 
 
@@ -85,8 +84,6 @@ def test_the_gradient_of_the_penalty_is_torchs_double_backward(plain, enter):
     enter(float64())
     if plain:
         enter(plain_forms())
-    params, _ = init(SPEC, jax.random.key(1))
-    params = jax.tree.map(lambda p: np.asarray(p, np.float64) + 0.1 * normal(*p.shape, dtype=np.float64), params)
     real, fake = (normal(3, 4, 4, 2, seed=seed, dtype=np.float64) for seed in range(2))
     key = jax.random.key(5)
 
@@ -98,8 +95,8 @@ def test_the_gradient_of_the_penalty_is_torchs_double_backward(plain, enter):
 
         return jax.grad(total, argnums=(0, 1, 2), has_aux=True)(params, real, fake)
 
-    gradients, penalties = ours(params, real, fake)
-    tensors = [to_torch(tree, requires_grad=True) for tree in (params, real, fake)]
+    gradients, penalties = ours(PARAMS, real, fake)
+    tensors = [to_torch(tree, requires_grad=True) for tree in (PARAMS, real, fake)]
     shares = torch.tensor(np.asarray(jax.random.uniform(key, (3,), jnp.float64))).reshape(3, 1, 1, 1)
     expected = torch_penalty(*tensors, shares)
     (expected * torch.arange(1.0, 4.0, dtype=torch.float64)).sum().backward()
@@ -115,15 +112,17 @@ def test_a_critic_without_slope_has_the_penalty_1_and_no_gradient():
     def penalty(w):
         return jnp.sum(losses.gradient_penalty(lambda x: x @ w, x, x, jax.random.key(0)))
 
-    value, slope = jax.value_and_grad(penalty)(jnp.zeros(3))
+    value, slope = quick_jit(jax.value_and_grad(penalty))(jnp.zeros(3))
     assert value == 2
     np.testing.assert_array_equal(slope, np.zeros(3))
 
 
 def test_points_are_uniform_between_each_pair():
     """The slope of |x|^2 / 2 is x: between (1, 0) and (0, 0) the penalty is (e - 1)^2."""
-    real = jnp.tile(jnp.array([[1.0, 0.0]]), (500, 1))
-    penalties = losses.gradient_penalty(lambda x: jnp.sum(x**2, axis=1) / 2, real, 0 * real, jax.random.key(3))
+    real = np.tile(np.float32([1, 0]), (500, 1))
+    penalties = quick_jit(
+        lambda key: losses.gradient_penalty(lambda x: jnp.sum(x**2, axis=1) / 2, real, 0 * real, key)
+    )(jax.random.key(3))
     assert scipy.stats.kstest(1 - np.sqrt(penalties), "uniform").pvalue > 0.01
 
 

@@ -10,7 +10,6 @@ from jax.sharding import Mesh, PartitionSpec
 from torch.nn import functional
 
 from jaxnets import losses, nn
-from jaxnets.spec import init
 from tests.forms import float64, needs_devices
 from tests.oracles import normal, quick_jit
 from tests.torch_oracle import assert_parity
@@ -48,9 +47,10 @@ def mean_loss(params, images, texts, axis_name=None):
 
 
 def problem():
-    params, _ = init({"image": nn.linear_spec(3, 4), "text": nn.linear_spec(5, 4)}, jax.random.key(0))
-    params = jax.tree.map(lambda p: p.astype(jnp.float64), params) | {"log_scale": jnp.asarray(1.5)}
-    return params, normal(8, 3, dtype=np.float64), normal(8, 5, seed=1, dtype=np.float64)
+    kernels = {"image": normal(3, 4, seed=2, dtype=np.float64), "text": normal(5, 4, seed=3, dtype=np.float64)}
+    params = {name: {"kernel": kernel, "bias": kernel[0]} for name, kernel in kernels.items()}
+    inputs = normal(8, 3, dtype=np.float64), normal(8, 5, seed=1, dtype=np.float64)
+    return params | {"log_scale": np.float64(1.5)}, *inputs
 
 
 MESH_AXIS, DEVICES = "devices", 4
@@ -74,7 +74,7 @@ def by_vmap(params, images, texts):
         return jax.lax.pmean((value, slope), MESH_AXIS)
 
     images, texts = (x.reshape(DEVICES, 2, -1) for x in (images, texts))
-    return jax.tree.map(lambda x: x[0], jax.vmap(on_device, axis_name=MESH_AXIS)(images, texts))
+    return jax.tree.map(lambda x: x[0], quick_jit(jax.vmap(on_device, axis_name=MESH_AXIS))(images, texts))
 
 
 def by_shard_map(params, images, texts, inside):
@@ -92,8 +92,8 @@ def by_shard_map(params, images, texts, inside):
 
     specs = {"mesh": mesh, "in_specs": (whole, split, split), "out_specs": whole}
     if inside:
-        return jax.jit(jax.shard_map(value_and_slope, **specs))(params, images, texts)
-    return jax.jit(jax.value_and_grad(jax.shard_map(value, **specs)))(params, images, texts)
+        return quick_jit(jax.shard_map(value_and_slope, **specs))(params, images, texts)
+    return quick_jit(jax.value_and_grad(jax.shard_map(value, **specs)))(params, images, texts)
 
 
 WAYS = {

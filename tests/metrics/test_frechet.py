@@ -8,7 +8,7 @@ import scipy.linalg
 
 from jaxnets import metrics
 from tests.forms import float64, needs_devices
-from tests.oracles import assert_close, normal
+from tests.oracles import assert_close, normal, quick_jit
 
 FEATURES = 12
 FIRST = normal(60, FEATURES, dtype=np.float64) * np.arange(1, FEATURES + 1) ** -1.0 + 2
@@ -21,7 +21,7 @@ def scipy_distance(first, second):
     return np.sum((first.mean(0) - second.mean(0)) ** 2) + np.trace(a + b - 2 * root)
 
 
-compute = jax.jit(lambda a, b: metrics.frechet_distance(a, b).compute())
+compute = quick_jit(lambda a, b: metrics.frechet_distance(a, b).compute())
 
 
 def test_float64_is_scipys_to_the_last_digits():
@@ -50,7 +50,7 @@ def test_moments_of_any_batches_are_numpys(batch_size):
     """Far from zero, with batches merged one after the other, the last one smaller."""
     features = (FIRST + 1000).astype(np.float32)
     weights = np.random.default_rng(0).integers(0, 3, 60)
-    total, measure = None, jax.jit(lambda x, w: metrics.moments(x, weights=w))
+    total, measure = None, quick_jit(lambda x, w: metrics.moments(x, weights=w))
     for start in range(0, 60, batch_size):
         rows = slice(start, start + batch_size)
         spoiled = np.where(weights[rows, None] == 0, np.nan, features[rows])
@@ -65,19 +65,22 @@ def test_moments_of_any_batches_are_numpys(batch_size):
 def test_scanned_batches_and_moments_that_are_known():
     with float64():
         batches = FIRST.reshape(4, 15, FEATURES), SECOND[:48].reshape(4, 12, FEATURES)
-        _, stacked = jax.lax.scan(lambda _, pair: (None, metrics.frechet_distance(*pair)), None, batches)
+        scan = quick_jit(
+            lambda pairs: jax.lax.scan(lambda _, pair: (None, metrics.frechet_distance(*pair)), None, pairs)
+        )
+        _, stacked = scan(batches)
         expected = scipy_distance(FIRST, SECOND[:48])
         np.testing.assert_allclose(metrics.compute(metrics.reduce(stacked)), expected, rtol=1e-10)
-        known = metrics.moments(FIRST)
-        np.testing.assert_allclose(metrics.frechet_distance(known, SECOND[:48]).compute(), expected, rtol=1e-10)
+        known = quick_jit(metrics.moments)(FIRST)
+        np.testing.assert_allclose(compute(known, SECOND[:48]), expected, rtol=1e-10)
 
 
 @needs_devices(4)
 def test_devices_measure_what_one_device_measures():
     first, second = np.float32(FIRST).reshape(4, 15, FEATURES), np.float32(SECOND[:48]).reshape(4, 12, FEATURES)
     stacked = jax.pmap(metrics.frechet_distance, devices=jax.devices()[:4])(first, second)
-    whole = metrics.frechet_distance(first.reshape(60, FEATURES), second.reshape(48, FEATURES))
-    assert_close(metrics.compute(metrics.reduce(stacked)), metrics.compute(whole), rtol=1e-5)
+    whole = compute(first.reshape(60, FEATURES), second.reshape(48, FEATURES))
+    assert_close(metrics.compute(metrics.reduce(stacked)), whole, rtol=1e-5)
 
 
 def test_undefined_and_refused():

@@ -1,5 +1,7 @@
 """Scores of segmentation against scikit-learn and the formula in PyTorch; tests/metrics/table.py has the mean IoU."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,12 +10,18 @@ import torch
 from torch.nn import functional
 
 from jaxnets import metrics
+from tests.oracles import quick_jit
 
 GENERATOR = np.random.default_rng(0)
 LABELS = GENERATOR.integers(0, 4, (3, 6, 7))
 LOGITS = GENERATOR.normal(size=(3, 6, 7, 4)).astype(np.float32) + np.eye(4, dtype=np.float32)[LABELS]
 VOID = np.where(GENERATOR.random((3, 6, 7)) < 0.3, 255, LABELS)
 KEPT = VOID != 255
+
+
+@functools.partial(quick_jit, static_argnames=("average", "ignored", "threshold"))
+def overlaps(logits, labels, **settings):
+    return metrics.iou(logits, labels, **settings).compute(), metrics.dice(logits, labels, **settings).compute()
 
 
 def torch_overlaps(logits, labels, kept):
@@ -25,30 +33,29 @@ def torch_overlaps(logits, labels, kept):
 
 @pytest.mark.parametrize("kept", [np.ones_like(KEPT), KEPT], ids=["all", "without void"])
 def test_scores_of_each_class_are_those_of_masks_in_torch(kept):
-    settings = {"average": None, "ignored": 255}
-    labels = np.where(kept, LABELS, 255)
+    iou, dice = overlaps(LOGITS, np.where(kept, LABELS, 255), average=None, ignored=255)
     both, either, sizes = torch_overlaps(LOGITS, LABELS, kept)
-    np.testing.assert_allclose(metrics.iou(LOGITS, labels, **settings).compute(), both / either, rtol=1e-6)
-    np.testing.assert_allclose(metrics.dice(LOGITS, labels, **settings).compute(), 2 * both / sizes, rtol=1e-6)
+    np.testing.assert_allclose(iou, both / either, rtol=1e-6)
+    np.testing.assert_allclose(dice, 2 * both / sizes, rtol=1e-6)
 
 
 def test_dice_is_f1():
     """scikit-learn's."""
     predicted = LOGITS.argmax(-1)
     expected = sk.f1_score(VOID[KEPT], predicted[KEPT], average="macro")
-    np.testing.assert_allclose(metrics.dice(LOGITS, VOID, ignored=255).compute(), expected, rtol=1e-6)
+    np.testing.assert_allclose(overlaps(LOGITS, VOID, ignored=255)[1], expected, rtol=1e-6)
 
 
 def test_binary_scores_are_sklearns():
     logits, labels = LOGITS[..., 0], LABELS == 0
     found = logits > 0.3
     settings = {"average": "binary", "threshold": 0.3}
-    for score, oracle in ((metrics.iou, sk.jaccard_score), (metrics.dice, sk.f1_score)):
-        expected = oracle(labels.ravel(), found.ravel())
-        np.testing.assert_allclose(score(logits, labels, **settings).compute(), expected, rtol=1e-6)
-        expected = oracle(labels[KEPT], found[KEPT])
-        void = np.where(KEPT, labels, 255)
-        np.testing.assert_allclose(score(logits, void, ignored=255, **settings).compute(), expected, rtol=1e-6)
+    oracles = (sk.jaccard_score, sk.f1_score)
+    expected = [oracle(labels.ravel(), found.ravel()) for oracle in oracles]
+    np.testing.assert_allclose(overlaps(logits, labels, **settings), expected, rtol=1e-6)
+    expected = [oracle(labels[KEPT], found[KEPT]) for oracle in oracles]
+    void = np.where(KEPT, labels, 255)
+    np.testing.assert_allclose(overlaps(logits, void, ignored=255, **settings), expected, rtol=1e-6)
 
 
 def test_pixel_accuracy_leaves_out_void_and_weighs():
@@ -68,9 +75,9 @@ def test_ignored_classes_have_no_score_and_void_that_is_not_ignored_is_a_mistake
     np.testing.assert_array_equal(np.isnan(scores), [False, False, True, False])
     assert np.isnan(metrics.iou(LOGITS, VOID).compute())
     assert np.isnan(metrics.iou(LOGITS, np.full_like(LABELS, 255), ignored=255).compute())
-    bytes_ = metrics.iou(LOGITS, VOID.astype(np.uint8), ignored=255)
-    np.testing.assert_array_equal(bytes_.compute(), metrics.iou(LOGITS, VOID, ignored=255).compute())
-    assert not np.isnan(metrics.iou(LOGITS, LABELS.astype(np.uint8), ignored=-1).compute())
+    of_bytes = overlaps(LOGITS, VOID.astype(np.uint8), ignored=255)
+    np.testing.assert_array_equal(of_bytes, overlaps(LOGITS, VOID, ignored=255))
+    assert not np.any(np.isnan(overlaps(LOGITS, LABELS.astype(np.uint8), ignored=-1)))
 
 
 def test_errors():
