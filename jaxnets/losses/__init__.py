@@ -2,7 +2,8 @@
 
 None of them takes a mean: write `jnp.mean(losses.cross_entropy(logits, labels))`, or weigh the examples first; only
 `sequence_cross_entropy` returns the mean over the tokens of a batch. `jaxnets.ctc` has the loss of sequences without an
-alignment.
+alignment. There are losses of classifiers, of regression and of segmentation, and the terms that generative models
+(variational autoencoders, GANs) and contrastive ones put together in a loss of their own.
 Predictions and targets must have exactly the shapes stated; nothing is broadcast, because `[batch]` against
 `[batch, 1]` would silently become `[batch, batch]`. Results are float32 for bfloat16 and float16 predictions.
 

@@ -30,8 +30,8 @@ def dice(logits: ArrayLike, labels: ArrayLike, *, mask: ArrayLike | None = None,
         `[batch]`, one number from 0 to 1 an image.
 
     Raises:
-        ValueError: if the shapes do not fit, there is one class only, `smooth` is negative, or labels that are not
-            traced count from 1.
+        ValueError: if the shapes do not fit, there is one class only, `smooth` is negative, or labels without a
+            mask that are not traced count from 1.
         TypeError: if the logits are not floating point, or the labels not as described.
 
     Example:
@@ -50,7 +50,8 @@ def dice(logits: ArrayLike, labels: ArrayLike, *, mask: ArrayLike | None = None,
         or weigh the classes by their size; each gives other numbers.
     """
     logits = class_logits("dice", logits)
-    check_labels("dice", labels, logits.shape[-1])
+    if mask is None:  # else labels that are masked may be anything, such as 255
+        check_labels("dice", labels, logits.shape[-1])
     answers = class_labels("dice", labels, logits)
     weights = _pixel_weights("dice", mask, logits.shape[:-1], logits, smooth)
     counts = weights[..., None] != 0
@@ -100,7 +101,8 @@ def binary_dice(logits: ArrayLike, labels: ArrayLike, *, mask: ArrayLike | None 
         As for `dice`.
     """
     logits = floating("binary_dice", "logits", logits)
-    note_labels(labels, Allowed("binary_dice", 0, 1, "share"))
+    if mask is None:
+        note_labels(labels, Allowed("binary_dice", 0, 1, "share"))
     answers = like("binary_dice", "labels", labels, logits, "logits")
     weights = _pixel_weights("binary_dice", mask, logits.shape, logits, smooth)
     answers = jnp.where(weights != 0, answers, 0)

@@ -9,7 +9,9 @@ example: 0 and 1 mask padding, other weights act as scikit-learn's `sample_weigh
 even if they are NaN. Undefined metrics are NaN, and so are metrics of invalid labels (a class out of range), because
 compiled programs cannot raise exceptions. Only `mean`, `psnr` and `ssim` have gradients: a loss may return them.
 
-Texts are compared by plain functions that return a number: `edit_distance`, the error rates and `bleu`.
+Generated images are measured by `frechet_distance`, `ssim` and `psnr`, searches by `recall_at_k`, segmentation by
+`iou`, `dice` and `pixel_accuracy`. Texts are compared by plain functions that return a number: `edit_distance`, the
+error rates and `bleu`.
 """
 
 from jaxnets.metrics.confusion import (

@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import sklearn.metrics
 import torch
 from torch.nn import functional
 
-from jaxnets import losses
+from jaxnets import losses, make_model, nn, training
 from tests.oracles import normal, quick_jit
 from tests.torch_oracle import assert_parity
 
@@ -92,6 +93,28 @@ def test_labels_without_meaning_make_their_image_nan():
         wrong = np.where(np.arange(2)[:, None, None] == 1, label, LABELS)
         np.testing.assert_array_equal(np.isnan(dice(normal(2, 4, 5, 3), wrong)), [False, True])
         np.testing.assert_array_equal(np.isnan(losses.binary_dice(normal(2, 4, 5), wrong // 2)), [False, label < 0])
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_fit_takes_void_labels_that_are_masked_and_refuses_others(binary):
+    labels = np.where(MASK, BINARY, 255)
+    loss = losses.binary_dice if binary else losses.dice
+
+    def apply(params, state, x, *, key=None, train):
+        logits = nn.linear(params, x)
+        return logits.squeeze(-1) if binary else logits, state
+
+    model = make_model(nn.linear_spec(1, 1 if binary else 2), apply)
+
+    def train(loss):
+        step = training.make_step(training.supervised(model, loss), optax.sgd(0.1))
+        start = training.init_train_state(model, optax.sgd(0.1), seed=0)
+        data = np.ones((2, 4, 5, 1), np.float32), labels
+        return training.fit(start, step, data, epochs=1, batch_size=2, callbacks=())
+
+    assert train(lambda z, y: loss(z, y, mask=y != 255)).metrics["train"]["loss"] > 0
+    with pytest.raises(ValueError, match=rf"{loss.__name__} takes labels .* got 0 to 255"):
+        train(loss)
 
 
 def test_an_image_without_the_class_is_right_if_none_is_found():
