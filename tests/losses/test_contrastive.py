@@ -10,6 +10,7 @@ from jax.sharding import Mesh, PartitionSpec
 from torch.nn import functional
 
 from jaxnets import losses, nn
+from jaxnets.nn.check import vary_like
 from tests.forms import float64, needs_devices
 from tests.oracles import normal, quick_jit
 from tests.torch_oracle import assert_parity
@@ -86,7 +87,7 @@ def by_shard_map(params, images, texts, inside):
         return jax.lax.pmean(mean_loss(params, images, texts, MESH_AXIS), MESH_AXIS)
 
     def value_and_slope(params, images, texts):
-        varying = jax.tree.map(lambda p: jax.lax.pcast(p, MESH_AXIS, to="varying"), params)
+        varying = jax.tree.map(lambda p: vary_like(p, images), params)
         both = jax.value_and_grad(mean_loss)(varying, images, texts, MESH_AXIS)
         return jax.lax.pmean(both, MESH_AXIS)
 
