@@ -162,7 +162,7 @@ def frechet_distance(
 
     Warning:
         It depends on the network that made the features, and decreases with the number of examples: numbers compare
-        only if both are the same. Computed from the eigenvalues of A B, as is common, it has errors of some percent
+        only if both are the same. Computed from the eigenvalues of A B, as is common, it has errors of up to two percent
         of the trace in float32 where features are correlated; here they were below 1e-5 of it (see docs/LOG.md).
     """
     sides = []
