@@ -162,8 +162,8 @@ def frechet_distance(
 
     Warning:
         It depends on the network that made the features, and decreases with the number of examples: numbers compare
-        only if both are the same. Computed from the eigenvalues of A B, as is common, it has errors of up to two percent
-        of the trace in float32 where features are correlated; here they were below 1e-5 of it (see docs/LOG.md).
+        only if both are the same. Computed from the eigenvalues of A B, as is common, it has errors of up to 2% of
+        the trace in float32 where features are correlated; here they were below 1e-5 of it (see docs/LOG.md).
     """
     sides = []
     for name, given, weights in (("first", first, first_weights), ("second", second, second_weights)):
