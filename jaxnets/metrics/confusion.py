@@ -202,7 +202,7 @@ def precision(
         >>> precision(logits, jnp.array([1, 1, 0, 1]), average="binary").compute()
         Array(0.6666667, dtype=float32)
     """
-    return ClassScore(_matrix("precision", logits, labels, average, threshold, weights), "precision", average)
+    return ClassScore(score_matrix("precision", logits, labels, average, threshold, weights), "precision", average)
 
 
 def recall(
@@ -222,7 +222,7 @@ def recall(
         >>> recall(logits, jnp.array([1, 1, 0, 1]), average="binary").compute()
         Array(0.6666667, dtype=float32)
     """
-    return ClassScore(_matrix("recall", logits, labels, average, threshold, weights), "recall", average)
+    return ClassScore(score_matrix("recall", logits, labels, average, threshold, weights), "recall", average)
 
 
 def f1(
@@ -242,10 +242,10 @@ def f1(
         >>> f1(logits, jnp.array([1, 1, 0, 0]), average="binary").compute()
         Array(0.8, dtype=float32)
     """
-    return ClassScore(_matrix("f1", logits, labels, average, threshold, weights), "f1", average)
+    return ClassScore(score_matrix("f1", logits, labels, average, threshold, weights), "f1", average)
 
 
-def _matrix(
+def score_matrix(
     function: str,
     logits: ArrayLike,
     labels: ArrayLike,
@@ -253,6 +253,7 @@ def _matrix(
     threshold: float,
     weights: ArrayLike | None,
 ) -> ConfusionMatrix:
+    """Return the matrix of the classes that logits predict; for `average="binary"` that of two classes."""
     if average not in ("binary", "macro", "micro", "weighted", None):
         raise ValueError(f"{function}: average must be 'binary', 'macro', 'micro', 'weighted' or None, got {average!r}")
     if average == "binary":

@@ -40,7 +40,7 @@ class R2(NamedTuple):
         Squared distances to the batches' means are moved to the common mean, without cancellation of large numbers.
         """
         weights = self.weight.value()
-        mean = _mean(self.mean, weights)
+        mean = weighted_mean(self.mean, weights)
         moved = weights * jnp.square(self.mean - jnp.broadcast_to(mean[None], self.mean.shape))
         return R2(
             self.examples.reduce(),
@@ -59,8 +59,8 @@ class R2(NamedTuple):
         return jnp.mean(jnp.where(self.examples.value() < 2, jnp.nan, score), axis=-1)
 
 
-def _mean(values: Array, weights: Array) -> Array:
-    """The weighted mean over the first axis, 0 without weights, exact for equal values.
+def weighted_mean(values: Array, weights: Array) -> Array:
+    """Return the weighted mean over the first axis, 0 without weights, exact for equal values.
 
     Its error is computed and subtracted, so it is accurate even if the mean is large compared with the spread.
     """
@@ -105,7 +105,7 @@ def r2(predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None 
     spread_weight = jnp.broadcast_to(weight[:, None], outputs.shape)
     # Examples of weight 0 may have any values, even NaN.
     outputs, wanted = (jnp.where(spread_weight == 0, 0, x) for x in (outputs, wanted))
-    mean = _mean(wanted, spread_weight)
+    mean = weighted_mean(wanted, spread_weight)
     distance = wanted - jnp.broadcast_to(mean[None], wanted.shape)
     return R2(
         to_sum(jnp.sum((spread_weight != 0).astype(outputs.dtype), axis=0)),

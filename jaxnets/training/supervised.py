@@ -61,7 +61,8 @@ def supervised(
         PyTorch's `CrossEntropyLoss(ignore_index=-100)` is `weights = labels != -100`.
     """
     named = _check_arguments(model, loss, metrics)
-    is_plain = getattr(getattr(loss, "func", loss), "__module__", None) == losses.__name__  # no mask of one's own
+    home = str(getattr(getattr(loss, "func", loss), "__module__", None))
+    is_plain = home.startswith(f"{losses.__name__}.")  # no mask of one's own
 
     def supervised_loss(
         params: Params, state: State, batch: Any, *, key: Key | None, train: bool

@@ -87,6 +87,16 @@ def matrix(logits, labels, w):
     return sk.confusion_matrix(labels, first_argmax(logits), labels=range(CLASSES), sample_weight=w)
 
 
+def ignoring(label, logits, labels, w):
+    """The mean Jaccard score without the examples of a class and without that class."""
+    kept, predicted = labels != label, first_argmax(logits)
+    labels, predicted, w = labels[kept], predicted[kept], w[kept]
+    occurring = sorted({*labels, *predicted} - {label})
+    if not occurring:
+        return np.nan
+    return sk.jaccard_score(labels, predicted, labels=occurring, average="macro", sample_weight=w, zero_division=0)
+
+
 METRICS = {
     "accuracy": (metrics.accuracy, lambda z, y, w: sk.accuracy_score(y, first_argmax(z), sample_weight=w), class_data),
     "binary_accuracy": (
@@ -100,6 +110,8 @@ METRICS = {
         matrix,
         class_data,
     ),
+    "iou": (metrics.iou, functools.partial(ignoring, None), class_data),
+    "iou_ignoring_a_class": (functools.partial(metrics.iou, ignored=1), functools.partial(ignoring, 1), class_data),
     "mean_squared_error": (
         metrics.mean_squared_error,
         lambda p, t, w: sk.mean_squared_error(t, p, sample_weight=w),

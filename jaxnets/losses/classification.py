@@ -1,14 +1,4 @@
-"""Losses: functions `(predictions, targets) -> one number an example`, most of them optax's.
-
-None of them takes a mean: write `jnp.mean(losses.cross_entropy(logits, labels))`, or weigh the examples first; only
-`sequence_cross_entropy` returns the mean over the tokens of a batch. `jaxnets.ctc` has the loss of sequences without an
-alignment.
-Predictions and targets must have exactly the shapes stated; nothing is broadcast, because `[batch]` against
-`[batch, 1]` would silently become `[batch, batch]`. Results are float32 for bfloat16 and float16 predictions.
-
-Labels that mean nothing, such as class 10 of 10 or a 0 where -1 or 1 is expected, give NaN, which also shows inside
-compiled programs, where no exception can be raised. Outside of them, classes that count from 1 are an error.
-"""
+"""Losses of classifiers."""
 
 from __future__ import annotations
 
@@ -17,106 +7,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets.label_check import Allowed, note_labels
-from jaxnets.labels import absolute, check_labels, class_labels, class_logits, floating, like, mark_invalid
+from jaxnets.labels import check_labels, class_labels, class_logits, floating, like, mark_invalid
 from jaxnets.metrics.means import Mean, mean
 from jaxnets.types import Array, ArrayLike
-
-__all__ = [
-    "absolute_error",
-    "binary_cross_entropy",
-    "cross_entropy",
-    "exponential",
-    "hinge",
-    "huber",
-    "kl_divergence",
-    "sequence_cross_entropy",
-    "squared_error",
-]
-
-
-def squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
-    """Squared error of each entry, whose mean is the MSE: (prediction - target)^2.
-
-    Args:
-        predictions: `[...]`, floating point.
-        targets: `[...]`, real numbers.
-
-    Returns:
-        `[...]`, one number an entry.
-
-    Raises:
-        ValueError: if the shapes differ.
-        TypeError: if the predictions are not floating point.
-
-    Example:
-        >>> squared_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
-        Array([0., 9.], dtype=float32)
-
-    Warning:
-        `optax.l2_loss`, and the lectures' worked backpropagation, have a factor 1/2; this and PyTorch's `mse_loss`
-        have none.
-    """
-    predictions = floating("squared_error", "predictions", predictions)
-    targets = like("squared_error", "targets", targets, predictions, "predictions")
-    errors: Array = optax.squared_error(predictions, targets)
-    return errors
-
-
-def absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
-    """Absolute error of each entry, whose mean is the MAE: |prediction - target|.
-
-    Args:
-        predictions: `[...]`, floating point.
-        targets: `[...]`, real numbers.
-
-    Returns:
-        `[...]`, one number an entry. Its gradient is 0 where the error is 0.
-
-    Raises:
-        ValueError: if the shapes differ.
-        TypeError: if the predictions are not floating point.
-
-    Example:
-        >>> absolute_error(jnp.array([1.0, 2.0]), jnp.array([1.0, 5.0]))
-        Array([0., 3.], dtype=float32)
-    """
-    predictions = floating("absolute_error", "predictions", predictions)
-    return absolute(predictions - like("absolute_error", "targets", targets, predictions, "predictions"))
-
-
-def huber(predictions: ArrayLike, targets: ArrayLike, *, delta: float = 1.0) -> Array:
-    """Huber loss of each entry, quadratic near 0 and linear beyond delta.
-
-    e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), with the error e = prediction - target.
-
-    Args:
-        predictions: `[...]`, floating point.
-        targets: `[...]`, real numbers.
-        delta: where the loss becomes linear, positive.
-
-    Returns:
-        `[...]`, one number an entry.
-
-    Raises:
-        ValueError: if the shapes differ or `delta` is not positive.
-        TypeError: if the predictions are not floating point.
-
-    Example:
-        >>> huber(jnp.array([0.5, 3.0]), jnp.array([0.0, 0.0]))
-        Array([0.125, 2.5  ], dtype=float32)
-
-    Reference:
-        Huber, Robust estimation of a location parameter, 1964.
-
-    Warning:
-        PyTorch's `smooth_l1_loss(beta=delta)` is this divided by delta; its `huber_loss` is the same.
-    """
-    if not delta > 0:
-        raise ValueError(f"huber: delta must be positive, got {delta}")
-    predictions = floating("huber", "predictions", predictions)
-    targets = like("huber", "targets", targets, predictions, "predictions")
-    losses: Array = optax.huber_loss(predictions, targets, delta=delta)
-    return losses
 
 
 def binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
