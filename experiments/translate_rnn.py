@@ -1,9 +1,9 @@
 """German sentences of Multi30k to English by GRUs with additive attention: one reads in both directions, one writes.
 
-Words in lower case. --size reference is the network of bentrevett's tutorial on PyTorch (words that occur twice, embeddings
-of 256, 512 units, dropout 0.5, Adam 0.001, 10 epochs), but in training it always reads the right word; the tutorial's
-reads its own at every other one. It is for an accelerator and has not been measured. --size small has a quarter of the
-units, words that occur five times, and a schedule of four epochs.
+Words in lower case. --size reference is the network of bentrevett's tutorial on PyTorch (words that occur twice,
+embeddings of 256, 512 units, dropout 0.5, Adam 0.001, 10 epochs), but in training it always reads the right word; the
+tutorial's reads its own at every other one. It is for an accelerator and has not been measured. --size small has a
+quarter of the units, words that occur five times, and a schedule of four epochs.
 
 expected:  BLEU on test_2016 35.0 greedy, 37.0 with 5 beams (one run, seed 0); the tutorial has 28.3, greedy
 time:      19 min
