@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -54,8 +54,13 @@ class Config(NetworkSettings):
     """How many other sums to ask for."""
     most_digits: int = 5
     """Of the longest numbers that are asked for; networks are trained on up to three."""
-    reference: bool = False
-    """The size and the training of Lee et al., 6 blocks of 384 features, for an accelerator; it was not measured."""
+    size: Literal["small", "reference"] = "small"
+    """The settings here, or those of Lee et al. instead, 6 blocks of 384 features, for an accelerator; not measured."""
+
+    @property
+    def reference(self) -> bool:
+        """Whether the settings of Lee et al. apply."""
+        return self.size == "reference"
 
 
 def questions_by_digits(config: Config, known: set[tuple[int, int]]) -> dict[int, list[tuple[int, int]]]:
