@@ -19,14 +19,14 @@ from jaxnets.types import Array, ArrayLike, Params, PyTree
 
 __all__ = ["confidence_penalty", "decay_mask", "entropy", "l1_penalty", "max_norm", "weight_decay"]
 
-_UNDECAYED = ("bias", "scale", "slope", "class_token", "positions")
+_UNDECAYED = ("bias", "scale", "slope", "class_token", "positions", "magnitude")
 
 
 def decay_mask(params: Params) -> PyTree:
     """Select the parameters to decay: all except biases, scales of norms, learned slopes, class tokens and positions.
 
-    A parameter is not decayed if its name is or ends in `bias` (`hidden_bias`), `scale`, `slope`, `class_token` or
-    `positions`, or if it is not floating point. GPT's positions are an `embedding`, which is decayed. Shapes do not
+    A parameter is not decayed if its name is or ends in `bias` (`hidden_bias`), `scale`, `slope`, `class_token`,
+    `positions` or `magnitude`, or if it is not floating point. GPT's positions are an `embedding`, which is decayed. Shapes do not
     matter, so stacked parameters of repeated blocks get the mask of one block.
 
     Args:
