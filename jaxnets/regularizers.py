@@ -26,8 +26,8 @@ def decay_mask(params: Params) -> PyTree:
     """Select the parameters to decay: all except biases, scales of norms, learned slopes, class tokens and positions.
 
     A parameter is not decayed if its name is or ends in `bias` (`hidden_bias`), `scale`, `slope`, `class_token`,
-    `positions` or `magnitude`, or if it is not floating point. GPT's positions are an `embedding`, which is decayed. Shapes do not
-    matter, so stacked parameters of repeated blocks get the mask of one block.
+    `positions` or `magnitude`, or if it is not floating point. GPT's positions are an `embedding`, which is
+    decayed. Shapes do not matter, so stacked parameters of repeated blocks get the mask of one block.
 
     Args:
         params: a tree of parameters.
