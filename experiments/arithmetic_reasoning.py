@@ -188,11 +188,8 @@ REFERENCE: dict[str, Any] = {
     "layers": 6,
     "heads": 6,
     "features": 384,
-    "steps": 5_000,
     "batch_size": 256,
     "learning_rate": 1e-3,
-}
-REFERENCE |= {
     "dropout_rate": 0.2,
     "characters": 5_000 * 256 * 256,
     "examples": (500, 1_000, 2_000, 3_000, 4_000, 5_000, 10_000),

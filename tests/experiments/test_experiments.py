@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from experiments.__main__ import experiments
+from experiments.support.settings import with_presets
 from jaxnets.report import read_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +61,14 @@ def test_smoke_leaves_a_complete_run_folder_which_can_be_repeated(name, tmp_path
     assert (tmp_path / "a" / "result.json").stat().st_mtime_ns == written
     with pytest.raises(ValueError, match="made with other settings: seed"):
         smoke(name, tmp_path / "a", seed=7)
+
+
+@pytest.mark.parametrize("name", ["arithmetic_reasoning", "shakespeare_gpt"])
+def test_published_settings_are_settings_of_the_experiment(name):
+    """Nobody runs them here, so a misspelt name would only show on an accelerator."""
+    module = importlib.import_module(f"experiments.{name}")
+    published = with_presets(module.Config(size="reference"), {"reference": module.REFERENCE})
+    assert (published.layers, published.heads, published.features) == (6, 6, 384)  # nanoGPT's
 
 
 @pytest.mark.slow
