@@ -72,6 +72,8 @@ def _layers(spec: PyTree, path: str = "") -> Iterator[str]:
 
 def _marked(params: PyTree, patterns: tuple[str, ...], path: str = "") -> PyTree:
     """The same tree, with the dicts marked whose paths match, and all below them."""
+    if getattr(params, "evaluated", False):  # by another `in_evaluation` around this one
+        return params
     if path and any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns):
         return EvaluatedParams.of(params)
     join = f"{path}/" if path else ""

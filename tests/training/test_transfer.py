@@ -108,6 +108,23 @@ def test_patterns_of_no_layer_are_errors(patterns, message):
         in_evaluation(MODEL, *patterns)
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_part_after_the_other_is_both_at_once():
+    spec = {name: nn.batch_norm_spec(4) for name in ("a", "b", "c")}
+
+    def run(params, state, x, *, key=None, train):
+        new = {}
+        for name in spec:
+            x, new[name] = nn.batch_norm(params[name], state[name], x, train=train)
+        return x, new
+
+    model = make_model(spec, run)
+    params, state = model.init(jax.random.key(0))
+    nested = in_evaluation(in_evaluation(model, "a"), "b")
+    _, after = nested.apply(params, state, X, train=True)
+    assert {name: int(part["count"]) for name, part in after.items()} == {"a": 0, "b": 0, "c": 1}
+
+
 def test_a_new_head_on_given_parameters_which_stay_readable():
     optimizer = freeze_except(optax.sgd(0.5), "head")
     pretrained, _ = MODEL.init(jax.random.key(5))
