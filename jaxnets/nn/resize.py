@@ -216,5 +216,7 @@ def _linear(x: Array, axis: int, out: int, coordinates: Coordinates) -> Array:
     wide = x.astype(compute_dtype(x))
     shape = (1,) * axis + (out,) + (1,) * (x.ndim - axis - 1)
     weight = jnp.asarray((position - below).reshape(shape), wide.dtype)
-    first, second = (jnp.take(wide, places, axis=axis) for places in (below, np.minimum(below + 1, size - 1)))
+    # one gather for both: jaxlib 0.7.2 returns wrong values for two of the same constant
+    both = jnp.take(wide, np.concatenate([below, np.minimum(below + 1, size - 1)]), axis=axis)
+    first, second = jnp.split(both, 2, axis=axis)
     return ((1 - weight) * first + weight * second).astype(x.dtype)

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import optax
 import pytest
-import torch
 
 from jaxnets import losses, make_model, nn, repeat, repeat_spec, subkey, tree
 from jaxnets.training import (
@@ -35,6 +34,7 @@ STATISTICS = {"body": {"norm": {"mean": normal(5), "variance": normal(5) ** 2 + 
 
 
 def in_torch(params):
+    torch = pytest.importorskip("torch")
     body = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.BatchNorm1d(5))
     head = torch.nn.Linear(5, 3)
     for layer, ours in ((body[0], params["body"]["fc"]), (head, params["head"])):
@@ -46,6 +46,7 @@ def in_torch(params):
 
 
 def test_a_part_in_evaluation_beside_one_that_trains_is_pytorch_s():
+    torch = pytest.importorskip("torch")
     optimizer = optax.sgd(0.1)
     start = init_train_state(MODEL, optimizer, 0, state=STATISTICS)
     body, head = in_torch(start.params)
@@ -159,6 +160,7 @@ def test_given_arrays_that_do_not_fit_are_errors(given, message):
 
 
 def test_statistics_measured_again_are_pytorch_s():
+    torch = pytest.importorskip("torch")
     start = init_train_state(MODEL, optax.sgd(0.1), 0, state=STATISTICS)
     body, head = in_torch(start.params)
     network = torch.nn.Sequential(body, torch.nn.ReLU(), head)
