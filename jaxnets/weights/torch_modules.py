@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -55,6 +56,7 @@ def from_torch(
     *,
     ignore: Sequence[str] = (),
     prefix: str = "",
+    rename: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Params, State]:
     """Make the parameters and the state of a network of the `state_dict` of the same network in PyTorch.
 
@@ -65,6 +67,9 @@ def from_torch(
         ignore: patterns (`"aux1.*"`) of entries that may be there and are not read.
         prefix: of the names, such as `"module."` of `DataParallel`, `"_orig_mod."` of `torch.compile` and `"model."` of
             Lightning. It is taken off, and entries without it are not read.
+        rename: modules that have other names in the file than in `names`: `{"linear": "fc"}` reads `linear.weight` as
+            `fc.weight`, `{"backbone.net": ""}` leaves out the two modules around the network, and `{"": "transformer"}`
+            puts one around all others. Where several fit, the longest does. They are looked up after the prefix is off.
 
     Returns:
         `(params, state)`, floating arrays in the dtypes of the weights. If `num_batches_tracked` is not among them
@@ -72,7 +77,8 @@ def from_torch(
 
     Raises:
         ValueError: if an entry is missing, not expected or of another shape, or the names do not cover the spec; the
-            message lists all of them. Also if the names have a prefix.
+            message lists all of them. Also if the names have a prefix, if nothing has a name to `rename`, or two
+            entries would have the same name.
 
     Example:
         >>> import jax
@@ -88,6 +94,7 @@ def from_torch(
     entries = _entries(spec, names, recurrent)
     ignored = [*ignore, *(name for name, places in names.items() if not places)]
     weights = {name.removeprefix(prefix): array for name, array in weights.items() if name.startswith(prefix)}
+    weights = _renamed(weights, rename)
     _check_prefix(list(weights), [*entries, *(f"{module}.weight_ih_l0" for module in recurrent)], prefix)
     arrays = {name: host_array(array) for name, array in weights.items() if not _matches(name, ignored)}
     filled: dict[str, HostArray] = {}
@@ -233,6 +240,29 @@ def _split(array: HostArray | None, parts: Sequence[_Entry]) -> list[HostArray]:
     return np.split(array, np.cumsum([part.torch_shape[axis] for part in parts])[:-1], axis=axis)
 
 
+def _renamed(weights: Mapping[str, ArrayLike], rename: Mapping[str, str]) -> dict[str, ArrayLike]:
+    """The weights under the names of the network."""
+    modules = {old.strip("."): new.strip(".") for old, new in rename.items()}
+    before: dict[str, str] = {}
+    unused = set(modules)
+    for name in weights:
+        fitting = [old for old in modules if not old or name == old or name.startswith(f"{old}.")]
+        unused -= set(fitting)
+        new = name
+        if fitting:
+            old = max(fitting, key=len)
+            new = ".".join(part for part in (modules[old], name[len(old) :].removeprefix(".")) if part)
+        if new in before:
+            raise ValueError(f"from_torch: with rename={dict(rename)}, {before[new]!r} and {name!r} are both {new!r}")
+        before[new] = name
+    if unused:
+        raise ValueError(
+            f"from_torch: nothing has the name {' or '.join(map(repr, sorted(unused)))} of rename; there are "
+            f"{', '.join(sorted({name.partition('.')[0] for name in weights}))}"
+        )
+    return {new: weights[name] for new, name in before.items()}
+
+
 def _check_prefix(names: Sequence[str], expected: Sequence[str], prefix: str) -> None:
     """Raise ValueError if the names would fit with another prefix, or none has the one that was given."""
     if prefix and not names:
@@ -269,6 +299,8 @@ def _check(arrays: Mapping[str, HostArray], entries: Mapping[str, Sequence[_Entr
         if name in arrays or not name.endswith("num_batches_tracked")
     }
     if problems := misfits(arrays, expected):
+        if set(arrays) - set(expected) and set(expected) - set(arrays):
+            problems.append("modules of other names in the file are given as rename={'linear': 'fc'}")
         raise ValueError("from_torch: the weights do not fit the spec:\n  " + "\n  ".join(problems))
 
 

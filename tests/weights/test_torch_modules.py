@@ -273,6 +273,51 @@ def test_a_part_of_a_prefix_and_a_wrong_one():
         from_torch(both, models.lenet5())
 
 
+@pytest.mark.parametrize(
+    ("renamed", "rename"),
+    [
+        ({"fc3": "linear"}, {"linear": "fc3"}),
+        ({"fc3": "linear", "conv1": "fc3.conv1"}, {"linear": "fc3", "fc3": ""}),
+        ({"conv1": "net.stem", "conv2": "net.conv2"}, {"net": "", "net.stem": "conv1"}),
+        ({"fc1": "fc2", "fc2": "fc1"}, {"fc1": "fc2", "fc2.": "fc1."}),
+    ],
+)
+def test_modules_of_other_names(renamed, rename):
+    theirs = TorchLeNet5().state_dict()
+    file = {}
+    for name, tensor in theirs.items():
+        module, array = name.split(".")
+        file[f"{renamed.get(module, module)}.{array}"] = tensor
+    params, _ = from_torch(file, models.lenet5(), rename=rename)
+    assert_trees_equal(params, from_torch(theirs, models.lenet5())[0])
+    file = {f"module.{name}": tensor for name, tensor in file.items()}
+    assert_trees_equal(from_torch(file, models.lenet5(), prefix="module.", rename=rename)[0], params)
+
+
+def test_rename_says_what_does_not_fit():
+    theirs = TorchLeNet5().state_dict()
+    with pytest.raises(
+        ValueError, match="nothing has the name 'linear' of rename; there are conv1, conv2, fc1, fc2, fc3"
+    ):
+        from_torch(theirs, models.lenet5(), rename={"linear": "fc3"})
+    with pytest.raises(ValueError, match=r"'fc1.weight' and 'fc2.weight' are both 'fc2.weight'"):
+        from_torch(theirs, models.lenet5(), rename={"fc1": "fc2"})
+    with pytest.raises(ValueError, match="nothing has the name 'conv'"):  # whole names between dots
+        from_torch(theirs, models.lenet5(), rename={"conv": "x"})
+    theirs["linear.bias"] = theirs.pop("fc3.bias")
+    with pytest.raises(
+        ValueError, match=r"missing fc3.bias \[10\]\n  unexpected linear.bias \[10\]\n.*rename=\{'linear': 'fc'\}"
+    ):
+        from_torch(theirs, models.lenet5())
+
+
+def test_a_module_around_all():
+    model = models.gpt(models.GPTConfig(vocabulary=7, context=4, features=8, layers=1, heads=2))
+    params, state = random_weights(model.spec)
+    weights = {name.removeprefix("transformer."): array for name, array in to_torch(params, state, model).items()}
+    assert_trees_equal(from_torch(weights, model, rename={"": "transformer"})[0], params)
+
+
 def test_a_prefix_of_recurrent_layers():
     torch.manual_seed(0)
     theirs = TorchTagger().state_dict()
