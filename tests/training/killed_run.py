@@ -1,5 +1,6 @@
 """A run of `fit` in a process of its own, for the tests that kill it: `python -m tests.training.killed_run FOLDER`."""
 
+import signal
 import sys
 import time
 from pathlib import Path
@@ -55,4 +56,5 @@ def main(folder: Path, pause: float, epochs: int = EPOCHS) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests started by nohup would pass on that it is ignored
     main(Path(sys.argv[1]), float(sys.argv[2]))
