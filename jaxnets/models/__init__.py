@@ -28,6 +28,11 @@ from jaxnets.models.efficientnet import (
     efficientnet_config as efficientnet_config,
     inverted_residual as inverted_residual,
 )
+from jaxnets.models.efficientnet_lite import (
+    EfficientNetLiteConfig as EfficientNetLiteConfig,
+    efficientnet_lite as efficientnet_lite,
+    efficientnet_lite_config as efficientnet_lite_config,
+)
 from jaxnets.models.googlenet import (
     GoogLeNetConfig as GoogLeNetConfig,
     GoogLeNetOutputs as GoogLeNetOutputs,
@@ -107,6 +112,7 @@ ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
     CifarResNetConfig: cifar_resnet,
     DLinearConfig: dlinear,
     EfficientNetConfig: efficientnet,
+    EfficientNetLiteConfig: efficientnet_lite,
     GPTConfig: gpt,
     GoogLeNetConfig: googlenet,
     LSTMForecasterConfig: lstm_forecaster,

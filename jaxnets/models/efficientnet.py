@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 
@@ -18,7 +18,7 @@ from jaxnets.spec import Spec
 from jaxnets.types import Array, Key, Params, State
 
 
-class _Stage(NamedTuple):
+class Stage(NamedTuple):
     """A stage of B0, the paper's table 1.
 
     Attributes:
@@ -36,16 +36,16 @@ class _Stage(NamedTuple):
     blocks: int
 
 
-_STAGES = (
-    _Stage(1, 3, 1, 16, 1),
-    _Stage(6, 3, 2, 24, 2),
-    _Stage(6, 5, 2, 40, 2),
-    _Stage(6, 3, 2, 80, 3),
-    _Stage(6, 5, 1, 112, 3),
-    _Stage(6, 5, 2, 192, 4),
-    _Stage(6, 3, 1, 320, 1),
+STAGES = (
+    Stage(1, 3, 1, 16, 1),
+    Stage(6, 3, 2, 24, 2),
+    Stage(6, 5, 2, 40, 2),
+    Stage(6, 3, 2, 80, 3),
+    Stage(6, 5, 1, 112, 3),
+    Stage(6, 5, 2, 192, 4),
+    Stage(6, 3, 1, 320, 1),
 )
-_STEM_CHANNELS = 32
+STEM_CHANNELS = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +123,7 @@ def efficientnet_config(variant: int, **settings: Any) -> EfficientNetConfig:
     return dataclasses.replace(_VARIANTS[variant], **settings)
 
 
-def _scaled(channels: int, width: float) -> int:
+def scaled_channels(channels: int, width: float) -> int:
     """Scale and round to a multiple of 8, but by no more than a tenth down."""
     wanted = channels * width
     rounded = max(8, int(wanted + 4) // 8 * 8)
@@ -132,13 +132,13 @@ def _scaled(channels: int, width: float) -> int:
 
 def _spec(config: EfficientNetConfig) -> Spec:
     """`stem`, `stages` (seven lists of blocks), `head` and `fc`."""
-    before = _scaled(_STEM_CHANNELS, config.width)
+    before = scaled_channels(STEM_CHANNELS, config.width)
     spec: dict[str, Any] = {"stem": nn.conv_norm_spec(config.channels, before, (3, 3))}
     stages = []
-    for stage in _STAGES:
-        after = _scaled(stage.channels, config.width)
+    for stage in STAGES:
+        after = scaled_channels(stage.channels, config.width)
         ins = [before] + [after] * (math.ceil(stage.blocks * config.depth) - 1)
-        stages.append([_block_spec(stage, size, after) for size in ins])
+        stages.append([inverted_residual_spec(stage, size, after) for size in ins])
         before = after
     head = 4 * before
     return spec | {
@@ -150,13 +150,14 @@ def _spec(config: EfficientNetConfig) -> Spec:
     }
 
 
-def _block_spec(stage: _Stage, before: int, after: int) -> Spec:
+def inverted_residual_spec(stage: Stage, before: int, after: int, *, excitation: bool = True) -> Spec:
+    """Describe `inverted_residual` from `before` to `after` channels; it weighs channels if there is an excitation."""
     middle = stage.expansion * before
     kernel_size = (stage.kernel_size, stage.kernel_size)
     return {
         **({"expand": nn.conv_norm_spec(before, middle, (1, 1))} if stage.expansion > 1 else {}),
         "depthwise": nn.conv_norm_spec(middle, middle, kernel_size, convolution_spec=_depthwise_spec),
-        "excitation": nn.squeeze_excitation_spec(middle, max(1, before // 4)),
+        **({"excitation": nn.squeeze_excitation_spec(middle, max(1, before // 4))} if excitation else {}),
         "project": nn.conv_norm_spec(middle, after, (1, 1)),
     }
 
@@ -175,7 +176,7 @@ def _apply(
     x, stem = unit(params["stem"], state["stem"], x, stride=2, padding=1)
     total = sum(len(stage) for stage in params["stages"])
     number, stages = 0, []
-    for stage, blocks, states in zip(_STAGES, params["stages"], state["stages"], strict=True):
+    for stage, blocks, states in zip(STAGES, params["stages"], state["stages"], strict=True):
         new_states = []
         for position, (block, block_state) in enumerate(zip(blocks, states, strict=True)):
             x, new_state = inverted_residual(
@@ -202,6 +203,8 @@ def inverted_residual(
     *,
     stride: int,
     drop_path_rate: float | Array,
+    activation: Callable[[Array], Array] = jax.nn.silu,
+    padding: Literal["SAME"] | None = None,
     key: Key | None = None,
     train: bool,
     **norm: Any,
@@ -209,11 +212,14 @@ def inverted_residual(
     """Widen by 1 x 1, convolve each channel, weigh the channels, narrow by 1 x 1, and add x where the sizes agree.
 
     Args:
-        params: `expand` (if it widens), `depthwise`, `excitation` and `project`.
+        params: `expand` (if it widens), `depthwise`, `excitation` (if it weighs the channels) and `project`.
         state: the running statistics of the three norms.
         x: `[batch, height, width, channels]`.
         stride: of the depthwise convolution.
         drop_path_rate: the probability to leave out what is added to x, where it is added.
+        activation: between the convolutions.
+        padding: of the depthwise convolution: None for half its kernel on each side, as in PyTorch, or `"SAME"`, as in
+            TensorFlow.
         key: for drop path in training.
         train: whether drop path drops and batch norm uses the batch.
         **norm: settings of `batch_norm`: `epsilon`, `momentum`.
@@ -236,17 +242,18 @@ def inverted_residual(
     unit: Callable[..., tuple[Array, State]] = functools.partial(nn.conv_norm, train=train, **norm)
     y, new_state = x, {}
     if "expand" in params:
-        y, new_state["expand"] = unit(params["expand"], state["expand"], y, activation=jax.nn.silu)
+        y, new_state["expand"] = unit(params["expand"], state["expand"], y, activation=activation)
     y, new_state["depthwise"] = unit(
         params["depthwise"],
         state["depthwise"],
         y,
         convolution=nn.depthwise_conv,
         stride=stride,
-        padding=params["depthwise"]["conv"]["kernel"].shape[0] // 2,
-        activation=jax.nn.silu,
+        padding=padding or params["depthwise"]["conv"]["kernel"].shape[0] // 2,
+        activation=activation,
     )
-    y = nn.squeeze_excitation(params["excitation"], y, activation=jax.nn.silu)
+    if "excitation" in params:
+        y = nn.squeeze_excitation(params["excitation"], y, activation=activation)
     y, new_state["project"] = unit(params["project"], state["project"], y)
     if stride == 1 and y.shape == x.shape:
         y = x + nn.drop_path(y, drop_path_rate, key=key, train=train)

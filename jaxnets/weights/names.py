@@ -44,6 +44,7 @@ def torch_names(model: Model) -> Names:
     ================================ ==============================================================================
     `vgg`, `googlenet`,              torchvision's
     `efficientnet`, `vit`
+    `efficientnet_lite`              those of the package `efficientnet_lite_pytorch`
     `resnet`, `cifar_resnet`         torchvision's and timm's
     `gpt`, `bert`                    those of Hugging Face's `GPT2LMHeadModel` and `BertModel`
     `llama`                          those of `LlamaForCausalLM` and `Qwen2ForCausalLM`
@@ -150,6 +151,19 @@ def _efficientnet(config: models.EfficientNetConfig, spec: Spec) -> Names:
                     names |= {f"{module}.fc1": Place(f"{path}/squeeze"), f"{module}.fc2": Place(f"{path}/excite")}
                 else:
                     names |= _numbered(module, path)
+    return names
+
+
+def _efficientnet_lite(config: models.EfficientNetLiteConfig, spec: Spec) -> Names:
+    names = {"_conv_stem": Place("stem/conv"), "_bn0": Place("stem/norm"), "_fc": Place("fc")}
+    names |= {"_conv_head": Place("head/conv"), "_bn1": Place("head/norm")}
+    for number, block in enumerate(spec["blocks"]):
+        for norm, part in enumerate(block):  # expand (if there is one), depthwise, project
+            module, path = f"_blocks.{number}", f"blocks/{number}/{part}"
+            names |= {
+                f"{module}._{part}_conv": Place(f"{path}/conv"),
+                f"{module}._bn{norm + 3 - len(block)}": Place(f"{path}/norm"),
+            }
     return names
 
 
@@ -271,6 +285,7 @@ _TABLES: Mapping[Any, Callable[[Any, Spec], Names]] = {
     models.BertConfig: _bert,
     models.CifarResNetConfig: _resnet,
     models.EfficientNetConfig: _efficientnet,
+    models.EfficientNetLiteConfig: _efficientnet_lite,
     models.GPTConfig: _gpt,
     models.GoogLeNetConfig: _googlenet,
     models.LeNet5Config: _mnist,

@@ -68,6 +68,15 @@ CASES = [
         step=1e-8,
         tolerance=1e-4,
     ),
+    network(
+        "efficientnet-lite",
+        models.efficientnet_lite(models.EfficientNetLiteConfig(3, width=0.1, depth=0.1)),
+        small_image(16),
+        train=False,
+        noise=0.2,
+        tolerance=1e-4,
+        slow=True,
+    ),
     of_ids("char-rnn", models.char_rnn(models.CharRNNConfig(5, cell="gru", hidden=4, layers=2))),
     of_ids(
         "sentence-cnn",

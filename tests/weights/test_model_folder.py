@@ -24,6 +24,7 @@ CONFIGS = [
     models.CifarResNetConfig(8, 3, width=2, residual=False),
     models.DLinearConfig(5, 2, window=3),
     models.efficientnet_config(1, classes=2, width=0.1, depth=0.1),
+    models.efficientnet_lite_config(1, classes=2, width=0.1, depth=0.1, padding="half"),
     models.GPTConfig(5, 4, layers=1, heads=2, features=4, bias=False, activation="gelu_exact", remat=True),
     models.GoogLeNetConfig(3, large_kernel_size=5, **SMALL),
     models.LSTMForecasterConfig(2, 3, hidden=4, dropout_rate=0.1),
