@@ -19,14 +19,14 @@ def plot_reconstructions(given: Mapping[str, np.ndarray], made: Mapping[str, np.
     rows = {**given, **made}
     figure = Figure(figsize=(10.5, 0.82 * len(rows)), layout="constrained")
     for axes, (name, images) in zip(figure.subplots(len(rows), 1), rows.items(), strict=True):
-        draw_row(axes, images)
+        draw_images(axes, images, len(images))
         axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
     figure.savefig(path, dpi=110)
 
 
-def draw_row(axes: Axes, images: np.ndarray) -> None:
-    """Draw images side by side, black on white."""
-    axes.imshow(tiled(images, len(images)), cmap="gray_r", vmin=0, vmax=1)
+def draw_images(axes: Axes, images: np.ndarray, columns: int) -> None:
+    """Draw images `[images, pixels]` row by row, black on white."""
+    axes.imshow(tiled(images, columns), cmap="gray_r", vmin=0, vmax=1)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
