@@ -50,7 +50,7 @@ class Config(mnist.MnistSettings):
     """A short schedule, or that of Burda et al.: 3,280 epochs."""
     seed: int = 0
     """Of the validation split, the initial values, the order of the examples, and all that is drawn."""
-    epochs: int = 6
+    epochs: int = 5
     batch_size: int = 20
     learning_rate: float = 1e-3
     """Adam's at first; it falls along a cosine, or in steps with `--size reference`."""
