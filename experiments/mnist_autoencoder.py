@@ -1,9 +1,10 @@
 """Autoencoders on MNIST beside principal components: 32 numbers for an image, from noisy images too, and a map of two.
 
 Three networks of the same hidden layers, with 32 numbers for a code, the same trained on noisy images, and with two;
-PCA has as many components. All are compared by the squared error per pixel, which is what they minimize, on the test
-images, as they are and with the noise. The map is measured by the nearest neighbors of codes: how often the majority of
-the ten nearest training images is of the right class.
+PCA has as many components. The networks end in sigmoids. All are compared by the squared error per pixel, which is what
+they minimize, on the test images, as they are and with noise. The map is measured by the nearest neighbors of codes:
+how often the majority of the ten nearest training images is of the right class. The learning rate, and sigmoids at the
+end instead of nothing, were chosen by the validation error after six epochs.
 
 expected:  to be measured
 time:      to be measured
@@ -40,8 +41,10 @@ class Config(mnist.MnistSettings):
 
     seed: int = 0
     """Of the validation split, the initial values, the order of the examples and the noise."""
-    epochs: int = 20
+    epochs: int = 12
     batch_size: int = 100
+    learning_rate: float = 3e-3
+    """Adam's at first; it falls to zero along a cosine."""
     hidden: tuple[int, ...] = (256, 128)
     """Sizes of the encoder's hidden layers; the decoder has them the other way round."""
     code: int = 32
@@ -68,7 +71,7 @@ def reconstruction_loss(model: Model, deviation: float) -> Loss:
     def loss(params: Any, state: Any, images: Any, *, key: Any, train: bool) -> Any:
         shown = with_noise(images, deviation, subkey(key, "noise")) if deviation else images
         made, state = model.apply(params, state, shown, train=train)
-        errors = losses.squared_error(made, images)
+        errors = losses.squared_error(jax.nn.sigmoid(made), images)
         return jnp.mean(errors), (state, {"error": metrics.mean(errors)})
 
     return loss
@@ -102,7 +105,7 @@ def train(config: Config, folder: RunFolder, data: DataSet, name: str, code: int
     )
     coder = Coder(
         lambda images: np.asarray(encode(model.config, params, images)),
-        lambda codes: np.asarray(decode(model.config, params, codes)),
+        lambda codes: np.asarray(jax.nn.sigmoid(decode(model.config, params, codes))),
     )
     return coder, params
 

@@ -17,9 +17,10 @@ SIDE = 28
 def plot_reconstructions(given: Mapping[str, np.ndarray], made: Mapping[str, np.ndarray], path: Path) -> None:
     """Draw a row of images `[images, pixels]` for each name, those given first."""
     rows = {**given, **made}
-    figure = Figure(figsize=(10.5, 0.82 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(8.3, 0.68 * len(rows)), layout="constrained")
     for axes, (name, images) in zip(figure.subplots(len(rows), 1), rows.items(), strict=True):
         draw_images(axes, images, len(images))
+        axes.set_anchor("E")
         axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
     figure.savefig(path, dpi=110)
 
