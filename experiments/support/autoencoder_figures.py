@@ -69,8 +69,8 @@ def draw_codes(axes: Axes, codes: np.ndarray, labels: np.ndarray) -> Any:
 
 
 def extent(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The corners of a rectangle around nearly all codes."""
-    low, high = np.quantile(codes, (0.005, 0.995), axis=0)
+    """The corners of a rectangle around most codes."""
+    low, high = np.quantile(codes, (0.02, 0.98), axis=0)
     margin = 0.05 * (high - low) + 1e-6
     return low - margin, high + margin
 
