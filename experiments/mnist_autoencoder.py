@@ -6,9 +6,12 @@ they minimize, on the test images, as they are and with noise. The map is measur
 how often the majority of the ten nearest training images is of the right class. The learning rate, and sigmoids at the
 end instead of nothing, were chosen by the validation error after six epochs.
 
-expected:  to be measured
-time:      to be measured
-hardware:  one core of an Intel Xeon beside other work, jax 0.10.2
+expected:  squared error per pixel of the test images, mean and deviation over the seeds 0 to 2: 32 numbers, PCA 0.0168,
+           autoencoder 0.0055 +- 0.0001, denoising 0.0135 +- 0.0007; with noise PCA 0.0327, autoencoder 0.075 +- 0.008,
+           denoising 0.0155 +- 0.0004; two numbers, PCA 0.0557, autoencoder 0.0361 +- 0.0001; the nearest neighbors on
+           the map of PCA know 0.443 +- 0.003 of the classes, on that of the autoencoder 0.803 +- 0.013
+time:      2 min 30 s to 4 min 30 s beside other work
+hardware:  one core of an Intel Xeon, jax 0.10.2
 command:   python -m experiments.mnist_autoencoder --seed 0
 """
 
