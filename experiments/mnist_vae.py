@@ -189,9 +189,8 @@ def run(config: Config, folder: RunFolder) -> Findings:
     )
     params = trained.train_state.params
     numbers = test(config, net, params, test_images)
-    folder.append_metrics(
-        step=int(trained.train_state.step), epoch=float(config.epochs), split="test", metrics={"loss": numbers["nll"]}
-    )
+    step, measured = int(trained.train_state.step), {"nll": numbers["nll"]}
+    folder.append_metrics(step=step, epoch=float(config.epochs), split="test", metrics=measured)
     print(", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
     found = Findings(trained.metrics | {"test": numbers}, params, trained.compile_seconds, trained.first_step)
     return found._replace(draw=lambda: draw(config, folder, net, params, test_images))
