@@ -24,6 +24,7 @@ def test_the_published_schedule():
     np.testing.assert_allclose(rate(steps), rates, rtol=1e-6)
     assert (reference.test_images, reference.test_samples, reference.batch_size) == (10_000, 5_000, 20)
     assert round(60_000 * reference.validation) == 400
+    assert reference.epsilon * reference.batch_size == pytest.approx(1e-4)
 
 
 def test_the_network_of_the_experiment_begins_with_the_mean_image():
