@@ -5,9 +5,11 @@ drawn anew, black or white, at each use, with the gray values as probabilities. 
 with 50 samples for each test image, and with 5,000 for 500 of them; the result is the mean of the former, corrected by
 the mean difference where there are both.
 
-expected:  to be measured
-time:      to be measured
-hardware:  one core of an Intel Xeon beside other work, jax 0.10.2
+expected:  -log p(x) of the test images with seed 0, and the error of sampling: vae 1 97.82 +- 0.08, vae 5
+           95.51 +- 0.07, iwae 5 96.92 +- 0.11, iwae 50 96.33 +- 0.15; published after 3,280
+           epochs (--size reference, not run here) 86.76, 86.47, 85.54, 84.78; a short run elsewhere 86.83
+time:      vae 1 2 min, vae 5 and iwae 5 4 min, iwae 50 13 min, beside other work
+hardware:  one core of an Intel Xeon, jax 0.10.2
 command:   python -m experiments.mnist_vae --model iwae --samples 50 --seed 0
 """
 
