@@ -6,6 +6,12 @@ from typing import Any
 from jaxnets.config import ModelConfig
 from jaxnets.model import Model
 from jaxnets.models.adaline import AdalineConfig as AdalineConfig, adaline as adaline, adaline_rule as adaline_rule
+from jaxnets.models.autoencoder import (
+    AutoencoderConfig as AutoencoderConfig,
+    autoencoder as autoencoder,
+    autoencoder_decode as autoencoder_decode,
+    autoencoder_encode as autoencoder_encode,
+)
 from jaxnets.models.bert import (
     BertConfig as BertConfig,
     BertInputs as BertInputs,
@@ -48,6 +54,7 @@ from jaxnets.models.gpt_generation import (
     window_carry as window_carry,
     window_step as window_step,
 )
+from jaxnets.models.iwae import IWAEConfig as IWAEConfig, iwae as iwae, iwae_loss as iwae_loss
 from jaxnets.models.lenet5 import LeNet5Config as LeNet5Config, lenet5 as lenet5
 from jaxnets.models.llama import (
     LlamaConfig as LlamaConfig,
@@ -97,6 +104,18 @@ from jaxnets.models.transformer import (
     transformer_encode as transformer_encode,
     transformer_step as transformer_step,
 )
+from jaxnets.models.vae import (
+    Posterior as Posterior,
+    VAEConfig as VAEConfig,
+    VAEOutputs as VAEOutputs,
+    vae as vae,
+    vae_decode as vae_decode,
+    vae_encode as vae_encode,
+    vae_log_likelihood as vae_log_likelihood,
+    vae_log_weights as vae_log_weights,
+    vae_loss as vae_loss,
+    vae_sample as vae_sample,
+)
 from jaxnets.models.vgg import VGGConfig as VGGConfig, vgg as vgg
 from jaxnets.models.vit import ViTConfig as ViTConfig, vit as vit
 from jaxnets.models.whitened_cnn import (
@@ -107,6 +126,7 @@ from jaxnets.models.whitened_cnn import (
 
 ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
     AdalineConfig: adaline,
+    AutoencoderConfig: autoencoder,
     BertConfig: bert,
     CharRNNConfig: char_rnn,
     CifarResNetConfig: cifar_resnet,
@@ -115,6 +135,7 @@ ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
     EfficientNetLiteConfig: efficientnet_lite,
     GPTConfig: gpt,
     GoogLeNetConfig: googlenet,
+    IWAEConfig: iwae,
     LSTMForecasterConfig: lstm_forecaster,
     LeNet5Config: lenet5,
     LlamaConfig: llama,
@@ -131,6 +152,7 @@ ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
     ThresholdNetworkConfig: threshold_network,
     ThresholdNeuronConfig: threshold_neuron,
     TransformerConfig: transformer,
+    VAEConfig: vae,
     VGGConfig: vgg,
     ViTConfig: vit,
     WhitenedCNNConfig: whitened_cnn,

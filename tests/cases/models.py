@@ -151,6 +151,9 @@ CASES = [
         normal(3, 6, 2),
         slow=True,
     ),
+    network("autoencoder", models.autoencoder(models.AutoencoderConfig((5, 4, 2))), normal(3, 5)),
+    network("vae", models.vae(models.VAEConfig((5, 4, 2))), normal(3, 5), random=True),
+    network("iwae", models.iwae(models.IWAEConfig((5, 4, 2), samples=3)), normal(3, 5), random=True, slow=True),
     network("mlp", models.mlp(models.MLPConfig((3, 5, 5, 2), norm=True)), normal(6, 3), needs_examples=True),
     network(
         "mlp-residual",

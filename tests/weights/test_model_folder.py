@@ -19,6 +19,7 @@ from jaxnets.weights import load_model, save_model
 SMALL = {"small_images": True, "width": 1 / 16}
 CONFIGS = [
     models.AdalineConfig(3, bias=False),
+    models.AutoencoderConfig((5, 4, 2), activation="tanh"),
     models.BertConfig(5, 6, layers=1, heads=2, features=4, hidden=6),
     models.CharRNNConfig(5, cell="gru", hidden=4, layers=2, dropout_rate=0.1),
     models.CifarResNetConfig(8, 3, width=2, residual=False),
@@ -27,6 +28,7 @@ CONFIGS = [
     models.efficientnet_lite_config(1, classes=2, width=0.1, depth=0.1, padding="half"),
     models.GPTConfig(5, 4, layers=1, heads=2, features=4, bias=False, activation="gelu_exact", remat=True),
     models.GoogLeNetConfig(3, large_kernel_size=5, **SMALL),
+    models.IWAEConfig((5, 4, 2), samples=3),
     models.LSTMForecasterConfig(2, 3, hidden=4, dropout_rate=0.1),
     models.LeNet5Config(activation="relu", pool="max"),
     models.LlamaConfig(5, layers=1, heads=2, kv_heads=1, features=4, hidden=6, qkv_bias=True, tied=True),
@@ -43,6 +45,7 @@ CONFIGS = [
     models.ThresholdNetworkConfig(2, 3),
     models.ThresholdNeuronConfig(2),
     models.TransformerConfig(5, 5, layers=1, heads=2, features=4, hidden=6, context=7, shared=True, norm_first=False),
+    models.VAEConfig((5, 4, 2), activation="relu", deviation=0.5),
     models.VGGConfig(11, 3, pooled=1, hidden=(5,), width=1 / 32),
     models.ViTConfig(8, 4, 3, layers=1, heads=2, features=4, hidden=6),
     models.WhitenedCNNConfig(3, widths=(4, 4)),
