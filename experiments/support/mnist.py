@@ -6,7 +6,7 @@ import dataclasses
 
 from experiments.support.classifier import random_images
 from experiments.support.settings import TrainingSettings
-from jaxnets.data import DataSet, mnist
+from jaxnets.data import DataSet, Split, mnist
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,3 +24,12 @@ def load(config: MnistSettings) -> DataSet:
     if config.smoke:
         return random_images((28, 28, 1), tuple("0123456789"), 2 * config.batch_size)
     return mnist(config.seed, validation=config.validation)
+
+
+def load_digits(smoke: bool) -> tuple[Split, Split]:
+    """All 60,000 images to train on and the 10,000 of the test, or noise for `--smoke`."""
+    if smoke:
+        noise = random_images((28, 28, 1), tuple("0123456789"), 96)
+        return noise.train, noise.test
+    data = mnist(validation=0)
+    return data.train, data.test

@@ -27,6 +27,17 @@ from jaxnets.models.char_rnn import (
     generate_characters as generate_characters,
 )
 from jaxnets.models.cifar_resnet import CifarResNetConfig as CifarResNetConfig, cifar_resnet as cifar_resnet
+from jaxnets.models.dcgan import (
+    DCGANDiscriminatorConfig as DCGANDiscriminatorConfig,
+    DCGANGeneratorConfig as DCGANGeneratorConfig,
+    dcgan_discriminator as dcgan_discriminator,
+    dcgan_generator as dcgan_generator,
+)
+from jaxnets.models.diffusion_unet import (
+    DiffusionInputs as DiffusionInputs,
+    DiffusionUNetConfig as DiffusionUNetConfig,
+    diffusion_unet as diffusion_unet,
+)
 from jaxnets.models.dlinear import DLinearConfig as DLinearConfig, dlinear as dlinear
 from jaxnets.models.efficientnet import (
     EfficientNetConfig as EfficientNetConfig,
@@ -130,7 +141,10 @@ ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
     BertConfig: bert,
     CharRNNConfig: char_rnn,
     CifarResNetConfig: cifar_resnet,
+    DCGANDiscriminatorConfig: dcgan_discriminator,
+    DCGANGeneratorConfig: dcgan_generator,
     DLinearConfig: dlinear,
+    DiffusionUNetConfig: diffusion_unet,
     EfficientNetConfig: efficientnet,
     EfficientNetLiteConfig: efficientnet_lite,
     GPTConfig: gpt,

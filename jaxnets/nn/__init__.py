@@ -56,6 +56,10 @@ from jaxnets.nn.attention_mask import (
     sequence_mask as sequence_mask,
 )
 from jaxnets.nn.batch_norm import batch_norm as batch_norm, batch_norm_spec as batch_norm_spec
+from jaxnets.nn.conditioned_block import (
+    conditioned_block as conditioned_block,
+    conditioned_block_spec as conditioned_block_spec,
+)
 from jaxnets.nn.conv_norm import conv_norm as conv_norm, conv_norm_spec as conv_norm_spec
 from jaxnets.nn.convolution import (
     conv as conv,
@@ -75,6 +79,10 @@ from jaxnets.nn.dropout import (
 from jaxnets.nn.embedding import embedding as embedding, embedding_spec as embedding_spec, tied_logits as tied_logits
 from jaxnets.nn.film import film as film, film_spec as film_spec
 from jaxnets.nn.gru import gru as gru, gru_carry as gru_carry, gru_cell as gru_cell, gru_spec as gru_spec
+from jaxnets.nn.image_attention import (
+    image_attention as image_attention,
+    image_attention_spec as image_attention_spec,
+)
 from jaxnets.nn.linear import linear as linear, linear_spec as linear_spec
 from jaxnets.nn.lstm import (
     LSTMCarry as LSTMCarry,

@@ -22,6 +22,11 @@ def depthwise_spec(in_channels, out_channels, kernel_size, **settings):
     )
 
 
+def conditioned(params, state, inputs, key, rate=0.2):
+    x, condition = inputs["x"], inputs["condition"]
+    return nn.conditioned_block(params, x, condition, groups=2, dropout_rate=rate, key=key, train=True), state
+
+
 CONV_NORM = (nn.conv_norm,)
 BASIC = (nn.basic_block,)
 IMAGE = normal(2, 6, 5, 4)
@@ -80,6 +85,29 @@ CASES = [
         nn.residual_stage_spec(nn.basic_block_spec(4, 5, projection=True), nn.basic_block_spec(5, 5), 3),
         with_state(functools.partial(nn.residual_stage, nn.basic_block), train=False, stride=2),
         IMAGE,
+    ),
+    Case(
+        "conditioned-block",
+        (nn.conditioned_block,),
+        nn.conditioned_block_spec(4, 6, 5),
+        conditioned,
+        {"x": IMAGE, "condition": normal(2, 5)},
+        random=True,
+    ),
+    Case(
+        "conditioned-block-scaled",
+        (nn.conditioned_block,),
+        nn.conditioned_block_spec(4, 4, 5, scaled=True),
+        functools.partial(conditioned, rate=0.0),
+        {"x": IMAGE, "condition": normal(2, 5)},
+    ),
+    Case(
+        "image-attention",
+        (nn.image_attention,),
+        nn.image_attention_spec(4, heads=2),
+        stateless(nn.image_attention, groups=2),
+        IMAGE,
+        uses=64,
     ),
     Case(
         "squeeze-excitation",

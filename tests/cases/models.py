@@ -154,6 +154,38 @@ CASES = [
     network("autoencoder", models.autoencoder(models.AutoencoderConfig((5, 4, 2))), normal(3, 5)),
     network("vae", models.vae(models.VAEConfig((5, 4, 2))), normal(3, 5), random=True),
     network("iwae", models.iwae(models.IWAEConfig((5, 4, 2), samples=3)), normal(3, 5), random=True, slow=True),
+    network(
+        "dcgan-generator",
+        models.dcgan_generator(models.DCGANGeneratorConfig(28, 1, noise=3, width=2)),
+        normal(4, 3),
+        needs_examples=True,
+        slow=True,
+    ),
+    *(
+        network(
+            f"dcgan-discriminator-{norm}",
+            models.dcgan_discriminator(models.DCGANDiscriminatorConfig(28, 1, width=2, norm=norm)),
+            normal(2, 28, 28, 1),
+            slow=True,
+            **settings,
+        )
+        for norm, settings in (
+            ("none", {}),
+            ("batch", {"needs_examples": True}),
+            ("spectral", {"state_of_parameters": True, "differentiable": False}),
+        )
+    ),
+    network(
+        "diffusion-unet",
+        models.diffusion_unet(
+            models.DiffusionUNetConfig(
+                4, 1, classes=2, features=4, multipliers=(1, 1), blocks=1, attention=(2,), groups=2, dropout_rate=0.2
+            )
+        ),
+        models.DiffusionInputs(normal(2, 4, 4, 1), np.array([3, 900]), np.array([2, 1])),
+        random=True,
+        slow=True,
+    ),
     network("mlp", models.mlp(models.MLPConfig((3, 5, 5, 2), norm=True)), normal(6, 3), needs_examples=True),
     network(
         "mlp-residual",
