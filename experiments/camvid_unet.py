@@ -113,7 +113,7 @@ SMOKE: dict[str, Any] = {"epochs": 1, "batch_size": 2, "width": 2, "levels": 2, 
 
 def network(config: Config) -> Model:
     """The U-Net, with batch norm."""
-    settings = {"upsampling": config.upsampling, "dropout_rate": config.dropout_rate, "norm": True}
+    settings: dict[str, Any] = {"upsampling": config.upsampling, "dropout_rate": config.dropout_rate, "norm": True}
     classes = len(CAMVID_CLASSES)
     return segmentation_unet(SegmentationUNetConfig(classes, width=config.width, levels=config.levels, **settings))
 

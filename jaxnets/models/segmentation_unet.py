@@ -85,6 +85,12 @@ def _pair(params: Params, state: State, x: Array, train: bool) -> tuple[Array, S
     return x, {"unit1": unit1, "unit2": unit2}
 
 
+def _no_state(config: SegmentationUNetConfig) -> State:
+    """The state of a network without norms, which `init` leaves out."""
+    pair: State = {"unit1": {}, "unit2": {}}
+    return {"down": [pair] * (config.levels + 1), "up": [{"pair": pair}] * config.levels}
+
+
 def _enlarge(config: SegmentationUNetConfig, params: Params, x: Array) -> Array:
     """Double height and width, and halve the channels."""
     if config.upsampling == "transposed":
@@ -98,20 +104,21 @@ def _apply(
 ) -> tuple[Array, State]:
     """Convolve and halve down to the lowest level; then double, join with the level's features, and convolve."""
     skips, down, up = [], [], []
-    for level, (pair, pair_state) in enumerate(zip(params["down"], state["down"], strict=True)):
+    old = state if config.norm else _no_state(config)
+    for level, (pair, pair_state) in enumerate(zip(params["down"], old["down"], strict=True)):
         if level:
             skips.append(x)
             x = nn.max_pool(x, (2, 2), padding="SAME")
         x, new_state = _pair(pair, pair_state, x, train)
         down.append(new_state)
     x = nn.dropout(x, config.dropout_rate, key=subkey(key, "dropout"), train=train)
-    for step, step_state in zip(params["up"], state["up"], strict=True):
+    for step, step_state in zip(params["up"], old["up"], strict=True):
         skip = skips.pop()
         height, width = skip.shape[-3:-1]
         x = _enlarge(config, step["enlarge"], x)[..., :height, :width, :]
         x, new_state = _pair(step["pair"], step_state["pair"], jnp.concatenate([skip, x], axis=-1), train)
-        up.append(step_state | {"pair": new_state})
-    return nn.conv(params["out"], x), state | {"down": down, "up": up}
+        up.append({"pair": new_state})
+    return nn.conv(params["out"], x), {"down": down, "up": up} if config.norm else state
 
 
 def segmentation_unet(config: SegmentationUNetConfig) -> Model:

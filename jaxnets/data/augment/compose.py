@@ -97,8 +97,8 @@ def paired(augment: Augmentation, labels: Augmentation | None = None) -> Callabl
         >>> from jaxnets.data import augment
         >>> move = paired(augment.chain(partial(augment.random_crop, size=4), augment.random_flip))
         >>> labels = jnp.arange(72).reshape(2, 6, 6)
-        >>> moved, moved_labels = move(labels[..., None] / 2, labels, key=jax.random.key(0))
-        >>> bool((moved[..., 0] * 2 == moved_labels).all()), moved_labels.shape
+        >>> moved, moved_labels = move(labels[..., None].astype(float), labels, key=jax.random.key(0))
+        >>> bool((moved[..., 0].astype(int) == moved_labels).all()), moved_labels.shape
         (True, (2, 4, 4))
     """
     move_labels = augment if labels is None else labels
