@@ -14,6 +14,7 @@ from jaxnets.data.arithmetic import (
 from jaxnets.data.buckets import Buckets as Buckets, make_buckets as make_buckets, pad_sequences as pad_sequences
 from jaxnets.data.bundled import breast_cancer as breast_cancer, diabetes as diabetes, iris as iris, wine as wine
 from jaxnets.data.calculator import calculate as calculate
+from jaxnets.data.camvid import CAMVID_CLASSES as CAMVID_CLASSES, CAMVID_VOID as CAMVID_VOID, camvid as camvid
 from jaxnets.data.cifar import cifar10 as cifar10, cifar100 as cifar100
 from jaxnets.data.csv_file import Table as Table, parse_csv as parse_csv, read_csv as read_csv
 from jaxnets.data.data_set import (

@@ -30,14 +30,20 @@ MNIST_CONTENTS = (
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 )
-# For these two data sets the SHA-256 of the contents is not published: that of the compressed file is verified, and for
-# a decompressed file in the data folder sizes and labels are checked, with a warning.
+FASHION_CONTENTS = (
+    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+)
 FASHION_DOWNLOADS = (
     (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
     (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
     (4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
     (5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
 )
+# For this data set the SHA-256 of the contents is not published: that of the compressed file is verified, and for a
+# decompressed file in the data folder sizes and labels are checked, with a warning.
 KUZUSHIJI_DOWNLOADS = (
     (18_165_135, "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4"),
     (29_497, "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17"),
@@ -83,7 +89,8 @@ def mnist(seed: int = 0, *, validation: float = 0.1, raw: bool = False) -> DataS
 def fashion_mnist(seed: int = 0, *, validation: float = 0.1, raw: bool = False) -> DataSet:
     """Load Fashion-MNIST: photographs of clothes, 60,000 for training and 10,000 for testing.
 
-    The files are in the folder `fashion-mnist` of `data_folder()`; if missing, they are downloaded there (31 MB).
+    The files are in the folder `fashion-mnist` of `data_folder()`; if missing, they are downloaded there (31 MB). Their
+    licence is MIT.
 
     Args:
         seed: of the choice of the validation split.
@@ -106,7 +113,7 @@ def fashion_mnist(seed: int = 0, *, validation: float = 0.1, raw: bool = False) 
         2017.
     """
     names = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-    files = _files("fashion-mnist", FASHION_MIRRORS, FASHION_DOWNLOADS)
+    files = _files("fashion-mnist", FASHION_MIRRORS, FASHION_DOWNLOADS, FASHION_CONTENTS)
     return _load(files, seed, validation, raw, names)
 
 

@@ -90,6 +90,10 @@ from jaxnets.models.perceptron import (
     perceptron_rule as perceptron_rule,
 )
 from jaxnets.models.resnet import ResNetConfig as ResNetConfig, resnet as resnet
+from jaxnets.models.segmentation_unet import (
+    SegmentationUNetConfig as SegmentationUNetConfig,
+    segmentation_unet as segmentation_unet,
+)
 from jaxnets.models.sentence_cnn import SentenceCNNConfig as SentenceCNNConfig, sentence_cnn as sentence_cnn
 from jaxnets.models.sentence_lstm import SentenceLSTMConfig as SentenceLSTMConfig, sentence_lstm as sentence_lstm
 from jaxnets.models.seq2seq import (
@@ -159,6 +163,7 @@ ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
     PatchTSTConfig: patch_tst,
     PerceptronConfig: perceptron,
     ResNetConfig: resnet,
+    SegmentationUNetConfig: segmentation_unet,
     SentenceCNNConfig: sentence_cnn,
     SentenceLSTMConfig: sentence_lstm,
     Seq2SeqConfig: seq2seq,

@@ -77,6 +77,19 @@ CASES = [
         tolerance=1e-4,
         slow=True,
     ),
+    network(
+        "segmentation-unet",
+        models.segmentation_unet(models.SegmentationUNetConfig(3, width=2, levels=1, dropout_rate=0.2)),
+        small_image(5),
+        random=True,
+    ),
+    network(
+        "segmentation-unet-bilinear",
+        models.segmentation_unet(models.SegmentationUNetConfig(3, width=2, levels=2, norm=True, upsampling="bilinear")),
+        small_image(6),
+        train=False,
+        slow=True,
+    ),
     of_ids("char-rnn", models.char_rnn(models.CharRNNConfig(5, cell="gru", hidden=4, layers=2))),
     of_ids(
         "sentence-cnn",

@@ -114,9 +114,24 @@ def test_a_decompressed_file_without_a_published_hash_is_told(small):
     ],
 )
 def test_wrong_files(small, changes, message):
-    write_set(small / "fashion-mnist", **changes)
+    write_set(small / "kmnist", **changes)
     with pytest.raises(ValueError, match=message):
+        kmnist()
+
+
+def test_fashion_mnist_is_known_by_the_hash_of_its_content(small, monkeypatch):
+    """As it is, or compressed again by whatever program, which has other bytes."""
+    arrays = write_set(small / "fashion-mnist")
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte has .* where c59f468a.* was expected"):
         fashion_mnist()
+    contents = [(small / "fashion-mnist" / name).read_bytes() for name, *_ in module.PARTS]
+    monkeypatch.setattr(module, "FASHION_CONTENTS", [hashlib.sha256(content).hexdigest() for content in contents])
+    packed = small / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz"
+    packed.write_bytes(gzip.compress(packed.with_suffix("").read_bytes(), compresslevel=1))
+    packed.with_suffix("").unlink()
+    data = fashion_mnist(validation=0)
+    np.testing.assert_array_equal(data.test[1], arrays["t10k"][1])
+    assert (len(data.classes), data.classes[3]) == (10, "dress")
 
 
 def test_offline_lists_all_four_files(small, monkeypatch):

@@ -8,7 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxnets.data import cifar10, mnist, multi30k, names, pima, read_csv, sentences, text_windows, tiny_shakespeare
+from jaxnets.data import (
+    camvid,
+    cifar10,
+    mnist,
+    multi30k,
+    names,
+    pima,
+    read_csv,
+    sentences,
+    text_windows,
+    tiny_shakespeare,
+)
 
 FOLDER = Path(os.environ.get("JAXNETS_DATA") or "/nonexistent")
 
@@ -127,3 +138,15 @@ def test_phrases_are_those_of_the_sentences():
     whole = sentences("sst5").train
     same = [labels.get(text) == label for text, label in zip(whole.texts, whole.labels.tolist(), strict=True)]
     assert sum(same) >= len(same) - 30  # a few texts differ by a sign or are there twice
+
+
+@needs("camvid/camvid-240x180-jpeg.tar")
+def test_camvid():
+    """The shares of the classes are those that were counted when the files were made."""
+    data = camvid(raw=True)
+    assert [len(images) for images, _ in data[:3]] == [367, 101, 233]
+    share = np.bincount(data.train[1].ravel(), minlength=12) / data.train[1].size
+    expected = [0.169, 0.233, 0.010, 0.315, 0.045, 0.097, 0.012, 0.011, 0.059, 0.006, 0.003, 0.039]
+    np.testing.assert_allclose(share, expected, atol=6e-4)
+    sky = data.test[0][data.test[1] == 0].mean(axis=0)
+    assert (sky > data.test[0][data.test[1] == 5].mean(axis=0)).all()  # images and labels are of the same order

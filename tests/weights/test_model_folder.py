@@ -41,6 +41,7 @@ CONFIGS = [
     models.PatchTSTConfig(20, 2, layers=1, heads=2, features=4, hidden=3),
     models.PerceptronConfig(3),
     models.ResNetConfig(18, 3, width=2),
+    models.SegmentationUNetConfig(3, width=2, levels=1, norm=True, upsampling="bilinear", dropout_rate=0.1),
     models.SentenceCNNConfig(9, 3, features=4, widths=(2, 3), channels=5, dropout_rate=0.1),
     models.SentenceLSTMConfig(9, 3, features=4, hidden=5),
     models.Seq2SeqConfig(5, 6, cell="lstm", attention="multiplicative", embedding=3, hidden=4),

@@ -19,7 +19,12 @@ from jaxnets.data.augment.color import (
     contrast as contrast,
     saturation as saturation,
 )
-from jaxnets.data.augment.compose import Augmentation as Augmentation, augmented as augmented, chain as chain
+from jaxnets.data.augment.compose import (
+    Augmentation as Augmentation,
+    augmented as augmented,
+    chain as chain,
+    paired as paired,
+)
 from jaxnets.data.augment.crop import crop as crop, random_crop as random_crop
 from jaxnets.data.augment.elastic import displace as displace, elastic as elastic
 from jaxnets.data.augment.geometry import (

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import jax.numpy as jnp
+
 from jaxnets.layer import names_errors
 from jaxnets.nn.check import require_key
 from jaxnets.random import subkey
@@ -68,6 +70,55 @@ def chain(*augmentations: Augmentation) -> Augmentation:
     return chained
 
 
+@names_errors
+def paired(augment: Augmentation, labels: Augmentation | None = None) -> Callable[..., tuple[Array, Array]]:
+    """Move images and their label maps alike: the same windows, flips and angles for both.
+
+    What a geometric augmentation draws depends on the key and on the image's index in the batch, so the label maps get
+    the same draws as the images if they get the same key.
+
+    Args:
+        augment: `augment(images, *, key)`, such as `random_crop`, `random_flip` or a `chain`.
+        labels: the same for label maps `[batch, height, width, 1]`, floating point, if its settings differ:
+            `fill=255` for what comes from outside, and `method="nearest"` where images are interpolated. In a `chain`
+            leave functions that change colors only out. By default `augment`.
+
+    Returns:
+        `move(images, labels, *, key) -> (images, labels)`, for integer labels `[batch, height, width]` below 2^24; the
+        `mix` of `augmented`.
+
+    Raises:
+        TypeError: by the returned function, if the labels are not integers.
+        ValueError: by the returned function, without a key, or if the labels are not `[batch, height, width]`.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from functools import partial
+        >>> from jaxnets.data import augment
+        >>> move = paired(augment.chain(partial(augment.random_crop, size=4), augment.random_flip))
+        >>> labels = jnp.arange(72).reshape(2, 6, 6)
+        >>> moved, moved_labels = move(labels[..., None].astype(float), labels, key=jax.random.key(0))
+        >>> bool((moved[..., 0].astype(int) == moved_labels).all()), moved_labels.shape
+        (True, (2, 4, 4))
+    """
+    move_labels = augment if labels is None else labels
+
+    def move(images: Array, labels: Array, *, key: Key | None) -> tuple[Array, Array]:
+        base = require_key(key, "paired")
+        labels = jnp.asarray(labels)
+        if not jnp.issubdtype(labels.dtype, jnp.integer):
+            raise TypeError(f"paired: labels must be integers, got {labels.dtype}")
+        if labels.shape != images.shape[:3]:
+            raise ValueError(
+                f"paired: labels must be [batch, height, width], here {list(images.shape[:3])}, got "
+                f"{list(labels.shape)}"
+            )
+        moved = move_labels(labels.astype(jnp.float32)[..., None], key=base)
+        return augment(images, key=base), jnp.round(moved[..., 0]).astype(labels.dtype)
+
+    return move
+
+
 def _name(function: Callable[..., Any]) -> str:
     while isinstance(function, functools.partial):
         function = function.func
@@ -87,8 +138,8 @@ def augmented(
         loss: `loss(params, state, batch, *, key, train)` whose batches are pairs (images, labels), or triples with
             weights; see `jaxnets.training.supervised`.
         augment: `augment(images, *, key)`, such as `random_flip` or a `chain`.
-        mix: `mix(images, labels, *, key)`, such as `mixup` or `cutmix`, applied after `augment`. For
-            integer labels, pass a function that first converts them to probabilities.
+        mix: `mix(images, labels, *, key)`, such as `mixup`, `cutmix` or what `paired` returns, applied after
+            `augment`. For integer labels, `mixup` needs a function that first converts them to probabilities.
 
     Returns:
         A loss for `jaxnets.training.make_step` and `make_evaluate`.

@@ -147,3 +147,38 @@ def test_fit_trains_on_augmented_batches_and_evaluates_on_plain_ones():
     logits = nn.linear(expected.params, data[0].reshape(16, -1))
     mean_loss = optax.softmax_cross_entropy_with_integer_labels(logits, data[1]).mean()
     np.testing.assert_allclose(result.metrics["validation"]["loss"], mean_loss, rtol=1e-5)
+
+
+def test_label_maps_move_as_their_images():
+    """Channels that hold the row and the column of each pixel say where a label was."""
+    rows, columns = np.meshgrid(np.arange(6), np.arange(8), indexing="ij")
+    image = np.stack([rows, columns], axis=-1).astype(np.float32)
+    images = jnp.asarray(np.broadcast_to(image, (16, *image.shape)))
+    labels = jnp.asarray(np.broadcast_to(8 * rows + columns, images.shape[:3]))
+    move = augment.paired(augment.chain(partial(augment.random_crop, size=(4, 5)), augment.random_flip))
+    moved, moved_labels = move(images, labels, key=KEY)
+    assert (moved.shape, moved_labels.shape, moved_labels.dtype) == ((16, 4, 5, 2), (16, 4, 5), labels.dtype)
+    np.testing.assert_array_equal(8 * moved[..., 0] + moved[..., 1], moved_labels)
+    assert len({window.tobytes() for window in np.asarray(moved_labels)}) > 8
+
+
+def test_label_maps_have_settings_of_their_own():
+    """Where images are interpolated, labels are those of the nearest pixel, and the label of void outside."""
+    rows = jnp.broadcast_to(jnp.arange(9)[None, :, None], (4, 9, 9))
+    turn = partial(augment.random_rotation, degrees=40.0)
+    move = augment.paired(turn, partial(turn, method="nearest", fill=255.0))
+    moved, labels = move(rows[..., None].astype(jnp.float32), rows, key=KEY)
+    inside = np.asarray(labels) != 255
+    assert 0 < (~inside).sum() < inside.sum()
+    within = (slice(None), slice(2, 7), slice(2, 7))
+    assert np.abs(np.asarray(moved[..., 0]) - np.asarray(labels))[within].max() <= 0.75
+    assert not np.array_equal(moved[..., 0][within], labels[within])
+
+
+def test_errors_of_paired():
+    move = augment.paired(augment.random_flip)
+    images = jnp.ones((2, 4, 4, 3))
+    with pytest.raises(TypeError, match="paired: labels must be integers, got float32"):
+        move(images, jnp.ones((2, 4, 4)), key=KEY)
+    with pytest.raises(ValueError, match=r"paired: labels must be .* \[2, 4, 4\], got \[2, 3, 4\]"):
+        move(images, jnp.ones((2, 3, 4), int), key=KEY)
