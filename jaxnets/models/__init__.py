@@ -21,6 +21,14 @@ from jaxnets.models.char_rnn import (
     generate_characters as generate_characters,
 )
 from jaxnets.models.cifar_resnet import CifarResNetConfig as CifarResNetConfig, cifar_resnet as cifar_resnet
+from jaxnets.models.clip import (
+    CLIPConfig as CLIPConfig,
+    CLIPInputs as CLIPInputs,
+    CLIPOutputs as CLIPOutputs,
+    clip as clip,
+    clip_images as clip_images,
+    clip_texts as clip_texts,
+)
 from jaxnets.models.dlinear import DLinearConfig as DLinearConfig, dlinear as dlinear
 from jaxnets.models.efficientnet import (
     EfficientNetConfig as EfficientNetConfig,
@@ -103,6 +111,7 @@ from jaxnets.models.whitened_cnn import (
 ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
     AdalineConfig: adaline,
     BertConfig: bert,
+    CLIPConfig: clip,
     CharRNNConfig: char_rnn,
     CifarResNetConfig: cifar_resnet,
     DLinearConfig: dlinear,
