@@ -44,6 +44,7 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "identity": nn.identity,
     "leaky_relu": nn.leaky_relu,
     "mish": nn.mish,
+    "quick_gelu": nn.quick_gelu,
     "relu": nn.relu,
     "relu6": nn.relu6,
     "selu": nn.selu,
@@ -55,7 +56,8 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
 }
 """The activation functions that a config can name; `jaxnets.nn.activations` has their formulas.
 
-`gelu_tanh` is the approximation by tanh, JAX's default and GPT-2's; `gelu_exact` is PyTorch's default.
+`gelu_tanh` is the approximation by tanh, JAX's default and GPT-2's; `gelu_exact` is PyTorch's default; `quick_gelu` is
+CLIP's.
 """
 
 

@@ -137,6 +137,7 @@ TORCH = {
     "identity": torch.nn.Identity(),
     "leaky_relu": torch.nn.LeakyReLU(),
     "mish": torch.nn.Mish(),
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "relu": torch.nn.ReLU(),
     "relu6": torch.nn.ReLU6(),
     "selu": torch.nn.SELU(),
@@ -181,10 +182,24 @@ def test_the_class_of_another_network_is_refused():
         build_model(models.ViTConfig(), models.GPTConfig, lambda config: {}, lambda *args, **kwargs: None)
 
 
+SMALL_CLIP = {
+    "image_layers": 1,
+    "image_heads": 2,
+    "image_features": 4,
+    "vocabulary": 5,
+    "context": 4,
+    "text_layers": 1,
+    "text_heads": 2,
+    "text_features": 4,
+    "embedding": 3,
+}
+
+
 @pytest.mark.parametrize(
     ("model", "fields"),
     [
         (models.bert(models.BertConfig(5, 4, layers=1, heads=2, features=4, hidden=6)), "BertInputs(ids, mask, types)"),
+        (models.clip(models.CLIPConfig((8, 8), 4, **SMALL_CLIP)), "CLIPInputs(images, ids)"),
         (models.seq2seq(models.Seq2SeqConfig(5, 5, embedding=3, hidden=4)), "SourceTarget(source, target)"),
         (
             models.transformer(models.TransformerConfig(5, 5, layers=1, heads=2, features=4, hidden=6)),

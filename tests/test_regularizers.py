@@ -21,7 +21,17 @@ PARAMS = {
 }
 DECAYED = {"fc/kernel", "blocks/0/kernel"}
 
-NOT_DECAYED = {"bias", "hidden_bias", "forget_bias", "scale", "slope", "class_token", "positions", "magnitude"}
+NOT_DECAYED = {
+    "bias",
+    "hidden_bias",
+    "forget_bias",
+    "scale",
+    "log_scale",
+    "slope",
+    "class_token",
+    "positions",
+    "magnitude",
+}
 DECAYED_WORDS = ("kernel", "embedding", "score", "direction")
 """The names of the layers' parameters: one that is on neither list must be decided on."""
 

@@ -27,6 +27,14 @@ from jaxnets.models.char_rnn import (
     generate_characters as generate_characters,
 )
 from jaxnets.models.cifar_resnet import CifarResNetConfig as CifarResNetConfig, cifar_resnet as cifar_resnet
+from jaxnets.models.clip import (
+    CLIPConfig as CLIPConfig,
+    CLIPInputs as CLIPInputs,
+    CLIPOutputs as CLIPOutputs,
+    clip as clip,
+    clip_images as clip_images,
+    clip_texts as clip_texts,
+)
 from jaxnets.models.dcgan import (
     DCGANDiscriminatorConfig as DCGANDiscriminatorConfig,
     DCGANGeneratorConfig as DCGANGeneratorConfig,
@@ -143,6 +151,7 @@ ARCHITECTURES: Mapping[type[ModelConfig], Callable[[Any], Model]] = {
     AdalineConfig: adaline,
     AutoencoderConfig: autoencoder,
     BertConfig: bert,
+    CLIPConfig: clip,
     CharRNNConfig: char_rnn,
     CifarResNetConfig: cifar_resnet,
     DCGANDiscriminatorConfig: dcgan_discriminator,

@@ -20,6 +20,7 @@ from jaxnets.nn.activations import (
     piecewise_linear as piecewise_linear,
     prelu as prelu,
     prelu_spec as prelu_spec,
+    quick_gelu as quick_gelu,
     relu as relu,
     relu6 as relu6,
     rrelu as rrelu,

@@ -21,6 +21,7 @@ name                     formula                                                
 `selu`                   1.0507 (max(0, x) + min(0, 1.6733 (e^x - 1)))                        1.0507 * 1.6733
 `gelu`                   x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)));
                          with `approximate=False` x Phi(x) = x/2 (1 + erf(x / sqrt 2))
+`quick_gelu`             x sigmoid(1.702 x), CLIP's approximation of `gelu`
 `silu`, `swish`          x / (1 + e^-x)
 `hard_swish`             0 for x <= -3, x (x + 3) / 6 between, x for x >= 3                   0, 1
 `hard_sigmoid`           0 for x <= -3, x/6 + 1/2 between, 1 for x >= 3                       0
@@ -103,6 +104,7 @@ __all__ = [
     "piecewise_linear",
     "prelu",
     "prelu_spec",
+    "quick_gelu",
     "relu",
     "relu6",
     "rrelu",
@@ -145,6 +147,22 @@ def piecewise_linear(x: Array) -> Array:
     """
     check_floating(x)
     return jnp.where(x <= -0.5, 0, jnp.where(x >= 0.5, 1, x + 0.5))
+
+
+@names_errors
+def quick_gelu(x: Array) -> Array:
+    """Compute x sigmoid(1.702 x), the coarser of the two approximations of GELU, which CLIP has.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> quick_gelu(jnp.array([-100.0, 0.0, 100.0]))
+        Array([ -0.,   0., 100.], dtype=float32)
+
+    Reference:
+        Hendrycks and Gimpel, Gaussian Error Linear Units (GELUs), 2016.
+    """
+    check_floating(x)
+    return x * jax.nn.sigmoid(1.702 * x)
 
 
 @names_errors

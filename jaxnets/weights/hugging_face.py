@@ -15,7 +15,13 @@ from jaxnets.weights.files import read_safetensors
 from jaxnets.weights.torch_files import read_torch
 from jaxnets.weights.torch_modules import from_torch
 
-_ACTIVATIONS = {"gelu": "gelu_exact", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
+_ACTIVATIONS = {
+    "gelu": "gelu_exact",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
+    "relu": "relu",
+}
 _FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
 
 
@@ -44,6 +50,7 @@ def load_hugging_face(folder: str | os.PathLike[str]) -> tuple[Model, Params]:
     `gpt2`                 `models.gpt`
     `llama`, `qwen2`       `models.llama`
     `bert`                 `models.bert`, without pooler and heads
+    `clip`                 `models.clip`, both halves
     ====================== ==============================================
 
     Args:
@@ -146,6 +153,90 @@ def _bert(settings: Mapping[str, Any]) -> Model:
     )
 
 
+def _clip(settings: Mapping[str, Any]) -> Model:
+    image, text = (_half(settings, name, defaults) for name, defaults in _CLIP_DEFAULTS.items())
+    for half in (image, text):
+        _refuse(half, intermediate_size=4 * half["hidden_size"])
+    for name in ("hidden_act", "layer_norm_eps"):
+        if image[name] != text[name]:
+            raise ValueError(
+                f"load_hugging_face: {name} must be the same in vision_config and text_config, got {image[name]!r} and "
+                f"{text[name]!r}"
+            )
+    end = text["eos_token_id"]
+    return models.clip(
+        models.CLIPConfig(
+            image_size=_two_sizes(image["image_size"]),
+            patch_size=_square("patch_size", image["patch_size"]),
+            channels=image["num_channels"],
+            image_layers=image["num_hidden_layers"],
+            image_heads=image["num_attention_heads"],
+            image_features=image["hidden_size"],
+            vocabulary=text["vocab_size"],
+            context=text["max_position_embeddings"],
+            end_of_text=None if end == _HIGHEST_ID else end,
+            text_layers=text["num_hidden_layers"],
+            text_heads=text["num_attention_heads"],
+            text_features=text["hidden_size"],
+            embedding=settings.get("projection_dim", 512),
+            activation=_activation(text["hidden_act"]),
+            epsilon=text["layer_norm_eps"],
+        )
+    )
+
+
+_HIGHEST_ID = 2
+"""The `eos_token_id` of the published files of CLIP, which stands for the token of the highest id."""
+
+_CLIP_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "vision_config": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "num_channels": 3,
+        "image_size": 224,
+        "patch_size": 32,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+    },
+    "text_config": {
+        "vocab_size": 49_408,
+        "hidden_size": 512,
+        "intermediate_size": 2048,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 8,
+        "max_position_embeddings": 77,
+        "eos_token_id": 49_407,
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+    },
+}
+"""What the settings of each half are where a file leaves them out, as older ones do."""
+
+
+def _half(settings: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of one half of CLIP; where older files have them under another name too, that one counts."""
+    half = settings.get(name) if settings.get(f"{name}_dict") is None else settings[f"{name}_dict"]
+    if half is not None and not isinstance(half, dict):
+        raise ValueError(f"load_hugging_face: {name} must be an object, got {half!r}")
+    return {**defaults, **(half or {})}
+
+
+def _two_sizes(size: Any) -> tuple[int, ...]:
+    """Height and width of an image, which may be given as one number."""
+    return tuple(size) if isinstance(size, list) else (size, size)
+
+
+def _square(name: str, size: Any) -> Any:
+    """The only number, or that of a list of equal ones."""
+    if not isinstance(size, list):
+        return size
+    if len(set(size)) != 1:
+        raise ValueError(f"load_hugging_face: {name} must be one number, got {size!r}")
+    return size[0]
+
+
 def _activation(name: str) -> str:
     if name not in _ACTIVATIONS:
         raise ValueError(f"load_hugging_face: the activation must be one of {', '.join(_ACTIVATIONS)}, got {name!r}")
@@ -163,5 +254,6 @@ _FAMILIES = {
     "gpt2": _Family(_gpt2, "transformer."),
     "llama": _Family(_llama, "model."),
     "qwen2": _Family(_llama, "model."),
+    "clip": _Family(_clip),
     "bert": _Family(_bert, stripped="bert.", unread=("pooler.", "cls.", "classifier.", "embeddings.position_ids")),
 }

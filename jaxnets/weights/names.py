@@ -48,6 +48,7 @@ def torch_names(model: Model) -> Names:
     `resnet`, `cifar_resnet`         torchvision's and timm's
     `gpt`, `bert`                    those of Hugging Face's `GPT2LMHeadModel` and `BertModel`
     `llama`                          those of `LlamaForCausalLM` and `Qwen2ForCausalLM`
+    `clip` without a stem            those of `CLIPModel`
     `transformer`                    PyTorch's `Transformer`'s, `source`, `target` and `out` or `out_bias`
     `mnist_cnn`, `lenet5`            `conv1`, `conv2`, `fc1`, `fc2` (`fc3`), as in PyTorch's MNIST example
     ================================ ==============================================================================
@@ -249,6 +250,40 @@ def _bert(config: models.BertConfig, spec: Spec) -> Names:
     return names
 
 
+def _clip(config: models.CLIPConfig, spec: Spec) -> Names:
+    if config.stem:
+        raise ValueError(f"torch_names: PyTorch's libraries have no CLIP with a stem, such as this of {config.stem}")
+    names: dict[str, Place | Sequence[Place]] = {
+        "logit_scale": Place("log_scale"),
+        "visual_projection": Place("image/projection"),
+        "text_projection": Place("text/projection"),
+        "vision_model.embeddings.class_embedding": Place("image/class_token"),
+        "vision_model.embeddings.patch_embedding": Place("image/patches"),
+        "vision_model.embeddings.position_embedding": Place("image/positions"),
+        "vision_model.pre_layrnorm": Place("image/norm_first"),  # its name there
+        "vision_model.post_layernorm": Place("image/norm"),
+        "text_model.embeddings.token_embedding": Place("text/tokens"),
+        "text_model.embeddings.position_embedding": Place("text/positions"),
+        "text_model.final_layer_norm": Place("text/norm"),
+    }
+    parts = {
+        "layer_norm1": "norm1",
+        "layer_norm2": "norm2",
+        "self_attn.q_proj": "attention/query",
+        "self_attn.k_proj": "attention/key",
+        "self_attn.v_proj": "attention/value",
+        "self_attn.out_proj": "attention/out",
+        "mlp.fc1": "linear1",
+        "mlp.fc2": "linear2",
+    }
+    for tower, module, layers in (("image", "vision", config.image_layers), ("text", "text", config.text_layers)):
+        names[f"{module}_model.embeddings.position_ids"] = ()  # in older files
+        for block in range(layers):
+            start = f"{module}_model.encoder.layers.{block}"
+            names |= {f"{start}.{part}": Place(f"{tower}/blocks/{path}", block) for part, path in parts.items()}
+    return names
+
+
 def _transformer(config: models.TransformerConfig, spec: Spec) -> Names:
     names: dict[str, Place | Sequence[Place]] = {
         part: Place(part) for part in ("source", "target", "out") if part in spec
@@ -283,6 +318,7 @@ def _conv_bn(module: str, path: str) -> dict[str, Place]:
 
 _TABLES: Mapping[Any, Callable[[Any, Spec], Names]] = {
     models.BertConfig: _bert,
+    models.CLIPConfig: _clip,
     models.CifarResNetConfig: _resnet,
     models.EfficientNetConfig: _efficientnet,
     models.EfficientNetLiteConfig: _efficientnet_lite,

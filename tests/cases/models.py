@@ -1,6 +1,7 @@
 """Cases of the networks in `jaxnets.models`, as small as they can be made."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnets import models
@@ -34,6 +35,26 @@ def of_ids(name, model, ids=IDS, **settings):
 
 def small_image(size=32):
     return normal(2, size, size, 3)
+
+
+def clip(**settings):
+    small = {f"{kind}_{name}": size for kind in ("image", "text") for name, size in SMALL_TOWER.items()}
+    return models.clip(models.CLIPConfig(**small, vocabulary=5, context=4, embedding=3, **settings))
+
+
+SMALL_TOWER = {"layers": 1, "heads": 2, "features": 4}
+
+
+def of_pairs(name, model, images, ids=IDS, **settings):
+    """The case of a network of pairs of images and ids; its parameters come in the images' dtype."""
+
+    def apply(params, state, inputs, key):
+        cast = jax.tree.map(lambda p: p.astype(inputs["images"].dtype), params)
+        pairs = models.CLIPInputs(inputs["images"], inputs["ids"])
+        (found, texts, log_scale), state = model.apply(cast, state, pairs, key=key, train=True)
+        return (found * jnp.exp(log_scale), texts), state  # every output has an axis of examples
+
+    return Case(name, (), model.spec, apply, {"images": images, "ids": ids}, **settings)
 
 
 def vgg(**settings):
@@ -125,6 +146,17 @@ CASES = [
         "seq2seq",
         models.seq2seq(models.Seq2SeqConfig(5, 5, cell="gru", attention="additive", embedding=3, hidden=4)),
         models.SourceTarget(np.array([[4, 1, 0], [3, 2, 2]]), IDS),
+        slow=True,
+    ),
+    of_pairs(
+        "clip", clip(image_size=(8, 4), patch_size=4, dropout_rate=0.2), normal(2, 8, 4, 3), random=True, slow=True
+    ),
+    of_pairs(
+        "clip-stem",
+        clip(image_size=(8, 8), patch_size=2, stem=(3,), end_of_text=2),
+        normal(2, 8, 8, 3),
+        np.array([[0, 2, 4], [3, 2, 2]]),
+        bf16_tolerance=0.1,
         slow=True,
     ),
     network(

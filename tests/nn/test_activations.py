@@ -52,6 +52,7 @@ PARITY = {
     "hard_shrink": (nn.hard_shrink, F.hardshrink),
     "hard_shrink-threshold": (lambda x: nn.hard_shrink(x, 1.5), lambda x: F.hardshrink(x, 1.5)),
     "mish": (nn.mish, F.mish),
+    "quick_gelu": (nn.quick_gelu, lambda x: x * torch.sigmoid(1.702 * x)),
     "softmax": (nn.softmax, lambda x: F.softmax(x, -1)),
     "log_softmax": (nn.log_softmax, lambda x: F.log_softmax(x, -1)),
     "identity": (nn.identity, lambda x: 1 * x),
@@ -194,8 +195,9 @@ def test_integers_are_refused(function):
 
 
 @pytest.mark.parametrize("name", ["celu", "elu", "gelu", "hard_shrink", "hard_sigmoid", "hard_swish", "hard_tanh",
-    "heaviside", "identity", "leaky_relu", "log_sigmoid", "mish", "piecewise_linear", "relu", "relu6", "selu",
-    "sigmoid", "sign", "silu", "soft_shrink", "soft_sign", "softplus", "tanh", "tanh_shrink"])  # fmt: skip
+    "heaviside", "identity", "leaky_relu", "log_sigmoid", "mish", "piecewise_linear", "quick_gelu", "relu",
+    "relu6", "selu", "sigmoid", "sign", "silu", "soft_shrink", "soft_sign", "softplus", "tanh",
+    "tanh_shrink"])  # fmt: skip
 def test_nan_stays_nan(name):
     """As in PyTorch: a network that went wrong must not look alive."""
     assert np.isnan(getattr(nn, name)(jnp.array(jnp.nan)))

@@ -174,7 +174,7 @@ def change(folder, **settings):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model_type": "mamba"}, "model_type must be one of gpt2, llama, qwen2, bert, got 'mamba'"),
+        ({"model_type": "mamba"}, "model_type must be one of gpt2, llama, qwen2, clip, bert, got 'mamba'"),
         ({"hidden_act": "relu"}, "hidden_act must be 'silu', got 'relu'"),
         ({"rope_scaling": {"rope_type": "llama3"}}, "rotary positions of the kind 'llama3' are not known"),
         ({"num_hidden_layers": 3}, r"missing model.layers.2"),
