@@ -28,7 +28,8 @@ NEWEST_PYTHON = $(shell for candidate in python3.13 python3.12 $(HOME)/.pyenv/ve
   if "$$candidate" -c 'import venv, ensurepip' 2>/dev/null; then echo "$$candidate"; break; fi; done)
 
 # Compilation is most of their time, so they are compiled quickly among the slow tests too.
-MOSTLY_COMPILED := tests/test_layer_table.py tests/test_layer_table_batches.py tests/models tests/experiments
+MOSTLY_COMPILED := tests/test_layer_table.py tests/test_layer_table_batches.py tests/models tests/experiments \
+  tests/test_docs_programs.py
 
 # jax2onnx requires an older Orbax than training does, so it is installed separately too.
 ONNX := $(VENV)/onnx

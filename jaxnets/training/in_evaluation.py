@@ -11,6 +11,8 @@ from jaxnets.model import Model, make_model
 from jaxnets.spec import ArraySpec
 from jaxnets.types import Key, Params, PyTree, State
 
+_SHOWN = 20
+
 
 def in_evaluation(model: Model, *patterns: str) -> Model:
     """Let the layers of some paths run with `train=False` always: their batch statistics stay, and nothing is dropped.
@@ -50,7 +52,8 @@ def in_evaluation(model: Model, *patterns: str) -> Model:
         raise ValueError("in_evaluation: name at least one pattern of paths, such as in_evaluation(model, 'body')")
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(path, pattern) for path in known):
-            raise ValueError(f"in_evaluation: the pattern {pattern!r} matches no layer; there are {', '.join(known)}")
+            shown = ", ".join(known[:_SHOWN]) + ", ..." * (len(known) > _SHOWN)
+            raise ValueError(f"in_evaluation: the pattern {pattern!r} matches no layer; there are {shown}")
     run = getattr(model.apply, "__wrapped__", model.apply)
 
     def apply(params: Params, state: State, inputs: Any, *, key: Key | None = None, train: bool) -> tuple[Any, State]:
@@ -62,10 +65,9 @@ def in_evaluation(model: Model, *patterns: str) -> Model:
 
 
 def _layers(spec: PyTree, path: str = "") -> Iterator[str]:
-    """The paths of all dicts of a spec."""
-    if isinstance(spec, dict):
-        yield path
+    """The paths of all dicts and lists of a spec."""
     if isinstance(spec, dict | list | tuple) and not isinstance(spec, ArraySpec):
+        yield path
         for name, child in spec.items() if isinstance(spec, dict) else enumerate(spec):
             yield from _layers(child, f"{path}/{name}" if path else str(name))
 

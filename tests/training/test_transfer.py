@@ -87,12 +87,12 @@ def test_parts_inside_of_layers_scans_and_lists_are_in_evaluation():
     model = make_model(spec, run)
     params, state = model.init(jax.random.key(0))
     x = normal(2, 3, 8)
-    whole, after = in_evaluation(model, "body", "parts/*", "top").apply(
-        params, state, x, key=jax.random.key(1), train=True
-    )
     expected, _ = model.apply(params, state, x, train=False)
-    np.testing.assert_allclose(whole, expected, rtol=1e-5, atol=1e-5)
-    jax.tree.map(np.testing.assert_array_equal, after, state)
+    for parts in ("parts/*", "parts"):
+        evaluated = in_evaluation(model, "body", parts, "top")
+        whole, after = evaluated.apply(params, state, x, key=jax.random.key(1), train=True)
+        np.testing.assert_allclose(whole, expected, rtol=1e-5, atol=1e-5)
+        jax.tree.map(np.testing.assert_array_equal, after, state)
 
     partly, after = in_evaluation(model, "body", "parts/0").apply(params, state, x, key=jax.random.key(1), train=True)
     assert not np.allclose(partly, expected, atol=1e-2)
