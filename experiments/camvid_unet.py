@@ -9,9 +9,9 @@ Published, for networks that were not pretrained, mean IoU and global accuracy o
 FC-DenseNet103 0.669 and 0.915. Those are for 480 x 360 pixels; these files have a quarter of them and were compressed
 as JPEG, so the scores cannot be compared directly.
 
-expected:  EXPECTED
-time:      TIME
-hardware:  HARDWARE
+expected:  test mean IoU 0.370, accuracy 0.766 (one run, seed 0): short training, 2.8 passes over all pixels
+time:      12 min, 9 of processor time
+hardware:  one core of an Intel Xeon, machine shared, jax 0.10.2
 command:   python -m experiments.camvid_unet --seed 0
 """
 

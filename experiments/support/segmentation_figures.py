@@ -63,4 +63,4 @@ def plot_segmentations(
     drawn = [*zip(classes, COLORS, strict=False), ("void", VOID)]
     handles = [Patch(color=color, label=name) for name, color in drawn]
     figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=11)
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=75)
