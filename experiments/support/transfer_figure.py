@@ -1,0 +1,25 @@
+"""The figure of `transfer_products`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+
+def plot_transfer(accuracies: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Draw the test accuracy of each way over the number of examples of a class."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for number, (way, by_count) in enumerate(accuracies.items()):
+        counts = [int(count) for count in by_count]
+        axes.plot(counts, list(by_count.values()), marker="osvD^P"[number % 6], label=way)
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    axes.set_xlabel("pictures of each class")
+    axes.set_ylabel("test accuracy")
+    axes.grid(alpha=0.3)
+    axes.legend(title="what is trained", frameon=False)
+    figure.savefig(path, dpi=100)

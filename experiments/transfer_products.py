@@ -1,0 +1,205 @@
+"""A ResNet-20 published for CIFAR-10 learns new classes of few pictures: ten kinds of products, 10, 50 or 100 of each.
+
+Six ways: the published layers as features for a new last layer; all layers trained on, with the batch statistics of the
+new pictures or with the published ones; low-rank adapters; the last layer with statistics of the new pictures; and the
+same network from scratch. All take as many steps. Pictures are products of an online shop, 48 x 64 pixels, made smaller
+to 24 x 32 and put on white.
+
+expected:  not measured yet
+command:   python -m experiments.transfer_products --seed 0
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+
+from experiments.support.classifier import random_images
+from experiments.support.runner import Findings, in_run_folder, main
+from experiments.support.settings import Settings
+from experiments.support.transfer_figure import plot_transfer
+from jaxnets import data, lora_merge, lora_spec, losses, make_model, metrics, models, weights
+from jaxnets.data.files import locate, plain_file, read_verified
+from jaxnets.model import Model
+from jaxnets.report import RunFolder
+from jaxnets.training import (
+    fit,
+    freeze_except,
+    in_evaluation,
+    init_train_state,
+    make_evaluate,
+    make_step,
+    supervised,
+)
+
+RESNET20 = plain_file(
+    "weights/resnet20-12fca82f.th",
+    "https://raw.githubusercontent.com/akamaster/pytorch_resnet_cifar10/d5489e8995e81e91ce6b1d69dcc98ad579b0b153/"
+    "pretrained_models/resnet20-12fca82f.th",
+    size=1_099_231,
+    sha256="12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8",
+)
+"""A ResNet-20 trained on CIFAR-10 (pytorch_resnet_cifar10; BSD 2-Clause License)."""
+MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+WAYS = ("scratch", "features", "features, new statistics", "adapters", "all layers", "all layers, old statistics")
+BODY = ("stem", "stages")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Settings):
+    """Settings of the experiment."""
+
+    seed: int = 0
+    """Of the choice of the pictures, the initial values and the order of the examples."""
+    examples: tuple[int, ...] = (10, 50, 100)
+    """Pictures of each class."""
+    classes: int = 10
+    """The most frequent kinds of products."""
+    steps: int = 150
+    """Of each training."""
+    batch_size: int = 32
+    head_rate: float = 1e-2
+    """Adam's learning rate at first where the published layers stay; all fall to zero along a cosine."""
+    adapter_rate: float = 3e-3
+    """With adapters."""
+    body_rate: float = 1e-3
+    """Of all layers, published ones."""
+    scratch_rate: float = 3e-3
+    """From scratch."""
+    rank: int = 4
+    """Of the adapters."""
+
+
+class Pretrained(NamedTuple):
+    """A network without its last layer: the parameters and the batch statistics."""
+
+    params: Any
+    state: Any
+
+
+def load_pretrained() -> Pretrained:
+    """Read the published weights, verified by their SHA-256; they are downloaded if they are missing."""
+    (path,) = locate([RESNET20])
+    read_verified(path, RESNET20)
+    arrays = weights.read_torch(path, entry="state_dict")
+    model = models.cifar_resnet(models.CifarResNetConfig(20))
+    params, state = weights.from_torch(arrays, model, rename={"module": "", "module.linear": "fc"})
+    return Pretrained({name: params[name] for name in BODY}, state)
+
+
+def as_images(pictures: np.ndarray) -> np.ndarray:
+    """Pixels `[pictures, 64, 48, 3]` to images `[pictures, 32, 32, 3]`, as the published network expects them."""
+    count = len(pictures)
+    small = pictures.reshape(count, 32, 2, 24, 2, 3).mean((2, 4), dtype=np.float32) / 255
+    white = np.pad(small, ((0, 0), (0, 0), (4, 4), (0, 0)), constant_values=1.0)
+    return (white - MEAN) / DEVIATION
+
+
+def load(config: Config) -> data.DataSet:
+    """The pictures of the most frequent kinds; there is no validation split."""
+    products = data.fashion_products()
+    kinds = [kind for kind, _ in Counter(products.train.article_types).most_common(config.classes)]
+
+    def split(part: Any) -> tuple[np.ndarray, np.ndarray]:
+        chosen = [i for i, kind in enumerate(part.article_types) if kind in kinds]
+        labels = np.array([kinds.index(part.article_types[i]) for i in chosen], np.int32)
+        return as_images(part.images[chosen]), labels
+
+    train, test = split(products.train), split(products.test)
+    return data.DataSet(train, (train[0][:0], train[1][:0]), test, tuple(kinds))
+
+
+def draw_examples(split: Any, classes: int, count: int, seed: int) -> Any:
+    """Choose as many pictures of each class at random."""
+    generator = np.random.default_rng(seed)
+    chosen = [generator.permutation(np.flatnonzero(split[1] == label))[:count] for label in range(classes)]
+    return tuple(array[np.concatenate(chosen)] for array in split)
+
+
+def with_adapters(model: Model, pretrained: Pretrained, rank: int) -> Model:
+    """The network of low-rank adapters and a last layer; what is published is a constant in it."""
+    body = {name: model.spec[name] for name in BODY}
+    spec = {"adapters": lora_spec(body, "*/kernel", rank=rank), "fc": model.spec["fc"]}
+
+    def apply(params: Any, state: Any, x: Any, *, key: Any = None, train: bool) -> Any:
+        merged = lora_merge(pretrained.params, params["adapters"]) | {"fc": params["fc"]}
+        return model.apply(merged, pretrained.state, x, train=False)[0], state
+
+    return make_model(spec, apply)
+
+
+def prepare(config: Config, way: str, pretrained: Pretrained) -> tuple[Model, optax.GradientTransformation, Any]:
+    """The network of a way, its optimizer, and the train state at the start."""
+    rates = {"scratch": config.scratch_rate, "adapters": config.adapter_rate}
+    rate = rates.get(way, config.body_rate if way.startswith("all layers") else config.head_rate)
+    optimizer = optax.adam(optax.cosine_decay_schedule(rate, config.steps))
+    model = models.cifar_resnet(models.CifarResNetConfig(20, config.classes))
+    if way == "scratch":
+        return model, optimizer, init_train_state(model, optimizer, config.seed)
+    if way == "adapters":
+        model = with_adapters(model, pretrained, config.rank)
+        return model, optimizer, init_train_state(model, optimizer, config.seed)
+    if way.startswith("features"):
+        optimizer = freeze_except(optimizer, "fc")
+    start = init_train_state(model, optimizer, config.seed, params=pretrained.params, state=pretrained.state)
+    if way in ("features", "all layers, old statistics"):
+        model = in_evaluation(model, *BODY)
+    return model, optimizer, start
+
+
+def train(config: Config, folder: RunFolder, way: str, pretrained: Pretrained, given: Any, test: Any) -> Any:
+    """Train one way; its test accuracy and parameters."""
+    model, optimizer, start = prepare(config, way, pretrained)
+    loss = supervised(model, losses.cross_entropy, {"accuracy": metrics.accuracy})
+    per_epoch = max(1, len(given[0]) // config.batch_size)
+    trained = fit(
+        start, make_step(loss, optimizer), given, epochs=-(-config.steps // per_epoch), batch_size=config.batch_size
+    )
+    measured = jax.jit(make_evaluate(loss))(trained.train_state, test)
+    found = {metric: float(value.compute()) for metric, value in measured.items()}
+    state = trained.train_state
+    name = f"{way}, {len(given[0]) // config.classes} a class"
+    for split, values in (("train", trained.metrics["train"]), ("test", found)):
+        folder.append_metrics(
+            step=int(state.step),
+            epoch=0,
+            split=split,
+            metrics={f"{name}: {key}": value for key, value in values.items()},
+        )
+    print(f"{name}: test accuracy {found['accuracy']:.3f}", flush=True)
+    return found["accuracy"], state.params
+
+
+def random_pretrained() -> Pretrained:
+    """Initial values in the place of published ones, so that `--smoke` needs no files."""
+    params, state = models.cifar_resnet(models.CifarResNetConfig(20)).init(jax.random.key(0))
+    return Pretrained({name: params[name] for name in BODY}, state)
+
+
+@in_run_folder(smoke={"examples": (2,), "steps": 2, "batch_size": 4, "classes": 2})
+def run(config: Config, folder: RunFolder) -> Findings:
+    """Train every way with every number of pictures."""
+    if config.smoke:
+        pictures, pretrained = random_images((32, 32, 3), ("a", "b"), 16), random_pretrained()
+    else:
+        pictures, pretrained = load(config), load_pretrained()
+    if few := [c for c in range(config.classes) if np.sum(pictures.train[1] == c) < max(config.examples)]:
+        raise ValueError(f"--examples {max(config.examples)} are more than there are of {pictures.classes[few[0]]!r}")
+    accuracies: dict[str, dict[str, float]] = {way: {} for way in WAYS}
+    params = {}
+    for count in config.examples:
+        given = draw_examples(pictures.train, config.classes, count, config.seed)
+        for way in WAYS:
+            accuracies[way][str(count)], params[way] = train(config, folder, way, pretrained, given, pictures.test)
+    return Findings(
+        {"test accuracy": accuracies}, params, draw=lambda: plot_transfer(accuracies, folder.path / "accuracy.png")
+    )
+
+
+if __name__ == "__main__":
+    main(Config, run, __doc__)
