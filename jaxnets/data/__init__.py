@@ -34,6 +34,11 @@ from jaxnets.data.dates import (
 )
 from jaxnets.data.digits import digits as digits
 from jaxnets.data.ett import ett as ett
+from jaxnets.data.fashion_products import (
+    FashionProducts as FashionProducts,
+    Products as Products,
+    fashion_products as fashion_products,
+)
 from jaxnets.data.files import data_folder as data_folder
 from jaxnets.data.fsdd import Recordings as Recordings, fsdd as fsdd, fsdd_recordings as fsdd_recordings
 from jaxnets.data.idx import parse_idx as parse_idx, read_idx as read_idx
