@@ -164,7 +164,8 @@ def make_digits(config: Config, model: Model, params: Any, way: Way) -> tuple[np
     digits = []
     for first in range(0, config.samples, batch):
         noise = jax.random.normal(subkey(key, first), (batch, SIZE, SIZE, PATCH**2))
-        digits.append(sample(params, noise, jnp.asarray(labels[first : first + batch]), subkey(key, "steps")))
+        asked, steps = jnp.asarray(labels[first : first + batch]), subkey(subkey(key, "steps"), first)
+        digits.append(sample(params, noise, asked, steps))
     return np.concatenate(digits), labels
 
 

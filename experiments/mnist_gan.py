@@ -1,7 +1,7 @@
 """A DCGAN draws digits, and another one, whose discriminator nothing bounds, collapses.
 
-expected:  Fréchet distance to the test digits, in LeNet's features: 3.44 with spectral norm, 98.7 without a norm (seed 0;
-           real digits have 0.05, uniform noise 104)
+expected:  Fréchet distance to the test digits, in LeNet's features: 3.44 with spectral norm, 98.7 without a norm (seed
+           0; real digits have 0.05, uniform noise 104)
 time:      9 min
 hardware:  one core of an Intel Xeon beside other work, jax 0.10.2
 command:   python -m experiments.mnist_gan --seed 0
