@@ -1,8 +1,9 @@
 """A diffusion model writes the digit that it is asked for: DDPM and DDIM, by steps and by strength of guidance.
 
-expected:  TODO
-time:      TODO
-hardware:  TODO
+expected:  Fréchet distance of 1,000 digits by DDIM in 20 steps, in LeNet's features: 0.73 (seed 0; 1,000 real digits
+           have 0.36)
+time:      20 min, of which training takes 13
+hardware:  one core of an Intel Xeon beside other work, jax 0.10.2
 command:   python -m experiments.mnist_diffusion --seed 0
 """
 
@@ -163,7 +164,8 @@ def make_digits(config: Config, model: Model, params: Any, way: Way) -> tuple[np
     digits = []
     for first in range(0, config.samples, batch):
         noise = jax.random.normal(subkey(key, first), (batch, SIZE, SIZE, PATCH**2))
-        digits.append(sample(params, noise, jnp.asarray(labels[first : first + batch]), subkey(key, "steps")))
+        asked, steps = jnp.asarray(labels[first : first + batch]), subkey(subkey(key, "steps"), first)
+        digits.append(sample(params, noise, asked, steps))
     return np.concatenate(digits), labels
 
 

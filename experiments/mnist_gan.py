@@ -1,8 +1,9 @@
 """A DCGAN draws digits, and another one, whose discriminator nothing bounds, collapses.
 
-expected:  TODO
-time:      TODO
-hardware:  TODO
+expected:  Fréchet distance to the test digits, in LeNet's features: 3.44 with spectral norm, 98.7 without a norm (seed
+           0; real digits have 0.05, uniform noise 104)
+time:      9 min
+hardware:  one core of an Intel Xeon beside other work, jax 0.10.2
 command:   python -m experiments.mnist_gan --seed 0
 """
 
@@ -39,6 +40,7 @@ from jaxnets.training import (
 
 SHOWN = 64
 """How many images the animation shows."""
+TITLES = {"with": "spectral norm", "without": "no norm, larger steps"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,15 +60,18 @@ class Config(Settings):
     """What bounds the discriminator."""
     learning_rate: float = 1e-3
     """Adam's, of both networks."""
+    momentum: float = 0.5
+    """Adam's first decay."""
     ema: float = 0.995
     """Decay of the moving average of the generator, which draws what is measured and shown."""
     collapse_epochs: int = 1
     """Of the GAN that is to collapse: the same without a norm in the discriminator; 0 for none."""
-    collapse_learning_rate: float = 1e-2
+    collapse_learning_rate: float = 5e-3
     """Of both of its networks."""
+    collapse_momentum: float = 0.9
     samples: int = 10_000
     """How many digits to draw for the final distance, and a fifth of them after each epoch."""
-    picture_every: int = 150
+    picture_every: int = 300
     """Steps between two pictures of the animation; best a divisor of the steps of an epoch."""
 
 
@@ -101,7 +106,7 @@ def make_parts(config: Config, networks: dict[str, Any]) -> dict[str, Part]:
         values = losses.gan_generator(scores, "hinge")
         return jnp.mean(values), ({**state, "g": g}, {"loss": metrics.mean(values)})
 
-    adam = optax.adam(config.learning_rate, b1=0.5)
+    adam = optax.adam(config.learning_rate, b1=config.momentum)
     return {"d": Part(d_loss, adam), "g": Part(g_loss, with_ema(adam, config.ema))}
 
 
@@ -165,7 +170,11 @@ def final_digits(config: Config, train_state: TrainState) -> np.ndarray:
 def collapsing(config: Config) -> Config:
     """The settings of the GAN that is to collapse."""
     return dataclasses.replace(
-        config, norm="none", epochs=config.collapse_epochs, learning_rate=config.collapse_learning_rate
+        config,
+        norm="none",
+        epochs=config.collapse_epochs,
+        learning_rate=config.collapse_learning_rate,
+        momentum=config.collapse_momentum,
     )
 
 
@@ -204,7 +213,8 @@ def run(config: Config, folder: RunFolder) -> Findings:
 
     def draw() -> None:
         draw_grid(drawn["with"][:SHOWN], folder.path / "digits.png")
-        write_film([own.path / "frames" for _, own in runs.values()], folder.path / "training.gif")
+        shown = {TITLES[name]: own.path / "frames" for name, (_, own) in runs.items()}
+        write_film(shown, folder.path / "training.gif")
         plot_curves(folder.read_metrics(), folder.path / "curves.png")
         plot_distances({name: own.read_metrics() for name, (_, own) in runs.items()}, folder.path / "distances.png")
 

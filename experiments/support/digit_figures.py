@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from experiments.support.figures import BLUE, GRAY, ORANGE, tidy
 from jaxnets.training.event import Callback, Event
@@ -17,7 +17,8 @@ from jaxnets.training.state import TrainState
 
 GAP = 2
 SCALE = 1.5
-MILLISECONDS = 140, 3000
+MARGIN, TITLE = 16, 24
+MILLISECONDS = 250, 3000
 """How long a frame of the animation stays, and the last one."""
 
 
@@ -58,18 +59,20 @@ def film(draw: Callable[[TrainState], Any], folder: Path, every: int) -> Callbac
     return callback
 
 
-def write_film(folders: Sequence[Path], path: Path) -> None:
-    """Write the pictures of runs side by side as a GIF; one that has fewer stays at its last."""
-    films = [sorted(folder.glob("*.png")) for folder in folders]
+def write_film(folders: Mapping[str, Path], path: Path) -> None:
+    """Write the pictures of runs side by side, under their titles, as a GIF; one that has fewer stays at its last."""
+    films = [sorted(folder.glob("*.png")) for folder in folders.values()]
     frames = []
     for number in range(max(map(len, films))):
         shown = [Image.open(files[min(number, len(files) - 1)]) for files in films]
-        joined = Image.new("L", (sum(picture.width for picture in shown) + 16 * (len(shown) - 1), shown[0].height), 255)
-        left = 0
-        for picture in shown:
-            joined.paste(picture, (left, 0))
-            left += picture.width + 16
-        frames.append(enlarged(joined).quantize(16, dither=Image.Dither.NONE))
+        joined = Image.new("L", (sum(picture.width + MARGIN for picture in shown), shown[0].height + TITLE), 255)
+        pen, left = ImageDraw.Draw(joined), MARGIN // 2
+        for title, picture in zip(folders, shown, strict=True):
+            pen.text((left, 3), title, fill=0, font_size=12)
+            joined.paste(picture, (left, TITLE - 2))
+            pen.rectangle((left - 1, TITLE - 3, left + picture.width, TITLE - 2 + picture.height - 1), outline=160)
+            left += picture.width + MARGIN
+        frames.append(joined.quantize(8, dither=Image.Dither.NONE))  # few grays keep the file small
     durations = [MILLISECONDS[0]] * (len(frames) - 1) + [MILLISECONDS[1]]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)
 
@@ -78,7 +81,7 @@ def plot_distances(rows: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) 
     """Draw the Fréchet distance over the epochs of the GANs with and without a norm."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    styles = {"with": ("spectral norm", BLUE, "o"), "without": ("no norm, higher learning rate", ORANGE, "s")}
+    styles = {"with": ("spectral norm", BLUE, "o"), "without": ("no norm, larger steps", ORANGE, "s")}
     for name, own in rows.items():
         label, color, marker = styles[name]
         points = [(row["epoch"], row["frechet"]) for row in own if row["split"] == "validation"]
