@@ -227,7 +227,7 @@ def test_names_that_do_not_cover_the_spec_are_an_error():
         from_torch({}, spec, {"conv1": Place("conv9")})
     with pytest.raises(ValueError, match="a spec alone does not say the names; pass the model"):
         from_torch({}, spec)
-    with pytest.raises(ValueError, match="there is no table for MLPConfig, only for BertConfig, CifarResNetConfig, "):
+    with pytest.raises(ValueError, match="there is no table for MLPConfig, only for BertConfig, CLIPConfig, "):
         torch_names(models.mlp(models.MLPConfig((2, 3))))
 
 
