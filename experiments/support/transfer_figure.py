@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 def plot_transfer(accuracies: Mapping[str, Mapping[str, float]], path: Path) -> None:
     """Draw the test accuracy of each way over the number of examples of a class."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
     for number, (way, by_count) in enumerate(accuracies.items()):
         counts = [int(count) for count in by_count]
@@ -21,5 +21,5 @@ def plot_transfer(accuracies: Mapping[str, Mapping[str, float]], path: Path) -> 
     axes.set_xlabel("pictures of each class")
     axes.set_ylabel("test accuracy")
     axes.grid(alpha=0.3)
-    axes.legend(title="what is trained", frameon=False)
+    figure.legend(title="what is trained", frameon=False, loc="outside right upper")
     figure.savefig(path, dpi=100)
