@@ -68,7 +68,7 @@ def test_a_file_of_the_published_names_is_the_network_in_pytorch(published):
         file = weights.read_torch(path, entry="state_dict")
         tensors = {name.removeprefix("module."): tensor.cpu() for name, tensor in file.items()}
         theirs.load_state_dict(tensors, strict=False)
-    model = models.cifar_resnet(models.CifarResNetConfig(20))
+    model = models.cifar_resnet(models.CifarResNetConfig(experiment.DEPTH))
     params, state = weights.from_torch(file, model, rename={"module": "", "module.linear": "fc"})
     x = normal(4, 32, 32, 3)
     with torch.no_grad():
@@ -88,8 +88,8 @@ def test_pictures_are_made_smaller_as_pillow_does_and_put_on_white():
 
 @pytest.mark.slow
 def test_adapters_change_nothing_at_first_and_then_everything_but_what_is_published():
-    pretrained = experiment.random_pretrained()
-    config = experiment.Config(classes=3, steps=4)
+    pretrained = experiment.random_pretrained(experiment.SMOKE_DEPTH)
+    config = experiment.Config(classes=3, steps=4, smoke=True)
     adapted, _, start = experiment.prepare(config, "adapters", pretrained)
     whole, _, frozen = experiment.prepare(config, "features", pretrained)
     x = normal(2, 32, 32, 3)
