@@ -4,8 +4,9 @@ The ```python blocks of a page are one program. Every line after `# prints` is a
 it stands for any text, and a line with `...` for one such line or more.
 
 Commands are the lines of the other fenced blocks, and what stands in backticks and begins like a command. An experiment
-(`python -m experiments.NAME`) runs with its options and `--smoke`; a `make` target, an extra of pip and a file that a
-command names have to exist. A command of any other kind fails, so that none goes unchecked.
+(`python -m experiments.NAME`) runs with its options and `--smoke`, or with `--help` if it has none, because its smoke
+run is tested elsewhere; a `make` target, an extra of pip and a file that a command names have to exist. A command of
+any other kind fails, so that none goes unchecked.
 """
 
 import ast
@@ -130,5 +131,10 @@ def run_experiment(module_name, options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [module_name, *options, "--smoke"])
     monkeypatch.delitem(sys.modules, module_name, raising=False)  # or it would be run a second time, with a warning
+    if not options:  # its smoke run is in tests/experiments; here is what the command adds
+        monkeypatch.setattr("sys.argv", [module_name, "--help"])
+        with pytest.raises(SystemExit, match="0"):
+            runpy.run_module(module_name, run_name="__main__", alter_sys=True)
+        return
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         runpy.run_module(module_name, run_name="__main__", alter_sys=True)
