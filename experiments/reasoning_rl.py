@@ -3,7 +3,8 @@
 The network first learns from worked sums, of which half are answered at once, `128+367=495`, and half with a
 scratchpad, `128+367=8+7+0=15,2+6+1=09,1+3+0=04:495`. So it answers either way. Then it practises sums that nobody has
 worked: it answers each eight times, is rewarded 1 for the right number and 0 otherwise, whichever way it took, and
-learns from its own answers. The same is done without the baseline, with the reward itself as the advantage.
+learns from its own answers. The same is done without the baseline, with the reward itself as the advantage; and another
+copy sees the worked sums again instead, for as many steps of as many answers. Settings are chosen by validation sums.
 
 expected:  share of 1,000 held-out sums right (seed 0): 0.543 before, 0.805 after practice with the group's baseline,
            0.805 without a baseline
@@ -26,6 +27,7 @@ import optax
 from experiments.support.arithmetic import (
     PAD,
     VOCABULARY,
+    Measure,
     NetworkSettings,
     draw,
     encode,
@@ -57,7 +59,9 @@ class Config(NetworkSettings):
     examples: int = 3_000
     """Worked sums, in supervised training."""
     held_out: int = 1_000
-    """Sums that are neither among these nor practised."""
+    """Sums that are neither among these nor practised, for the test at the end."""
+    validation: int = 500
+    """Other such sums, which are asked on the way."""
     steps: int = 600
     """Of supervised training."""
     rounds: int = 100
@@ -70,6 +74,8 @@ class Config(NetworkSettings):
     """Steps of the optimizer per round, each on an equal part of the answers."""
     rl_learning_rate: float = 1e-4
     """Adam's, in the rounds."""
+    control_learning_rate: float = 5e-4
+    """AdamW's, of the copy that sees worked sums again; it falls to a tenth along a cosine."""
     clip: float = 0.2
     """How far the ratio of new and old probability may go from 1."""
     kl: float = 0.01
@@ -180,56 +186,76 @@ def practise(config: Config, practice: Practice, start: Any, pairs: np.ndarray, 
     return train_state.params
 
 
-def supervise(config: Config, network: GPTConfig, pairs: np.ndarray, folder: RunFolder) -> Any:
+def supervise(
+    config: Config, network: GPTConfig, pairs: np.ndarray, steps: int, log: Measure, start: Any = None
+) -> Any:
     """Train on worked sums, every other one with a scratchpad; returns the parameters."""
     forms: tuple[Form, Form] = ("plain", "scratchpad")
     texts = [write_addition(first, second, forms[i % 2]) for i, (first, second) in enumerate(pairs.tolist())]
-
-    def log(step: int, loss: float, _: Any) -> None:
-        epoch = step * config.batch_size / len(pairs)
-        folder.append_metrics(step=step, epoch=epoch, split="train", metrics={"supervised_loss": loss})
-        print(f"supervised step {step}: loss {loss:.4f}", flush=True)
-
-    return make_train(config, network, config.steps)(*encode(texts, QUESTION + ANSWER), log)
+    return make_train(config, network, steps)(*encode(texts, QUESTION + ANSWER), log, start)
 
 
-SMOKE = {"layers": 1, "features": 16, "steps": 5, "batch_size": 8, "examples": 16, "held_out": 16}
-SMOKE |= {"rounds": 2, "questions": 2, "answers": 4, "measure_every": 1}
+def see_again(config: Config, network: GPTConfig, pairs: np.ndarray, start: Any, log: Measure) -> Any:
+    """The control: train on with the worked sums, for as many steps of as many answers as practice takes."""
+    answers = config.questions * config.answers // config.updates
+    again = dataclasses.replace(config, learning_rate=config.control_learning_rate, batch_size=answers)
+    return supervise(again, network, pairs, config.rounds * config.updates, log, start)
+
+
+SMOKE = {"layers": 1, "features": 16, "steps": 5, "batch_size": 8, "examples": 16, "held_out": 16, "validation": 8}
+SMOKE |= {"rounds": 3, "questions": 2, "answers": 4, "measure_every": 1}
+
+
+def make_examine(network: GPTConfig) -> Callable[..., dict[str, float]]:
+    """Make `examine(params, pairs)`: the shares of likeliest answers that are right, and that have a scratchpad."""
+    answer = make_answer(network, QUESTION, ANSWER)
+
+    def examine(params: Any, pairs: np.ndarray) -> dict[str, float]:
+        written = answer(params, [f"{first}+{second}=" for first, second in pairs.tolist()])
+        right = [is_right(*both) for both in zip(written, pairs, strict=True)]
+        return {"accuracy": float(np.mean(right)), "with_scratchpad": float(np.mean([":" in text for text in written]))}
+
+    return examine
 
 
 @in_run_folder(smoke=SMOKE)
 def run(config: Config, folder: RunFolder) -> Findings:
-    """Train on worked sums, practise with and without the baseline, and draw."""
+    """Train on worked sums, practise with and without the baseline, see worked sums again, and draw."""
     network = make_network(config, context=QUESTION + ANSWER)
-    pairs = addition_pairs(config.held_out + config.examples + config.rounds * config.questions, config.seed)
-    held_out, worked, practised = np.split(pairs, [config.held_out, config.held_out + config.examples])
-    start, practice = supervise(config, network, worked, folder), make_practice(config, network)
-    answer = make_answer(network, QUESTION, ANSWER)
+    sizes = [config.held_out, config.examples, config.rounds * config.questions, config.validation]
+    held_out, worked, practised, asked = np.split(addition_pairs(sum(sizes), config.seed), np.cumsum(sizes)[:-1])
+    examine, practice = make_examine(network), make_practice(config, network)
 
-    def examine(params: Any) -> dict[str, float]:
-        questions = [f"{first}+{second}=" for first, second in held_out.tolist()]
-        written = answer(params, questions)
-        right = [is_right(*both) for both in zip(written, held_out, strict=True)]
-        scratchpad = [":" in text for text in written]
-        return {"held_out_accuracy": float(np.mean(right)), "held_out_scratchpad": float(np.mean(scratchpad))}
+    def write(name: str, step: int, numbers: dict[str, float]) -> None:
+        print(f"{name} {step}: " + ", ".join(f"{key} {number:.3f}" for key, number in numbers.items()), flush=True)
+        named = {f"{name}_{key}": number for key, number in numbers.items()}
+        folder.append_metrics(step=step, epoch=step, split="train", metrics=named)
 
-    found, networks = {"supervised": examine(start)}, {"supervised": start}
-    for baseline in BASELINES:
+    def log_round(name: str) -> Callable[[int, dict[str, float], Any], None]:
+        def log(round: int, numbers: dict[str, float], params: Any) -> None:
+            write(name, round, numbers | (examine(params, asked) if round % config.measure_every == 0 else {}))
 
-        def log(round: int, numbers: dict[str, float], params: Any, baseline: str = baseline) -> None:
-            if round % config.measure_every == 0:
-                numbers = numbers | examine(params)
-                print(f"{baseline} {round}: " + ", ".join(f"{name} {x:.3f}" for name, x in numbers.items()), flush=True)
-            named = {f"{baseline}_{name}": number for name, number in numbers.items()}
-            folder.append_metrics(step=round, epoch=round, split="train", metrics=named)
+        return log
 
-        networks[baseline] = practise(config, practice, start, practised, baseline, log)
-        found[baseline] = examine(networks[baseline])
+    def log_again(step: int, loss: float, params: Any) -> None:
+        write("again", step // config.updates, {"loss": loss} | examine(params, asked))
+
+    start = supervise(
+        config, network, worked, config.steps, lambda step, loss, _: write("supervised", step, {"loss": loss})
+    )
+    write("again", 0, examine(start, asked))
+    networks = {"supervised": start, "again": see_again(config, network, worked, start, log_again)}
+    for name in BASELINES:
+        networks[name] = practise(config, practice, start, practised, name, log_round(name))
+    found = {
+        name: {"held_out": examine(params, held_out), "validation": examine(params, asked)}
+        for name, params in networks.items()
+    }
 
     def figures() -> None:
         rows = folder.read_metrics()
         plot_curves(rows, folder.path / "curves.png")
-        plot_rounds(rows, BASELINES, folder.path / "reasoning_rl.png")
+        plot_rounds(rows, BASELINES | {"again": "worked sums again"}, folder.path / "reasoning_rl.png")
 
     return Findings(found, networks, draw=figures)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -87,9 +88,10 @@ Measure: TypeAlias = Callable[[int, float, Any], None]
 
 
 def make_train(config: NetworkSettings, network: GPTConfig, steps: int, *, times: int = 5) -> Callable[..., Any]:
-    """Make `train(ids, weights, measure)`, which trains a network on what `encode` returns, measuring so many times.
+    """Make `train(ids, weights, measure, start=None)`: train on what `encode` returns, measuring so many times.
 
-    It returns the parameters. One program is compiled for all numbers of examples of the same width.
+    It returns the parameters, and goes on from the parameters `start`, if they are given. One program is compiled for
+    all numbers of examples of the same width.
     """
     model = gpt(network)
     warm_up = min(100, steps // 10)
@@ -101,9 +103,10 @@ def make_train(config: NetworkSettings, network: GPTConfig, steps: int, *, times
     run = compile_step(scan_steps(make_step(next_character_loss(model), optimizer)))
     at_once = max(1, steps // times)
 
-    def train(ids: np.ndarray, weights: np.ndarray, measure: Measure) -> Any:
+    def train(ids: np.ndarray, weights: np.ndarray, measure: Measure, start: Any = None) -> Any:
         generator = np.random.default_rng(config.seed)
-        train_state = init_train_state(model, optimizer, config.seed)
+        start = jax.tree.map(jnp.copy, start)  # a step takes the memory of what it is given
+        train_state = init_train_state(model, optimizer, config.seed, params=start)
         for _ in range(times):
             rows = generator.integers(0, len(ids), (at_once, config.batch_size))
             train_state, measured = run(train_state, (ids[rows], weights[rows]))

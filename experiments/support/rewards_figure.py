@@ -1,4 +1,4 @@
-"""The figure of learning from rewards: what changes over the rounds, with and without a baseline."""
+"""The figure of learning from rewards: what changes over the rounds, by baseline, and if worked sums are seen again."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, ORANGE, tidy
+from experiments.support.figures import BLUE, GREEN, ORANGE, tidy
 
 PANELS = {
     "reward": "reward: share of drawn answers that are right",
-    "held_out_accuracy": "held out: share right, likeliest answer",
+    "accuracy": "validation sums: share right, likeliest answer",
     "scratchpad": "share of answers with a scratchpad",
     "length": "length of an answer, characters",
     "kl": "divergence from the start, nats per character (log)",
@@ -20,19 +20,22 @@ PANELS = {
 }
 
 
-def plot_rounds(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, str], path: Path) -> None:
-    """Draw a panel for each quantity and a line for each baseline.
+def plot_rounds(rows: Sequence[Mapping[str, Any]], runs: Mapping[str, str], path: Path) -> None:
+    """Draw a panel for each quantity and a line for each run.
 
     Args:
-        rows: of `metrics.jsonl`, with names such as `group_reward`.
-        baselines: what the names begin with, and what the legend says.
+        rows: of `metrics.jsonl`, with names such as `group_reward`; not every run has every quantity.
+        runs: what the names begin with, and what the legend says.
         path: where to write the figure.
     """
     figure = Figure(figsize=(13, 6.4), layout="constrained")
-    for axes, (name, title) in zip(figure.subplots(2, 3).ravel(), PANELS.items(), strict=True):
-        for (baseline, label), color in zip(baselines.items(), (BLUE, ORANGE), strict=False):
-            points = [(row["epoch"], row[key]) for row in rows if (key := f"{baseline}_{name}") in row]
-            marker = "o" if name == "held_out_accuracy" else ""
+    panels = figure.subplots(2, 3).ravel()
+    for axes, (name, title) in zip(panels, PANELS.items(), strict=True):
+        for (run, label), color in zip(runs.items(), (BLUE, ORANGE, GREEN), strict=True):
+            points = [(row["epoch"], row[key]) for row in rows if (key := f"{run}_{name}") in row]
+            if not points:
+                continue
+            marker = "o" if name == "accuracy" else ""
             axes.plot(*zip(*points, strict=True), color=color, label=label, linewidth=1.6, marker=marker, markersize=4)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("round")
@@ -42,5 +45,5 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], baselines: Mapping[str, str],
         else:
             axes.set_ylim(bottom=0, top=None if name == "length" else 1.02)
         tidy(axes)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(path, dpi=110)
