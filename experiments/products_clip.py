@@ -11,7 +11,9 @@ command:   python -m experiments.products_clip --seed 0
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+import re
+from collections import Counter
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,7 @@ from matplotlib.figure import Figure
 
 from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.settings import TrainingSettings
-from jaxnets import losses, metrics, models, regularizers, summary
+from jaxnets import losses, metrics, models, regularizers, subkey, summary
 from jaxnets.data import (
     FashionProducts,
     Products,
@@ -57,6 +59,17 @@ class Config(TrainingSettings):
     """Of patches and tokens."""
     layers: int = 3
     """Blocks of each half."""
+    size: Literal["small", "reference"] = "small"
+    """reference takes the settings of `REFERENCE` instead of those given."""
+
+    @property
+    def reference(self) -> bool:
+        """Whether the settings of `REFERENCE` are taken."""
+        return self.size == "reference"
+
+
+REFERENCE: dict[str, Any] = {"epochs": 60, "dropout_rate": 0.2, "features": 256, "layers": 6, "learning_rate": 5e-4}
+"""A larger network, for an accelerator."""
 
 
 def made_up() -> FashionProducts:
@@ -110,7 +123,7 @@ def contrastive_loss(model: Model) -> Loss:
 
     def loss(params: Any, state: Any, batch: Any, *, key: Any, train: bool) -> Any:
         images, ids = batch
-        images = random_flip(scaled(images), key=jax.random.fold_in(key, 1)) if train else scaled(images)
+        images = random_flip(scaled(images), key=subkey(key, "mirror")) if train else scaled(images)
         inputs = models.CLIPInputs(images, ids)
         (pictures, texts, log_scale), state = model.apply(params, state, inputs, key=key, train=train)
         values = losses.info_nce(pictures, texts, jnp.minimum(log_scale, jnp.log(LARGEST_SCALE)))
@@ -130,19 +143,33 @@ def embed(model: Model, params: Any, images: np.ndarray, ids: np.ndarray) -> tup
     return jnp.concatenate(vectors), jax.jit(lambda ids: models.clip_texts(config, params, ids))(ids)
 
 
-def zero_shot(model: Model, params: Any, tokenizer: WordTokenizer, images: Any, classes: list[str]) -> list[str]:
-    """The class whose name, as a title of men and of women on average, is nearest to each picture."""
+def singular_words(text: str) -> list[str]:
+    """The words in lower case, without hyphens and plural endings, which names have and titles have not."""
+    return [re.sub("(ch|sh|ss)es$|(?<!s)s$", r"\1", word.replace("-", "")) for word in text.lower().split()]
+
+
+def titles_with(name: str, titles: list[str]) -> list[str]:
+    """The titles that have all words of a name, or the name itself if none has."""
+    words = set(singular_words(name))
+    return [title for title in titles if words <= set(singular_words(title))] or [name]
+
+
+def zero_shot(
+    model: Model, params: Any, tokenizer: WordTokenizer, images: Any, classes: list[str], titles: list[str]
+) -> list[str]:
+    """The class nearest to each picture; that of a class is the mean of the training titles that have its name."""
     names = sorted(set(classes) - {""})
     config: Any = model.config
-    men, women = (
-        models.clip_texts(config, params, jnp.asarray(make_ids(tokenizer, [f"{gender} {name}" for name in names])))
-        for gender in ("Men", "Women")
-    )
-    return [names[i] for i in np.argmax(np.asarray(images @ (men + women).T), axis=1)]
+    of_texts = jax.jit(lambda ids: models.clip_texts(config, params, ids))
+    vectors = dict(zip(titles, np.asarray(of_texts(make_ids(tokenizer, titles))), strict=True))
+    vectors |= dict(zip(names, np.asarray(of_texts(make_ids(tokenizer, names))), strict=True))
+    means = np.stack([np.mean([vectors[title] for title in titles_with(name, titles)], axis=0) for name in names])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    return [names[i] for i in np.argmax(np.asarray(images) @ means.T, axis=1)]
 
 
 def test(
-    model: Model, params: Any, tokenizer: WordTokenizer, products: Products
+    model: Model, params: Any, tokenizer: WordTokenizer, products: Products, titles: list[str]
 ) -> tuple[dict[str, float], np.ndarray]:
     """Recalls both ways and accuracies without examples; and the cosines of all pictures with all titles."""
     images, texts = embed(model, params, products.images, make_ids(tokenizer, products.captions))
@@ -152,8 +179,9 @@ def test(
         numbers[f"text_recall_at_{k}"] = float(metrics.recall_at_k(cosines, k=k).compute())
         numbers[f"image_recall_at_{k}"] = float(metrics.recall_at_k(cosines.T, k=k).compute())
     for name, classes in (("article_type", products.article_types), ("color", products.colors)):
-        found = zero_shot(model, params, tokenizer, images, classes)
+        found = zero_shot(model, params, tokenizer, images, classes, titles)
         numbers[f"{name}_accuracy"] = float(np.mean([a == b for a, b in zip(found, classes, strict=True) if b]))
+        numbers[f"{name}_most_frequent"] = max(Counter(filter(None, classes)).values()) / sum(map(bool, classes))
     return numbers, np.asarray(cosines)
 
 
@@ -175,7 +203,7 @@ def draw(folder: RunFolder, products: Products, cosines: np.ndarray) -> None:
     figure.savefig(folder.path / "nearest.png", dpi=110)
 
 
-@in_run_folder(smoke={"epochs": 1, "batch_size": 6, "features": 32, "layers": 1})
+@in_run_folder(reference=REFERENCE, smoke={"epochs": 1, "batch_size": 6, "features": 32, "layers": 1})
 def run(config: Config, folder: RunFolder) -> Findings:
     """Train, search, classify, and draw."""
     products = made_up() if config.smoke else fashion_products()
@@ -200,7 +228,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
         checkpoints=Checkpoints(folder.checkpoints),
     )
     params = trained.train_state.params
-    numbers, cosines = test(model, params, tokenizer, products.test)
+    numbers, cosines = test(model, params, tokenizer, products.test, products.train.captions)
     folder.append_metrics(step=steps, epoch=float(config.epochs), split="test", metrics=numbers)
     print(", ".join(f"{name} {value:.4f}" for name, value in numbers.items()))
     found = Findings(trained.metrics | {"test": numbers}, params, trained.compile_seconds, trained.first_step)
