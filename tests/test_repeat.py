@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxnets import init, nn, repeat, repeat_spec, subkey, unstack
-from jaxnets.backend import plain_forms
+from jaxnets.backend import plain_forms, trace_for
 from tests.forms import needs_cpu
 from tests.oracles import assert_close, normal
 
@@ -87,6 +87,16 @@ def test_the_program_does_not_grow_with_depth(enter):
     assert size(30, unroll=30) > 5 * size(30)
     enter(plain_forms("repeat"))
     assert size(30) > 5 * size(3)
+
+
+def test_up_to_24_blocks_are_written_out_on_gpu_unless_memory_matters():
+    def loops(depth, **settings):
+        params, _ = init(repeat_spec({"fc": nn.linear_spec(4, 4)}, depth), jax.random.key(0))
+        with trace_for("gpu"):
+            jaxpr = jax.make_jaxpr(lambda p, x: repeat(block, p, x, state={}, **settings))(params, jnp.ones((2, 4)))
+        return sum(equation.primitive.name == "scan" for equation in jaxpr.eqns)
+
+    assert [loops(24), loops(25), loops(24, remat=True)] == [0, 1, 1]
 
 
 def test_stacks_of_different_depth_are_refused():

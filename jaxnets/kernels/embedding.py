@@ -1,6 +1,7 @@
-"""Rows of a table whose gradient is a product with one-hot rows: the fast form on TPU.
+"""Fast forms of embeddings: gradients of rows as products on TPU, and tables of even height in products on GPU.
 
-A TPU adds up scattered rows one after the other, and multiplies matrices fast.
+A TPU adds up scattered rows one after the other, and multiplies matrices fast. The fast products of NVIDIA's library in
+half precision need rows that begin at multiples of 16 bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from jaxnets.types import Array
 
 _LARGEST = 4096
 """Rows of a table up to which a product with one-hot rows is cheap."""
+_ALIGNED = 64
+"""Scores of a position begin at multiples of so many numbers."""
 
 
 def is_fast_by_product(table: Array) -> bool:
@@ -43,3 +46,19 @@ def _tangent(primals: Any, tangents: Any) -> tuple[Array, Array]:
     one_hot = jax.nn.one_hot(wide_ids.reshape(-1), table.shape[0], dtype=tangent.dtype)
     rows = jnp.matmul(one_hot, tangent, precision=jax.lax.Precision.HIGHEST)  # exact: TPUs would round to bfloat16
     return look_up_on_tpu(table, ids), rows.reshape((*ids.shape, table.shape[1]))
+
+
+def scores(rows: Array, table: Array) -> Array:
+    """Multiply rows `[rows, features]` by the transposed table: `[rows, vocabulary]`.
+
+    For products in half precision on a GPU, the table is filled with zeros to a multiple of 64 rows.
+
+    Example:
+        >>> scores(jnp.array([[1.0, 1.0]]), jnp.array([[0.0, 1.0], [2.0, 3.0]]))
+        Array([[1., 5.]], dtype=float32)
+    """
+    missing = -table.shape[0] % _ALIGNED
+    if missing and table.dtype.itemsize == 2 and fast_path("embedding", "gpu"):
+        padded = jnp.pad(table, ((0, missing), (0, 0)))
+        return (rows @ padded.T)[:, : table.shape[0]]
+    return rows @ table.T

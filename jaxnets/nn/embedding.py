@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxnets.kernels.embedding import is_fast_by_product, look_up_on_tpu
+from jaxnets.kernels.embedding import is_fast_by_product, look_up_on_tpu, scores
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_features, check_floating, compute_dtype, flatten_leading, match_dtype
 from jaxnets.spec import ArraySpec, Spec
@@ -104,5 +104,4 @@ def tied_logits(params: Params, x: Array) -> Array:
     check_features(x, params["embedding"].shape[1], params["embedding"])
     (table,) = match_dtype(x, params["embedding"])
     rows, leading = flatten_leading(x)
-    logits: Array = (rows @ table.T).reshape((*leading, table.shape[0]))
-    return logits
+    return scores(rows, table).reshape((*leading, table.shape[0]))

@@ -33,6 +33,22 @@ def test_values_and_gradients_equal_torch(on, platform, ids):
     )
 
 
+@pytest.mark.parametrize("vocabulary", [7, 64, 65])
+def test_tied_logits_on_gpu_equal_torch_in_half_precision(on, vocabulary):
+    table, x = jnp.asarray(normal(vocabulary, 4), jnp.bfloat16), jnp.asarray(normal(2, 3, 4, seed=2), jnp.bfloat16)
+    weights = jnp.asarray(normal(2, 3, vocabulary, seed=3), jnp.bfloat16)
+    wanted_table, wanted_x = (torch.tensor(np.asarray(a, np.float64), requires_grad=True) for a in (table, x))
+    (wanted_x @ wanted_table.T * torch.tensor(np.asarray(weights, np.float64))).sum().backward()
+    on("gpu")
+    logits, back = jax.vjp(lambda table, x: nn.tied_logits({"embedding": table}, x), table, x)
+    assert logits.dtype == jnp.bfloat16
+    np.testing.assert_allclose(
+        np.asarray(logits, np.float64), (wanted_x @ wanted_table.T).detach(), rtol=2e-2, atol=2e-2
+    )
+    for gradient, wanted in zip(back(weights), (wanted_table.grad, wanted_x.grad), strict=True):
+        np.testing.assert_allclose(np.asarray(gradient, np.float64), wanted, rtol=2e-2, atol=5e-2)
+
+
 def test_tied_logits_equal_torch():
     assert_parity(
         lambda p, x: nn.tied_logits(p, jnp.tanh(nn.embedding(p, IDS) + x)),

@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.gpu import SMALL
 from benchmarks.peer import random_weights
 
-PEERS = ("jaxnets", "jaxnets_scan", "pytorch")
+PEERS = ("jaxnets", "jaxnets_cudnn", "pytorch")
 STEPS = 2 if SMALL else 20
 BATCH, LENGTH, UNITS = (2, 4, 8) if SMALL else (64, 256, 512)
 RATE = 0.01
