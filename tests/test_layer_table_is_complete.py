@@ -8,13 +8,17 @@ from tests.layer_table import CASES
 
 
 def is_layer(name):
-    """Whether a public name is that of a layer, not of a spec, a first carry, a mask, a constant or an activation.
+    """Whether a public name is that of a layer, not of a spec, carry, mask, frequencies, constant or activation.
 
     Activations are functions of one array; `tests/nn/test_activations.py` tests them. Those with parameters or with
     randomness in training are layers.
     """
     function = inspect.unwrap(getattr(nn, name))
-    if not inspect.isroutine(function) or name.startswith("_") or name.endswith(("_spec", "_carry", "_mask")):
+    if (
+        not inspect.isroutine(function)
+        or name.startswith("_")
+        or name.endswith(("_spec", "_carry", "_mask", "_frequencies"))
+    ):
         return False
     plain = not {"params", "train"} & set(inspect.signature(function).parameters)
     activation = plain and (

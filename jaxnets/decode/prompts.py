@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.data.buckets import pad_sequences
 from jaxnets.types import Array, ArrayLike
 
 
@@ -41,12 +42,8 @@ def pad_prompts(
             raise TypeError(f"prompt must hold integers, got {row.dtype} in prompt {number}")
     if not rows:
         raise ValueError("there must be at least one prompt, got none")
-    lengths = np.array([len(row) for row in rows], np.int32)
-    width = -(-lengths.max() // multiple) * multiple
-    ids = np.full((len(rows), width), pad, np.int32)
-    for row, values in zip(ids, rows, strict=True):
-        row[: len(values)] = values
-    return ids, lengths
+    longest = max(len(row) for row in rows)
+    return pad_sequences(rows, -(-longest // multiple) * multiple, pad)
 
 
 def check_prompt(prompt: Array) -> None:

@@ -1,4 +1,4 @@
-"""The decoder Transformer of Llama and Qwen2: rotary positions, RMS norm, gated perceptrons, grouped queries."""
+"""The decoder Transformer of Llama, Qwen2 and Qwen3: rotary positions, RMS norm, gated perceptrons, grouped queries."""
 
 from __future__ import annotations
 
@@ -33,8 +33,13 @@ class LlamaConfig(ModelConfig):
         features: of a token within the network.
         hidden: size of the hidden layers.
         base: of the rotary positions.
+        rotary_factor: by how much their long waves are slowed down, as in Llama 3.1; see `nn.llama3_frequencies`.
+        rotary_low: see there.
+        rotary_high: see there.
+        rotary_context: positions that the network was trained on before; see there.
         epsilon: of the norms.
         qkv_bias: whether queries, keys and values have biases, as in Qwen2.
+        head_norm: whether each head of queries and keys goes through an RMS norm, as in Qwen3.
         tied: whether the table of embeddings is the last layer too.
         remat: whether the backward pass computes the blocks again instead of storing their values.
     """
@@ -47,8 +52,13 @@ class LlamaConfig(ModelConfig):
     features: PositiveInt = 4096
     hidden: PositiveInt = 11_008
     base: PositiveFloat = 10_000.0
+    rotary_factor: PositiveFloat = 1.0
+    rotary_low: PositiveFloat = 1.0
+    rotary_high: PositiveFloat = 4.0
+    rotary_context: PositiveInt = 8192
     epsilon: PositiveFloat = 1e-5
     qkv_bias: bool = False
+    head_norm: bool = False
     tied: bool = False
     remat: bool = False
 
@@ -81,7 +91,7 @@ def _spec(config: LlamaConfig) -> Spec:
         "head_dim": config.head_size,
         "kernel_init": normal,
     }
-    attention = nn.attention_spec(config.features, bias=config.qkv_bias, **sizes)
+    attention = nn.attention_spec(config.features, bias=config.qkv_bias, head_norm=config.head_norm, **sizes)
     attention["out"] = {"kernel": attention["out"]["kernel"]}
     linear = functools.partial(nn.linear_spec, bias=False, kernel_init=normal)
     block = {
@@ -102,7 +112,15 @@ def _spec(config: LlamaConfig) -> Spec:
 
 def _settings(config: LlamaConfig) -> dict[str, Any]:
     """Of the blocks."""
-    rotary = functools.partial(nn.rotary, base=config.base)
+    frequencies = nn.llama3_frequencies(
+        config.head_size,
+        base=config.base,
+        factor=config.rotary_factor,
+        low=config.rotary_low,
+        high=config.rotary_high,
+        context=config.rotary_context,
+    )
+    rotary = functools.partial(nn.rotary, frequencies=frequencies)
     return {"rotary": rotary, "activation": jax.nn.silu, "norm": nn.rms_norm, "epsilon": config.epsilon}
 
 

@@ -139,7 +139,7 @@ from jaxnets.nn.reversible_norm import (
     reversible_norm_inverse as reversible_norm_inverse,
     reversible_norm_spec as reversible_norm_spec,
 )
-from jaxnets.nn.rotary import rotary as rotary
+from jaxnets.nn.rotary import llama3_frequencies as llama3_frequencies, rotary as rotary
 from jaxnets.nn.simple_rnn import (
     simple_rnn as simple_rnn,
     simple_rnn_carry as simple_rnn_carry,

@@ -12,6 +12,7 @@ from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import add_parameter, check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.dot_product_attention import dot_product_attention
 from jaxnets.nn.initializers import torch_uniform
+from jaxnets.nn.normalization import rms_norm, rms_norm_spec
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, DTypeLike, Initializer, Key, Params
 
@@ -25,6 +26,7 @@ def attention_spec(
     head_dim: int | None = None,
     memory_features: int | None = None,
     bias: bool = True,
+    head_norm: bool = False,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Spec:
@@ -39,11 +41,13 @@ def attention_spec(
         head_dim: size of a head; None for `features / heads`.
         memory_features: size of the last axis of what keys and values are made of; None for `features`.
         bias: whether the four products have a bias.
+        head_norm: whether each head of queries and keys goes through an RMS norm, before rotary positions, as in Qwen3.
         kernel_init: initializes each kernel, seen as a matrix `[in, out]`; by default normal, of variance 1/in.
         bias_init: initializes the biases; by default zeros.
 
     Returns:
-        A spec with `query`, `key`, `value` and `out`, each with `kernel` and, if `bias`, `bias`.
+        A spec with `query`, `key`, `value` and `out`, each with `kernel` and, if `bias`, `bias`; with `head_norm`,
+        `query` and `key` have a `norm`.
 
     Raises:
         ValueError: if heads do not divide `features`, or `kv_heads` do not divide `heads`.
@@ -81,9 +85,10 @@ def attention_spec(
 
     kv_shape, kv_axes = (memory, kv_heads, head_dim), ("in", "kv_heads", "head_dim")
     query_axes, out_axes = ("in", "heads", "head_dim"), ("heads", "head_dim", "out")
+    norm: Spec = {"norm": rms_norm_spec(head_dim)} if head_norm else {}
     return {
-        "query": product((features, heads, head_dim), query_axes, 1, _uniform(math.sqrt(6 / query_bound))),
-        "key": product(kv_shape, kv_axes, 1, _uniform(math.sqrt(6 / kv_bound))),
+        "query": product((features, heads, head_dim), query_axes, 1, _uniform(math.sqrt(6 / query_bound))) | norm,
+        "key": product(kv_shape, kv_axes, 1, _uniform(math.sqrt(6 / kv_bound))) | norm,
         "value": product(kv_shape, kv_axes, 1, _uniform(math.sqrt(6 / kv_bound))),
         "out": product((heads, head_dim, features), out_axes, 2, torch_uniform(query_outputs)),
     }
@@ -111,7 +116,8 @@ def attention(
     Args:
         params: `query` with `kernel` `[features, heads, head_dim]` and maybe `bias` `[heads, head_dim]`,
             `key` and `value` with `[memory_features, kv_heads, head_dim]`, and `out` with
-            `[heads, head_dim, features]` and `[features]`.
+            `[heads, head_dim, features]` and `[features]`; `query` and `key` maybe with the `norm` of a head, which has
+            epsilon 1e-6.
         x: `[..., queries, features]`, floating point. Its dtype is the result's; parameters are cast to it.
         memory: `[..., keys, memory_features]`, what is attended to, of the dtype and leading axes of `x` (cross
             attention), or the keys and values that `attention_memory` made of it; None for `x` itself.
@@ -216,7 +222,8 @@ def project(params: Params, x: Array) -> Array:
     y: Array = rows @ kernel.reshape((kernel.shape[0], -1))
     if "bias" in params:
         y = add_parameter(y, params["bias"].reshape(-1))
-    return y.reshape((*leading, *kernel.shape[1:]))
+    y = y.reshape((*leading, *kernel.shape[1:]))
+    return rms_norm(params["norm"], y, epsilon=1e-6) if "norm" in params else y
 
 
 def merge_heads(params: Params, x: Array) -> Array:

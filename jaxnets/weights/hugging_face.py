@@ -48,7 +48,8 @@ def load_hugging_face(folder: str | os.PathLike[str]) -> tuple[Model, Params]:
     `model_type`           network
     ====================== ==============================================
     `gpt2`                 `models.gpt`
-    `llama`, `qwen2`       `models.llama`
+    `llama`, `qwen2`,      `models.llama`
+    `qwen3`
     `bert`                 `models.bert`, without pooler and heads
     `clip`                 `models.clip`, both halves
     ====================== ==============================================
@@ -112,13 +113,12 @@ def _gpt2(settings: Mapping[str, Any]) -> Model:
 
 def _llama(settings: Mapping[str, Any]) -> Model:
     _refuse(settings, hidden_act="silu", mlp_bias=False, use_sliding_window=False)
-    qwen = settings["model_type"] == "qwen2"
-    if not qwen:
+    kind = settings["model_type"]
+    if kind != "qwen2":
         _refuse(settings, attention_bias=False)
+    if kind == "qwen3":
+        _refuse(settings, rms_norm_eps=1e-6)
     rotary = settings.get("rope_parameters") or {}
-    kind = (settings.get("rope_scaling") or rotary).get("rope_type", "default")
-    if kind != "default":
-        raise ValueError(f"load_hugging_face: rotary positions of the kind {kind!r} are not known, only 'default'")
     return models.llama(
         models.LlamaConfig(
             vocabulary=settings["vocab_size"],
@@ -130,10 +130,29 @@ def _llama(settings: Mapping[str, Any]) -> Model:
             hidden=settings["intermediate_size"],
             base=float(rotary.get("rope_theta") or settings.get("rope_theta") or 10_000.0),
             epsilon=settings.get("rms_norm_eps", 1e-6),
-            qkv_bias=qwen,
+            qkv_bias=kind == "qwen2",
+            head_norm=kind == "qwen3",
             tied=settings.get("tie_word_embeddings", False),
+            **_slower_waves(settings.get("rope_scaling") or rotary),
         )
     )
+
+
+def _slower_waves(scaling: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `LlamaConfig` for a context that was made longer."""
+    kind = scaling.get("rope_type", "default")
+    if kind == "default":
+        return {}
+    if kind != "llama3":
+        raise ValueError(
+            f"load_hugging_face: rotary positions of the kind {kind!r} are not known, only 'default' and 'llama3'"
+        )
+    return {
+        "rotary_factor": scaling["factor"],
+        "rotary_low": scaling["low_freq_factor"],
+        "rotary_high": scaling["high_freq_factor"],
+        "rotary_context": scaling["original_max_position_embeddings"],
+    }
 
 
 def _bert(settings: Mapping[str, Any]) -> Model:
@@ -254,6 +273,7 @@ _FAMILIES = {
     "gpt2": _Family(_gpt2, "transformer."),
     "llama": _Family(_llama, "model."),
     "qwen2": _Family(_llama, "model."),
+    "qwen3": _Family(_llama, "model."),
     "clip": _Family(_clip),
     "bert": _Family(_bert, stripped="bert.", unread=("pooler.", "cls.", "classifier.", "embeddings.position_ids")),
 }

@@ -47,7 +47,7 @@ def torch_names(model: Model) -> Names:
     `efficientnet_lite`              those of the package `efficientnet_lite_pytorch`
     `resnet`, `cifar_resnet`         torchvision's and timm's
     `gpt`, `bert`                    those of Hugging Face's `GPT2LMHeadModel` and `BertModel`
-    `llama`                          those of `LlamaForCausalLM` and `Qwen2ForCausalLM`
+    `llama`                          those of `LlamaForCausalLM`, `Qwen2ForCausalLM` and `Qwen3ForCausalLM`
     `clip` without a stem            those of `CLIPModel`
     `transformer`                    PyTorch's `Transformer`'s, `source`, `target` and `out` or `out_bias`
     `mnist_cnn`, `lenet5`            `conv1`, `conv2`, `fc1`, `fc2` (`fc3`), as in PyTorch's MNIST example
@@ -217,6 +217,11 @@ def _llama(config: models.LlamaConfig, spec: Spec) -> Names:
         "self_attn.k_proj": "attention/key",
         "self_attn.v_proj": "attention/value",
         "self_attn.o_proj": "attention/out",
+        **(
+            {"self_attn.q_norm": "attention/query/norm", "self_attn.k_norm": "attention/key/norm"}
+            if config.head_norm
+            else {}
+        ),
         "mlp.gate_proj": "gate",
         "mlp.up_proj": "linear1",
         "mlp.down_proj": "linear2",

@@ -9,6 +9,9 @@ from tests.cases.case import Case, no_params, stateless
 from tests.oracles import normal
 
 SPEC = nn.attention_spec(12, heads=2)
+HEAD = 4
+WITH_HEAD_NORM = nn.attention_spec(12, heads=4, kv_heads=2, head_dim=HEAD, bias=False, head_norm=True)
+SLOWED_ROTARY = functools.partial(nn.rotary, frequencies=nn.llama3_frequencies(HEAD, base=50.0, factor=4.0, context=20))
 GROUPED = nn.attention_spec(12, heads=4, kv_heads=2, head_dim=4, bias=False)
 X = normal(2, 5, 12)
 MASK = np.random.default_rng(1).random((2, 1, 5, 5)) < 0.6
@@ -76,6 +79,14 @@ BLOCK = nn.transformer_block_spec(12, heads=2, kv_heads=1, bias=False)
 PRODUCTS = {"queries": normal(2, 5, 4, 8), "keys": normal(2, 7, 2, 8, seed=1), "values": normal(2, 7, 2, 8, seed=2)}
 ROTARY = functools.partial(nn.rotary, interleaved=True, features=4)
 CASES = [
+    Case(
+        "attention-head-norm",
+        (nn.attention,),
+        WITH_HEAD_NORM,
+        stateless(nn.attention, causal=True, rotary=SLOWED_ROTARY),
+        X,
+        slow=True,
+    ),
     Case(
         "transformer-block",
         (nn.transformer_block,),

@@ -70,6 +70,14 @@ def test_errors():
     x = jnp.ones((2, 5, 3, 8))
     with pytest.raises(ValueError, match=r"features must be even, positive and at most 8 .* got 3"):
         nn.rotary(x, jnp.arange(5), features=3)
+    with pytest.raises(ValueError, match=r"frequencies must be \[4\], one a pair of features, got \[3\]"):
+        nn.rotary(x, jnp.arange(5), frequencies=np.ones(3))
+    with pytest.raises(
+        ValueError, match=r"factor must be positive and high more than low, got 8\.0, low 4\.0 and high 1\.0"
+    ):
+        nn.llama3_frequencies(8, base=10.0, factor=8.0, low=4.0, high=1.0)
+    with pytest.raises(ValueError, match="features must be even and positive, got 3"):
+        nn.llama3_frequencies(3, base=10.0, factor=8.0)
     with pytest.raises(ValueError, match=r"positions must be \[5\] or \[2, 5\] for x \[2, 5, 3, 8\], got \[2\]"):
         nn.rotary(x, jnp.arange(2))
     with pytest.raises(ValueError, match=r"x must be \[\.\.\., time, heads, head_dim\], got \[5, 8\]"):

@@ -26,6 +26,13 @@ LLAMA = {
     "eos_token_id": None,
     "pad_token_id": None,
 }
+LLAMA3_WAVES = {  # waves fit 0.1 to 3.2 times into the old context, so that all three cases occur
+    "rope_type": "llama3",
+    "factor": 4.0,
+    "low_freq_factor": 0.5,
+    "high_freq_factor": 2.0,
+    "original_max_position_embeddings": 20,
+}
 BERT = {
     "vocab_size": 71,
     "hidden_size": 32,
@@ -52,7 +59,11 @@ def make(transformers, kind):
         "llama-tied": lambda: transformers.LlamaForCausalLM(
             transformers.LlamaConfig(**LLAMA, tie_word_embeddings=True)
         ),
+        "llama3.1": lambda: transformers.LlamaForCausalLM(
+            transformers.LlamaConfig(**LLAMA | {"head_dim": 16, "rope_theta": 50.0, "rope_scaling": LLAMA3_WAVES})
+        ),
         "qwen2": lambda: transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**LLAMA)),
+        "qwen3": lambda: transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**LLAMA | {"head_dim": 10})),
         "gpt2": lambda: transformers.GPT2LMHeadModel(
             transformers.GPT2Config(vocab_size=71, n_positions=17, n_embd=32, n_layer=2, n_head=4)
         ),
@@ -72,7 +83,9 @@ def outputs(network, ids, mask=None):
     return found.logits if hasattr(found, "logits") else found.last_hidden_state
 
 
-@pytest.mark.parametrize("kind", ["llama", "llama-tied", "qwen2", "gpt2", "bert", "bert-for-masked-lm"])
+@pytest.mark.parametrize(
+    "kind", ["llama", "llama-tied", "llama3.1", "qwen2", "qwen3", "gpt2", "bert", "bert-for-masked-lm"]
+)
 def test_outputs_are_hugging_face_s(kind, transformers, tmp_path):
     """With weights in one file, or for Llama in several."""
     network = make(transformers, kind)
@@ -86,7 +99,7 @@ def test_outputs_are_hugging_face_s(kind, transformers, tmp_path):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=3e-5 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "bert"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3", "bert"])
 def test_gradients_are_hugging_face_s_and_weights_come_back(kind, transformers, tmp_path):
     network = make(transformers, kind).double()
     network.save_pretrained(tmp_path)
@@ -105,7 +118,7 @@ def test_gradients_are_hugging_face_s_and_weights_come_back(kind, transformers, 
         np.testing.assert_allclose(actual[name], parameter.grad, rtol=0, atol=1e-5 * scale, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "qwen3"])
 def test_generated_tokens_are_hugging_face_s(kind, transformers, tmp_path):
     """Greedy and by beam search, with prompts of different lengths."""
     network = make(transformers, kind)
@@ -174,9 +187,10 @@ def change(folder, **settings):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model_type": "mamba"}, "model_type must be one of gpt2, llama, qwen2, clip, bert, got 'mamba'"),
+        ({"model_type": "mamba"}, "model_type must be one of gpt2, llama, qwen2, qwen3, clip, bert, got 'mamba'"),
         ({"hidden_act": "relu"}, "hidden_act must be 'silu', got 'relu'"),
-        ({"rope_scaling": {"rope_type": "llama3"}}, "rotary positions of the kind 'llama3' are not known"),
+        ({"rope_scaling": {"rope_type": "yarn"}}, "rotary positions of the kind 'yarn' are not known"),
+        ({"rope_scaling": {"rope_type": "llama3"}}, "the setting 'factor' is missing"),
         ({"num_hidden_layers": 3}, r"missing model.layers.2"),
         ({"num_attention_heads": 3}, "kv_heads must divide heads, got 2 kv_heads and 3 heads"),
     ],
