@@ -11,6 +11,8 @@ from jaxnets import init, lora_merge, lora_spec, lora_unmerge, make_model, model
 from jaxnets.training import init_train_state, make_step
 from tests.oracles import normal
 
+HALF = {"layers": 2, "heads": 2, "features": 8}
+
 
 def random_like(params, seed=1):
     generator = np.random.default_rng(seed)
@@ -67,6 +69,27 @@ def test_every_repeated_block_has_an_adapter_of_its_own():
     for i in range(3):
         down, up = (np.asarray(adapters["blocks"]["fc"]["kernel"][part][i]) for part in ("down", "up"))
         np.testing.assert_allclose(merged[i], params["blocks"]["fc"]["kernel"][i] + np.outer(down, up), rtol=1e-5)
+
+
+def test_both_halves_of_clip_get_adapters_of_their_heads():
+    sizes = {f"{half}_{name}": size for half in ("image", "text") for name, size in HALF.items()}
+    model = models.clip(models.CLIPConfig((4, 4), 2, vocabulary=7, context=5, end_of_text=6, embedding=4, **sizes))
+    params, _ = model.init(jax.random.key(0))
+    adapters = random_like(init(lora_spec(model.spec, "*/query", rank=3), jax.random.key(1))[0])
+    merged = lora_merge(params, adapters, alpha=6)
+    for half in ("image", "text"):
+        before, after, adapter = (
+            tree["blocks"]["attention"]["query"]["kernel"] for tree in (params[half], merged[half], adapters[half])
+        )
+        for block in range(2):
+            matrix = np.asarray(before[block], np.float64).reshape(8, 8)
+            matrix += 6 / 3 * np.asarray(adapter["down"][block]) @ np.asarray(adapter["up"][block])
+            np.testing.assert_allclose(after[block], matrix.reshape(8, 2, 4), rtol=1e-4, atol=1e-5)
+    ids, images = jnp.array([[1, 2, 6, 0, 0]]), jnp.asarray(normal(1, 4, 4, 3))
+    inputs = models.CLIPInputs(images, ids)
+    changed = model.apply(merged, {}, inputs, train=False)[0]
+    given = model.apply(params, {}, inputs, train=False)[0]
+    assert all(jnp.abs(a - b).max() > 1e-3 for a, b in zip(changed[:2], given[:2], strict=True))
 
 
 def test_adapters_go_through_lists_and_come_out_again():
