@@ -121,7 +121,10 @@ def training_section(rounds: int) -> str:
     )
 
 
-CASES = ("mnist_cnn", "resnet20", "lstm", "gru", "nanogpt", "vit_tiny", "separable", "vae", "seq2seq", "translation")
+CASES = (
+    *("mnist_cnn", "resnet20", "lstm", "gru", "nanogpt", "vit_tiny", "separable", "vae", "seq2seq", "translation"),
+    *("dcgan", "diffusion_unet", "segmentation_unet", "clip"),
+)
 SECTIONS = {
     **{name: functools.partial(case_section, name) for name in CASES},
     "tiny_mlp": tiny_section,

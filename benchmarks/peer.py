@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,6 +31,16 @@ def random_weights(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[st
         name: (generator.normal(size=shape) / np.sqrt(np.prod(shape[:-1]) or 1)).astype(np.float32)
         for name, shape in shapes.items()
     }
+
+
+def scales_near_one(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same with scales of norms near 1, as deep networks need them to keep their loss small."""
+    return {path: 1 + 0.1 * array if path.endswith("/scale") else array for path, array in weights.items()}
+
+
+def numbered_paths(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same with `blocks_0/...` in place of `blocks/0/...`, as modules of Flax are named."""
+    return {re.sub(r"/(\d+)(?=/)", r"_\1", path): array for path, array in weights.items()}
 
 
 def cycle(batches: Any) -> Callable[[], Any]:

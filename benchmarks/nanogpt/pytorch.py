@@ -70,9 +70,11 @@ def fuse(attention):
 def load(module, weights):
     """Copy nested dicts of weights to the modules and parameters of these names."""
     for name, part in weights.items():
-        if name == "blocks":
-            for block, arrays in zip(module.blocks, part, strict=True):
-                load(block, arrays | {"attention": fuse(arrays["attention"])})
+        if isinstance(part, list):
+            for block, arrays in zip(getattr(module, name), part, strict=True):
+                load(block, arrays)
+        elif isinstance(part, dict) and "query" in part:
+            load(getattr(module, name), fuse(part))
         elif isinstance(part, dict):
             load(getattr(module, name), part)
         else:

@@ -1,0 +1,9 @@
+"""PyTorch with torch.compile of the network."""
+
+import functools
+
+import torch
+
+from benchmarks.segmentation_unet import pytorch
+
+prepare = functools.partial(pytorch.prepare, transform=torch.compile)
