@@ -1,14 +1,19 @@
-"""`python -m tests.quick_flags` prints XLA flags with which the tests compile in about a third of the time on CPU.
+"""`python -m tests.quick_flags` prints XLA flags with which the tests compile in about a quarter of the time on CPU.
 
-XLA makes the same program of what JAX gives it, and generates code for it without optimizing that. Flags that the
-installed jaxlib does not know are left out, as XLA ends a process for them.
+XLA makes the same program of what JAX gives it, and generates code for it without optimizing that, and in one piece:
+the processors are busy with other tests. Flags that the installed jaxlib does not know are left out, as XLA ends a
+process for them.
 """
 
 import os
 
 import jax
 
-FLAGS = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+FLAGS = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
 
 
 def known_flags():
