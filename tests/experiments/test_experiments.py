@@ -10,10 +10,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.__main__ import experiments
 from experiments.support.settings import with_presets
 from jaxnets.report import read_metrics
+from jaxnets.training import keep_compiled_programs
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(experiments())
@@ -42,6 +44,17 @@ def test_the_header_says_what_to_expect_and_how_to_get_it(name):
         assert part in document
 
 
+@pytest.fixture
+def compiled_once(tmp_path_factory):
+    """What a test compiles a second time it reads from a folder."""
+    keep_compiled_programs(tmp_path_factory.mktemp("compiled"))
+    compilation_cache.reset_cache()
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+
+
+@pytest.mark.usefixtures("compiled_once")
 @pytest.mark.parametrize("name", WITH_FOLDER)
 def test_smoke_leaves_a_complete_run_folder_which_can_be_repeated(name, tmp_path, capsys):
     first, again = (smoke(name, tmp_path / folder) for folder in ("a", "b"))
