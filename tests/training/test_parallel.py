@@ -184,7 +184,7 @@ def test_64_learning_rates_in_one_call_are_64_single_runs():
 
     train = scan_data(make_step(loss, injected), steps=9, batch_size=16)
     together, _ = compile_step(jax.vmap(train, in_axes=(0, None)))(jax.vmap(with_rate)(jnp.asarray(rates)), examples)
-    for i in range(0, 64, 9):
+    for i in (0, 31, 63):  # each is a program of its own
         optimizer = permissive_optimizer(optax.adam(float(rates[i])))
         alone = compile_step(scan_data(make_step(loss, optimizer), steps=9, batch_size=16))
         single, _ = alone(init_train_state(network(0.0), optimizer, 0), examples)
