@@ -48,14 +48,23 @@ def empty_environment(tmp_path_factory):
         yield "empty", python
 
 
-@pytest.fixture(scope="module", params=["checkout", "colab"])
-def executed(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("notebook")
-    if request.param == "checkout":
-        return run(NOTEBOOK, folder)
+@pytest.fixture(scope="module")
+def elsewhere(empty_environment, tmp_path_factory):
+    """The copy for Colab after it ran in the new environment."""
+    folder = tmp_path_factory.mktemp("colab")
     written = folder / "jaxnets_colab.ipynb"
     subprocess.run([sys.executable, REPOSITORY / "docs" / "colab.py", written], check=True)
-    return run(written, folder, request.getfixturevalue("empty_environment")[0])
+    return run(written, folder, empty_environment[0])
+
+
+in_one_process = pytest.mark.xdist_group("colab")  # so that the copy runs once
+
+
+@pytest.fixture(scope="module", params=["checkout", pytest.param("colab", marks=in_one_process)])
+def executed(request, tmp_path_factory):
+    if request.param == "checkout":
+        return run(NOTEBOOK, tmp_path_factory.mktemp("notebook"))
+    return request.getfixturevalue("elsewhere")
 
 
 def outputs_of(notebook):
@@ -91,11 +100,10 @@ def test_the_progress_is_one_output_that_ends_in_a_summary(executed):
     assert "<progress" not in shown["text/html"]  # it is there while the cell runs
 
 
+@in_one_process
+@pytest.mark.usefixtures("elsewhere")
 def test_the_copy_for_colab_leaves_the_versions_of_the_runtime_alone(empty_environment, tmp_path):
-    name, python = empty_environment
-    written = tmp_path / "jaxnets_colab.ipynb"
-    subprocess.run([sys.executable, REPOSITORY / "docs" / "colab.py", written], check=True)
-    run(written, tmp_path, name)
+    _, python = empty_environment
     environment = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
     code = "import jax, jaxnets; print(jax.__version__, jax.__file__, jaxnets.__file__, sep='\\n')"
     shown = subprocess.run(
