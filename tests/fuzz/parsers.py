@@ -1,6 +1,7 @@
 """The parsers of the library: of each a valid file, what reads it, and the errors that it documents."""
 
 import dataclasses
+import functools
 import gzip
 import importlib
 import io
@@ -272,7 +273,10 @@ def train_state(seed: int = 0) -> training.TrainState:
     return training.TrainState.create(params, optax.adam(0.1).init(params), state=state, seed=seed)
 
 
-LIKE = train_state()
+@functools.cache
+def like() -> training.TrainState:
+    """Made when it is needed: a process with arrays cannot fork."""
+    return train_state()
 
 
 def last_checkpoint(place: Path, seed: int) -> None:
@@ -283,7 +287,7 @@ def last_checkpoint(place: Path, seed: int) -> None:
 
 
 def restore(place: Path) -> Any:
-    return training.Checkpoints(place, best=None).restore_last(LIKE, None, {"seed": 0})
+    return training.Checkpoints(place, best=None).restore_last(like(), None, {"seed": 0})
 
 
 MISSING = (ValueError, FileNotFoundError)
@@ -360,13 +364,13 @@ PARSERS: dict[str, Parser] = {
     ),
     "checkpoint": Parser(
         written(lambda place, seed: training.save_checkpoint(place / "c", train_state(seed))),
-        lambda place: training.load_checkpoint(place / "c", like=LIKE),
+        lambda place: training.load_checkpoint(place / "c", like=like()),
         MISSING,
         inputs=200,
         multiple=50,
     ),
     "last": Parser(
-        written(last_checkpoint), lambda place: training.load_last(place, like=LIKE), MISSING, inputs=150, multiple=50
+        written(last_checkpoint), lambda place: training.load_last(place, like=like()), MISSING, inputs=150, multiple=50
     ),
     "restore": Parser(written(last_checkpoint), restore, inputs=150, multiple=50),
 }

@@ -22,19 +22,33 @@ DEFAULT = 10_000
 INPUTS = int(os.environ.get("JAXNETS_FUZZ_INPUTS", DEFAULT))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PARSERS)
-def test_damaged_files_give_the_documented_error_only(name):
-    inputs = max(1, PARSERS[name].inputs * INPUTS // DEFAULT)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.fuzzer", name, str(inputs)],
+@pytest.fixture(scope="module")
+def fuzzer():
+    """A process that has imported everything, and forks."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fuzz.fuzzer"],
         cwd=ROOT,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    report = json.loads(done.stdout.splitlines()[-1])
+    yield process
+    process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARSERS)
+def test_damaged_files_give_the_documented_error_only(name, fuzzer):
+    inputs = max(1, PARSERS[name].inputs * INPUTS // DEFAULT)
+    fuzzer.stdin.write(f"{name} {inputs}\n")
+    fuzzer.stdin.flush()
+    lines = []
+    while not lines or not lines[-1].startswith("status"):
+        lines.append(fuzzer.stdout.readline())
+        assert lines[-1], "the fuzzer has ended"
+    assert lines[-1] == "status 0\n"
+    report = json.loads(lines[-2])
     assert report["inputs"] == inputs
     assert not report["faults"], "\n".join(report["first"])
     few = inputs < 100  # files may all be readable: a run has older checkpoints beside a damaged one
