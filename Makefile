@@ -27,15 +27,15 @@ NEWEST_PYTHON = $(shell for candidate in python3.13 python3.12 $(HOME)/.pyenv/ve
   $(HOME)/.pyenv/versions/3.12.*/bin/python $(BIN)/python; do \
   if "$$candidate" -c 'import venv, ensurepip' 2>/dev/null; then echo "$$candidate"; break; fi; done)
 
-# Compilation is most of their time, so they are compiled quickly among the slow tests too.
-MOSTLY_COMPILED := tests/test_layer_table.py tests/test_layer_table_batches.py tests/models tests/experiments \
-  tests/test_docs_programs.py
+# The slow tests of code that XLA optimizes, such as kernels, and of whole runs; compilation is most of the others' time.
+OPTIMIZED := tests/benchmarks tests/crash tests/kernels tests/training tests/test_notebook.py \
+  tests/test_tpu_compile.py tests/test_tpu_notebook.py
 
 # jax2onnx requires an older Orbax than training does, so it is installed separately too.
 ONNX := $(VENV)/onnx
 
 .NOTPARALLEL:
-.PHONY: help train test test-slow test-colab test-newest lint format docs bench colab clean
+.PHONY: help train test test-slow test-colab test-newest environments lint format docs bench colab clean
 
 help:
 	@echo "make train      train the example network and save a report in runs/ [SEED=1] [ARGS='--epochs 5']"
@@ -43,6 +43,7 @@ help:
 	@echo "make test-slow  the tests that take longer"
 	@echo "make test-colab   layers, training and the notebook with the versions that Colab has"
 	@echo "make test-newest  the same with the newest JAX"
+	@echo "make environments   install what these and the slow tests need beside $(VENV)"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     format the code with ruff"
 	@echo "make docs       the documentation, in docs/_build/html"
@@ -57,21 +58,24 @@ test: $(VENV)/.installed-test
 	$(if $(QUICK),XLA_FLAGS="$(QUICK)") $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-slow: $(VENV)/.installed-test $(LIBTPU) $(ONNX)
-	$(if $(QUICK),XLA_FLAGS="$(QUICK)") PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest $(MOSTLY_COMPILED) -m slow -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
-	PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest -m slow $(MOSTLY_COMPILED:%=--ignore=%) -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
+	$(if $(QUICK),XLA_FLAGS="$(QUICK)") PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest -m slow $(OPTIMIZED:%=--ignore=%) -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
+	PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest $(OPTIMIZED) -m slow -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
 
 test-colab: $(COLAB)/.installed $(if $(LIBTPU),$(COLAB)/libtpu)
 	PYTHONPATH=$(COLAB)/libtpu $(COLAB)/bin/python -m pytest tests/test_tpu_notebook.py
-	$(call test_versions,$(COLAB),)
+	$(call test_versions,$(COLAB))
 
 test-newest: $(NEWEST)/.installed
-	$(call test_versions,$(NEWEST),XLA_FLAGS="$$($(NEWEST)/bin/python -m tests.quick_flags)")
+	$(call test_versions,$(NEWEST))
 
 define test_versions
-$(2) $(1)/bin/python -m pytest $(VERSIONS_TESTS) -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
-$(1)/bin/python -m pytest tests/test_notebook.py
+XLA_FLAGS="$$($(1)/bin/python -m tests.quick_flags)" $(1)/bin/python -m pytest $(VERSIONS_TESTS) -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
+$(1)/bin/python -m pytest tests/test_notebook.py -n $(WORKERS) --maxprocesses 2 --dist loadgroup
 out=$$(mktemp -d) && $(1)/bin/python -m experiments.digits_cnn --epochs 2 --out "$$out/run" && rm -r "$$out"
 endef
+
+# What the tests need beside $(VENV), so that it can be installed while they run there.
+environments: $(COLAB)/.installed $(if $(LIBTPU),$(COLAB)/libtpu) $(NEWEST)/.installed $(LIBTPU) $(ONNX)
 
 lint: $(VENV)/.installed-experiments $(VENV)/.installed-lint
 	$(BIN)/ruff check
