@@ -29,10 +29,13 @@ from tests.training.problem import LOSS, MODEL, OPTIMIZER, STEP, data, start
 DATA, VALIDATION = data(), data(30, seed=1)
 
 
-def launch(folder, pause=0.0):
+def launch(folder, pause=0.0, cache=None):
+    """Start a run, which takes compiled programs from a folder, if there is one, and adds its own."""
     command = [sys.executable, "-m", "tests.training.killed_run", str(folder), str(pause)]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(Path(__file__).parents[2])}
     environment.pop("XLA_FLAGS", None)
+    if cache:
+        environment |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
@@ -62,14 +65,20 @@ def assert_same_bits(a, b):
 
 
 @pytest.fixture(scope="module")
-def never_stopped(tmp_path_factory):
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(scope="module")
+def never_stopped(cache, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    finish(launch(folder))
+    finish(launch(folder, cache=cache))
     return end(folder)
 
 
 @pytest.mark.slow
 def test_a_killed_process_started_again_gives_the_same_bits(never_stopped, tmp_path):
+    """Although each process compiles anew."""
     for line in ("steps 9", "evaluate 12", "steps 45"):
         process = launch(tmp_path, pause=0.05)
         wait_for(process, line)
@@ -85,15 +94,15 @@ def test_a_killed_process_started_again_gives_the_same_bits(never_stopped, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
-def test_a_signal_saves_and_leaves_and_the_same_command_goes_on(number, never_stopped, tmp_path):
-    process = launch(tmp_path, pause=0.05)
+def test_a_signal_saves_and_leaves_and_the_same_command_goes_on(number, cache, never_stopped, tmp_path):
+    process = launch(tmp_path, pause=0.05, cache=cache)
     wait_for(process, "steps 21")
     process.send_signal(number)
     output, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "Interrupted: stopped after" in errors
     stopped = next(line for line in output.splitlines() if line.startswith("end "))
-    resumed = finish(launch(tmp_path))
+    resumed = finish(launch(tmp_path, cache=cache))
     assert resumed.splitlines()[0] == f"start {stopped.split()[1]}"
     assert_same_bits(end(tmp_path), never_stopped)
 
