@@ -28,7 +28,7 @@ NEWEST_PYTHON = $(shell for candidate in python3.13 python3.12 $(HOME)/.pyenv/ve
   if "$$candidate" -c 'import venv, ensurepip' 2>/dev/null; then echo "$$candidate"; break; fi; done)
 
 # The slow tests of what XLA optimizes; compilation is most of the others' time. Runs that are killed choose themselves.
-OPTIMIZED := tests/benchmarks tests/kernels tests/test_notebook.py tests/test_tpu_compile.py tests/test_tpu_notebook.py
+OPTIMIZED := tests/kernels tests/test_notebook.py tests/test_tpu_compile.py tests/test_tpu_notebook.py
 
 # jax2onnx requires an older Orbax than training does, so it is installed separately too.
 ONNX := $(VENV)/onnx
