@@ -57,10 +57,7 @@ def elsewhere(empty_environment, tmp_path_factory):
     return run(written, folder, empty_environment[0])
 
 
-in_one_process = pytest.mark.xdist_group("colab")  # so that the copy runs once
-
-
-@pytest.fixture(scope="module", params=["checkout", pytest.param("colab", marks=in_one_process)])
+@pytest.fixture(scope="module", params=["checkout", "colab"])
 def executed(request, tmp_path_factory):
     if request.param == "checkout":
         return run(NOTEBOOK, tmp_path_factory.mktemp("notebook"))
@@ -100,7 +97,6 @@ def test_the_progress_is_one_output_that_ends_in_a_summary(executed):
     assert "<progress" not in shown["text/html"]  # it is there while the cell runs
 
 
-@in_one_process
 @pytest.mark.usefixtures("elsewhere")
 def test_the_copy_for_colab_leaves_the_versions_of_the_runtime_alone(empty_environment, tmp_path):
     _, python = empty_environment
