@@ -21,7 +21,7 @@ LIBTPU_VERSION := from importlib.metadata import requires; \
 # The tests that need no other deep-learning library, with the oldest versions of JAX and the newest ones.
 COLAB := $(VENV)-colab
 NEWEST := $(VENV)-newest
-VERSIONS_TESTS := tests/test_layer_table.py tests/training -m "not slow"
+VERSIONS_TESTS := tests/test_layer_table.py tests/kernels/test_onednn.py tests/training -m "not slow"
 # The newest of the interpreters that work here: a command of that name may be one of pyenv's that is switched off.
 NEWEST_PYTHON = $(shell for candidate in python3.13 python3.12 $(HOME)/.pyenv/versions/3.13.*/bin/python \
   $(HOME)/.pyenv/versions/3.12.*/bin/python $(BIN)/python; do \

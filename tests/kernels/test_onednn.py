@@ -5,8 +5,10 @@ import functools
 import jax
 import jax.export
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from jaxnets import nn
 from jaxnets.backend import plain_forms
 from jaxnets.kernels import onednn
 from jaxnets.kernels.onednn import onednn_available
@@ -39,6 +41,15 @@ def test_every_transformation_by_onednn_equals_lax(name):
         assert TARGET in ours.lower(*arrays).as_text()
     # sums over 72 taps in another order differ by rounding, which three steps of training in the scan enlarge
     assert_close(ours(*arrays), theirs(*arrays), rtol=1e-4, atol=1e-3 if name == "depthwise-large-window" else 2e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("sizes", [(7, 7), (7, 1), (5,)])
+def test_a_kernel_as_large_as_the_image_gives_the_product_of_both(sizes, channels):
+    x, kernel = normal(8, *sizes, 16), normal(*sizes, 16, channels, seed=1)
+    expected = x.reshape(8, -1).astype(float) @ kernel.reshape(-1, channels).astype(float)
+    y = jax.jit(lambda x, kernel: nn.conv({"kernel": kernel}, x, padding="VALID"))(x, kernel)
+    np.testing.assert_allclose(y.reshape(8, channels), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["dense", "dilated", "two-groups"])
