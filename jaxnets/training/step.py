@@ -54,8 +54,8 @@ def make_step(
             a gradient, or what the step made. Such a step changes nothing but `.step` and `.skipped`, and its metrics
             count no examples. Further ones stop `fit`, and elsewhere are taken as they are. 0 looks at nothing and
             costs nothing, unless the train state says so (`TrainState.watch`).
-        axis_name: of the mapped axis, when the step runs under `jax.pmap` (see `pmap_step`): gradients are averaged
-            over the devices and metrics added up.
+        axis_name: of the mapped axis, when the step runs under `jax.pmap` (see `pmap_step`) or `jax.shard_map`, whose
+            `check_vma` may be on or off: gradients are averaged over the devices and metrics added up.
 
     Returns:
         `step(train_state, batch) -> (train_state, metrics)`. Numbers among the loss's metrics become streamable means.
