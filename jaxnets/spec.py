@@ -139,7 +139,7 @@ def _draw(leaf: ArraySpec, key: Key, dtype: DTypeLike, traced: bool) -> Array:
     return draw(key, tuple(leaf.shape), jnp.dtype(dtype))
 
 
-def assemble(spec: Spec, make: Callable[[tuple[str | int, ...], ArraySpec], Array]) -> tuple[Params, State]:
+def assemble(spec: Spec, make: Callable[[tuple[str | int, ...], ArraySpec], Any]) -> tuple[Params, State]:
     """Put the array that `make(path, leaf)` returns for each leaf where `init` puts it.
 
     Args:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -96,6 +97,10 @@ class TrainState(NamedTuple):
     def key(self) -> Key:
         """The key of the run, made of the seed."""
         return jax.random.key(self.seed)
+
+
+Step: TypeAlias = Callable[..., tuple[TrainState, PyTree]]
+"""`step(train_state, batch) -> (train_state, metrics)`, a pure function; with constants those come third."""
 
 
 def init_train_state(
