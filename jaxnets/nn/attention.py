@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
@@ -12,7 +13,7 @@ from jaxnets.layer import layer, names_errors
 from jaxnets.nn.check import add_parameter, check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.dot_product_attention import dot_product_attention
 from jaxnets.nn.initializers import torch_uniform
-from jaxnets.spec import ArraySpec, Spec
+from jaxnets.spec import ArraySpec, Spec, TorchLayout
 from jaxnets.types import Array, DTypeLike, Initializer, Key, Params
 
 
@@ -68,19 +69,31 @@ def attention_spec(
     kv_bound = memory + (one_matrix if memory_features is None else kv_outputs)
 
     def product(shape: tuple[int, ...], axes: tuple[str, ...], inputs: int, torch_init: Initializer) -> Spec:
+        layout: TorchLayout = "to_heads" if inputs == 1 else "from_heads"
         kernel = ArraySpec(
-            shape, _as_matrix(kernel_init, inputs), axes=axes, torch_initializer=_as_matrix(torch_init, inputs)
+            shape,
+            _as_matrix(kernel_init, inputs),
+            axes=axes,
+            torch_initializer=_as_matrix(torch_init, inputs),
+            torch_layout=layout,
         )
         if not bias:
             return {"kernel": kernel}
         zeros = jax.nn.initializers.zeros
         return {
             "kernel": kernel,
-            "bias": ArraySpec(shape[inputs:], bias_init, axes=axes[inputs:], torch_initializer=zeros),
+            "bias": dataclasses.replace(
+                kernel,
+                shape=shape[inputs:],
+                initializer=bias_init,
+                axes=axes[inputs:],
+                torch_initializer=zeros,
+                torch_layout=layout if inputs == 1 else None,
+            ),
         }
 
-    kv_shape, kv_axes = (memory, kv_heads, head_dim), ("in", "kv_heads", "head_dim")
-    query_axes, out_axes = ("in", "heads", "head_dim"), ("heads", "head_dim", "out")
+    kv_shape, kv_axes = (memory, kv_heads, head_dim), ("features", "kv_heads", "head_dim")
+    query_axes, out_axes = ("features", "heads", "head_dim"), ("heads", "head_dim", "features")
     return {
         "query": product((features, heads, head_dim), query_axes, 1, _uniform(math.sqrt(6 / query_bound))),
         "key": product(kv_shape, kv_axes, 1, _uniform(math.sqrt(6 / kv_bound))),

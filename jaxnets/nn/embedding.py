@@ -18,6 +18,7 @@ def embedding_spec(
     features: int,
     *,
     embedding_init: Initializer = jax.nn.initializers.variance_scaling(1.0, "fan_out", "normal"),
+    axes: tuple[str, str] = ("vocabulary", "features"),
 ) -> Spec:
     """Describe the parameters of `embedding` and `tied_logits`.
 
@@ -26,6 +27,7 @@ def embedding_spec(
             a position.
         features: size of a row.
         embedding_init: initializes the table `[vocabulary, features]`; by default normal, of variance 1/features.
+        axes: the logical axes of the table, from which shardings follow; `("positions", "features")` for positions.
 
     Returns:
         A spec with `embedding`.
@@ -34,7 +36,6 @@ def embedding_spec(
         >>> embedding_spec(1000, 64)["embedding"].shape
         (1000, 64)
     """
-    axes = ("vocabulary", "features")
     torch_init = jax.nn.initializers.normal(1.0)
     return {"embedding": ArraySpec((vocabulary, features), embedding_init, axes=axes, torch_initializer=torch_init)}
 
