@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
-import warnings
 from typing import Any
 
 import jax
@@ -15,6 +13,7 @@ from jaxnets.placement import placed_params
 from jaxnets.sharding import Placement, auto_mesh
 from jaxnets.training.batches import data_size
 from jaxnets.training.gradient import Loss
+from jaxnets.training.shardings import train_state_shardings
 from jaxnets.training.state import Step, TrainState
 from jaxnets.tree import paths
 from jaxnets.types import Key, Params, PyTree, State
@@ -66,50 +65,6 @@ def placed_step(step: Step, placement: Placement, *, function: str = "make_step"
 
     on_mesh.placement = placement  # type: ignore[attr-defined]
     return on_mesh
-
-
-def train_state_shardings(train_state: TrainState, placement: Placement) -> TrainState:
-    """Return where each array of a train state lies; what an optimizer keeps of a parameter lies as the parameter does.
-
-    Args:
-        train_state: arrays or shapes.
-        placement: where parameters and state lie.
-
-    Warns:
-        UserWarning: if something of the optimizer is as large as the largest parameter and whole on every device, while
-            parameters are divided.
-    """
-    shapes = {path: jnp.shape(leaf) for path, leaf in paths(train_state.params).items()}
-    whole: list[str] = []
-
-    def of_optimizer(path: str, leaf: Any) -> NamedSharding:
-        parts = path.split("/")
-        suffixes = ("/".join(parts[first:]) for first in range(len(parts) + 1))
-        owner = next((name for name in suffixes if shapes.get(name) == jnp.shape(leaf)), None)
-        if owner is None and jnp.size(leaf) >= max(map(math.prod, shapes.values()), default=0) > 1:
-            whole.append(f"{path} {list(jnp.shape(leaf))}")
-        return placement.sharding(owner) if owner is not None else everywhere
-
-    everywhere = Placement(placement.mesh, ()).sharding()
-    trees = {
-        name: _mapped(getattr(train_state, name), lambda path, _: placement.sharding(path))
-        for name in ("params", "state")
-    }
-    opt_state = _mapped(train_state.opt_state, of_optimizer)
-    if whole and placement.partitions:
-        warnings.warn(
-            f"arrays of the optimizer are whole on every device: {', '.join(whole[:3])}; those that lie under the path "
-            "of a parameter and have its shape are divided as it is (optax.flatten makes one array of all)",
-            stacklevel=2,
-        )
-    rest = jax.tree.map(lambda _: everywhere, train_state._replace(params=None, state=None, opt_state=None))
-    shardings: TrainState = rest._replace(**trees, opt_state=opt_state)
-    return shardings
-
-
-def _mapped(tree: PyTree, function: Any) -> PyTree:
-    leaves = [function(path, leaf) for path, leaf in paths(tree).items()]
-    return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 
 def check_divisible(function: str, batch: Any, axis: int, parts: int) -> None:
