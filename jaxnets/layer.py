@@ -167,6 +167,9 @@ class Placed(Protocol):
     def run(self, function: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result:
         """Run a layer whose parameters have this mark."""
 
+    def split(self) -> Any:
+        """Return how batch and heads are divided, if these are the parameters of queries."""
+
 
 class Marks(NamedTuple):
     """What a dict of parameters tells the layers that are called with it, beside its arrays.

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxnets.kernels.attention import Split
 from jaxnets.layer import NO_MARKS, like_params
 from jaxnets.sharding import Placement
 from jaxnets.types import Array, PyTree
@@ -44,6 +45,13 @@ class PlacedHere(NamedTuple):
         result = function(_gathered(params, self), *self._divided(inputs), **kwargs)
         divided: Result = self._divided(result)
         return divided
+
+    def split(self) -> Split:
+        """Return how batch and heads are divided, if these are the parameters of queries."""
+        partition = self.placement.partitions.get(f"{self.path}/kernel", PartitionSpec(None, None))
+        heads = partition[-2]  # of [..., in, heads, head_dim]
+        axes = heads if isinstance(heads, tuple) else () if heads is None else (heads,)
+        return Split(self.placement.mesh, self.placement.batch_axes, axes)
 
     def _divided(self, tree: PyTree) -> Any:
         return jax.tree.map(lambda leaf: divided_by_rows(leaf, self.rows, self.placement), tree)

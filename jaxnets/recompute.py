@@ -21,8 +21,8 @@ def keep_costly(primitive: Any, *inputs: Array, **settings: Any) -> bool:
 
     Results of elementwise operations are computed again, and so are batched products larger than their factors, such
     as the weights of attention; parameters that are divided over devices are gathered again. All else is stored: linear
-    layers, convolutions, sums, pooling, loops, and whatever has a name (`jax.ad_checkpoint.checkpoint_name`). Writing to
-    memory and reading takes longer than such operations.
+    layers, convolutions, sums, pooling, loops, and whatever has a name (`jax.ad_checkpoint.checkpoint_name`). Writing
+    to memory and reading takes longer than such operations.
 
     Args:
         primitive: a JAX primitive.

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer, names_errors
+from jaxnets.kernels.attention import Split
+from jaxnets.layer import NO_MARKS, layer, names_errors
 from jaxnets.nn.check import add_parameter, check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.dot_product_attention import dot_product_attention
 from jaxnets.nn.initializers import torch_uniform
@@ -181,7 +182,16 @@ def attention(
         positions = jnp.arange(x.shape[-2]) if positions is None else positions
         queries, keys = rotary(queries, positions), rotary(keys, positions)
     y = dot_product_attention(
-        queries, keys, values, mask=mask, causal=causal, scale=scale, rate=rate, key=key, train=train
+        queries,
+        keys,
+        values,
+        mask=mask,
+        causal=causal,
+        scale=scale,
+        rate=rate,
+        key=key,
+        train=train,
+        split=_split(params["query"]),
     )
     return merge_heads(params["out"], y)
 
@@ -241,6 +251,12 @@ def merge_heads(params: Params, x: Array) -> Array:
     if "bias" in params:
         y = add_parameter(y, params["bias"])
     return y.reshape((*leading, kernel.shape[2]))
+
+
+def _split(query: Params) -> Split | None:
+    """How the queries are divided over devices, if their parameters say where they lie."""
+    placed = getattr(query, "marks", NO_MARKS).placed
+    return None if placed is None else placed.split()
 
 
 def _as_matrix(initializer: Initializer, inputs: int) -> Initializer:

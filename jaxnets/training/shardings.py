@@ -37,7 +37,7 @@ def train_state_shardings(train_state: TrainState, placement: Placement) -> Trai
         parts = path.split("/")
         suffixes = ("/".join(parts[first:]) for first in range(len(parts) + 1))
         owner = next((name for name in suffixes if shapes.get(name) == jnp.shape(leaf)), None)
-        if owner is None and jnp.size(leaf) >= max(map(math.prod, shapes.values()), default=0) > 1:
+        if owner is None and math.prod(jnp.shape(leaf)) >= max(map(math.prod, shapes.values()), default=0) > 1:
             whole.append(f"{path} {list(jnp.shape(leaf))}")
         return placement.sharding(owner) if owner is not None else everywhere
 
