@@ -19,7 +19,7 @@ import optax
 
 import jaxnets
 
-INTERNAL = ("labels",)
+INTERNAL = ("devices", "labels", "placement")
 """Private modules of `jaxnets`."""
 
 

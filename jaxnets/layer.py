@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import jax
 
@@ -72,6 +73,7 @@ def layer(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         ...
         ValueError: gain: params have no 'gain', they hold ['scale']; pass what init(gain_spec(...), key) returned
     """
+    takes_axis_name = "axis_name" in inspect.signature(function).parameters
 
     @functools.wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
@@ -82,10 +84,15 @@ def layer(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
                     "train must be True or False, got a traced array: it decides what is traced; "
                     "write jax.jit(..., static_argnames='train')"
                 )
-            if getattr(params, "evaluated", False) and kwargs.get("train"):
+            marks: Marks = getattr(params, "marks", NO_MARKS)
+            if marks.evaluated and kwargs.get("train"):
                 kwargs["train"] = False
+            if marks.axis_name is not None and takes_axis_name and kwargs.get("axis_name") is None:
+                kwargs["axis_name"] = marks.axis_name
             if isinstance(params, RecordedParams):
                 return params.record(function, args, kwargs)
+            if marks.placed is not None:
+                return marks.placed.run(function, args, kwargs)
             return function(*args, **kwargs)
         except KeyError as error:
             if not isinstance(params, dict) or error.args[0] in params:
@@ -154,28 +161,70 @@ class Call(NamedTuple):
     parent: int | None
 
 
-class EvaluatedParams(dict[str, Any]):
-    """A dict of parameters whose layers run with `train=False`, also when they are called with `train=True`."""
+class Placed(Protocol):
+    """Where parameters lie on a mesh of devices, and how a layer runs with them; see `jaxnets.placement`."""
 
-    evaluated = True
+    def run(self, function: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result:
+        """Run a layer whose parameters have this mark."""
 
-    @staticmethod
-    def of(params: PyTree) -> PyTree:
-        """Mark all dicts of a tree; those that record calls go on recording.
+    def split(self) -> Any:
+        """Return how batch and heads are divided, if these are the parameters of queries."""
 
-        Example:
-            >>> import jax.numpy as jnp
-            >>> from jaxnets import nn
-            >>> statistics = {"mean": jnp.zeros(1), "variance": jnp.ones(1), "count": jnp.array(5)}
-            >>> nn.batch_norm(EvaluatedParams.of({}), statistics, jnp.ones((2, 1)), train=True, epsilon=0.0)[0].ravel()
-            Array([1., 1.], dtype=float32)
-        """
-        if isinstance(params, dict):
-            children = {name: EvaluatedParams.of(child) for name, child in params.items()}
-            if isinstance(params, RecordedParams):
-                return RecordedParams(children, params.path, params.log, evaluated=True)
-            return EvaluatedParams(children)
-        return [EvaluatedParams.of(child) for child in params] if isinstance(params, list) else params
+
+class Marks(NamedTuple):
+    """What a dict of parameters tells the layers that are called with it, beside its arrays.
+
+    The marks travel with the argument, through `tree.map`, `scan` and `vmap`: there is no ambient context.
+
+    Attributes:
+        evaluated: layers run with `train=False`, also when they are called with `train=True`.
+        axis_name: the axis of devices that layers with batch statistics get, unless they are given one.
+        placed: where the parameters lie on a mesh.
+    """
+
+    evaluated: bool = False
+    axis_name: str | None = None
+    placed: Placed | None = None
+
+
+NO_MARKS = Marks()
+
+
+class MarkedParams(dict[str, Any]):
+    """A dict of parameters with `Marks`."""
+
+    def __init__(self, items: dict[str, Any], marks: Marks):
+        super().__init__(items)
+        self.marks = marks
+
+
+def marked(params: PyTree, **changes: Any) -> PyTree:
+    """Mark all dicts of a tree; they keep their other marks, and those that record calls go on recording.
+
+    Args:
+        params: a tree of parameters.
+        **changes: fields of `Marks`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxnets import nn
+        >>> statistics = {"mean": jnp.zeros(1), "variance": jnp.ones(1), "count": jnp.array(5)}
+        >>> params = marked({}, evaluated=True)
+        >>> nn.batch_norm(params, statistics, jnp.ones((2, 1)), train=True, epsilon=0.0)[0].ravel()
+        Array([1., 1.], dtype=float32)
+    """
+    if isinstance(params, dict):
+        children = {name: marked(child, **changes) for name, child in params.items()}
+        return like_params(params, children, getattr(params, "marks", NO_MARKS)._replace(**changes))
+    return [marked(child, **changes) for child in params] if isinstance(params, list) else params
+
+
+def like_params(params: dict[str, Any], children: dict[str, Any], marks: Marks | None = None) -> dict[str, Any]:
+    """Return a dict of the same kind with other children, and with other marks if there are any."""
+    marks = getattr(params, "marks", NO_MARKS) if marks is None else marks
+    if isinstance(params, RecordedParams):
+        return RecordedParams(children, params.path, params.log, marks)
+    return children if marks == NO_MARKS else MarkedParams(children, marks)
 
 
 class CallLog:
@@ -201,15 +250,14 @@ class CallLog:
 class RecordedParams(dict[str, Any]):
     """A dict of parameters that knows its path and notes which layers are called with it.
 
-    The record travels with the argument: there is no ambient context, and it survives `tree.map`, `scan` and `vmap`.
-    `evaluated` is as in `EvaluatedParams`.
+    The record travels with the argument, as `Marks` do.
     """
 
-    def __init__(self, items: dict[str, Any], path: str, log: CallLog, *, evaluated: bool = False):
+    def __init__(self, items: dict[str, Any], path: str, log: CallLog, marks: Marks = NO_MARKS):
         super().__init__(items)
         self.path = path
         self.log = log
-        self.evaluated = evaluated
+        self.marks = marks
 
     def __missing__(self, name: Any) -> Any:
         """Note where a name was looked for that does not exist."""
@@ -275,18 +323,21 @@ def recorded(params: PyTree, log: CallLog, path: str = "") -> PyTree:
 
 
 def _flatten(node: RecordedParams) -> tuple[list[tuple[Any, Any]], Any]:
-    names = tuple(sorted(node))
-    return [(jax.tree_util.DictKey(name), node[name]) for name in names], (names, node.path, node.log, node.evaluated)
+    return _children(node), (tuple(sorted(node)), node.path, node.log, node.marks)
 
 
 def _unflatten(description: Any, children: Any) -> RecordedParams:
-    names, path, log, evaluated = description
-    return RecordedParams(dict(zip(names, children, strict=True)), path, log, evaluated=evaluated)
+    names, *rest = description
+    return RecordedParams(dict(zip(names, children, strict=True)), *rest)
+
+
+def _children(node: dict[str, Any]) -> list[tuple[Any, Any]]:
+    return [(jax.tree_util.DictKey(name), node[name]) for name in sorted(node)]
 
 
 jax.tree_util.register_pytree_with_keys(RecordedParams, _flatten, _unflatten)
 jax.tree_util.register_pytree_with_keys(
-    EvaluatedParams,
-    lambda node: ([(jax.tree_util.DictKey(name), node[name]) for name in sorted(node)], tuple(sorted(node))),
-    lambda names, children: EvaluatedParams(zip(names, children, strict=True)),
+    MarkedParams,
+    lambda node: (_children(node), (tuple(sorted(node)), node.marks)),
+    lambda description, children: MarkedParams(dict(zip(description[0], children, strict=True)), description[1]),
 )

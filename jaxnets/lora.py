@@ -131,7 +131,8 @@ def lora_unmerge(params: Params, adapters: Params, *, alpha: float | None = None
 def _adapter(path: str, leaf: ArraySpec, rank: int) -> dict[str, ArraySpec]:
     stacked = int(_STACKED in leaf.axes)
     names, shape = leaf.axes or (None,) * len(leaf.shape), leaf.shape
-    split = stacked + 1 if names[stacked] == "in" else len(shape) - 1
+    one_input = leaf.torch_layout == "to_heads" or names[stacked] == "in"
+    split = stacked + 1 if one_input else len(shape) - 1
     inputs, outputs = math.prod(shape[stacked:split]), math.prod(shape[split:])
     if rank > min(inputs, outputs):
         raise ValueError(f"rank {rank} is more than the smaller side of {path!r}, a matrix {inputs} x {outputs}")
@@ -143,6 +144,7 @@ def _adapter(path: str, leaf: ArraySpec, rank: int) -> dict[str, ArraySpec]:
             axes=(*front, *axes),
             initializer=initializer,
             torch_initializer=None,
+            torch_layout=None,
         )
         for sides, axes, initializer in (
             ((inputs, rank), ("in", None), jax.nn.initializers.normal(inputs**-0.5)),

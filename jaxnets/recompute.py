@@ -10,8 +10,8 @@ from jaxnets.types import Array
 _CHEAP = """
 abs add add_any and broadcast_in_dim ceil clamp concatenate convert_element_type copy cos div eq erf erf_inv erfc exp
 exp2 expand_dims expm1 floor ge gt integer_pow iota is_finite le log log1p logistic lt max min mul ne neg not or pad pow
-reduce_precision rem reshape round rsqrt select_n sign sin slice split sqrt square squeeze stop_gradient sub tan tanh
-transpose xor
+reduce_precision rem reshape round rsqrt select_n sharding_constraint sign sin slice split sqrt square squeeze
+stop_gradient sub tan tanh transpose xor
 """
 _CHEAP_PRIMITIVES = frozenset(_CHEAP.split())
 
@@ -20,8 +20,9 @@ def keep_costly(primitive: Any, *inputs: Array, **settings: Any) -> bool:
     """Say whether to store what a primitive returns: a policy for `jax.checkpoint`.
 
     Results of elementwise operations are computed again, and so are batched products larger than their factors, such
-    as the weights of attention. All else is stored: linear layers, convolutions, sums, pooling, loops, and whatever
-    has a name (`jax.ad_checkpoint.checkpoint_name`). Writing to memory and reading takes longer than such operations.
+    as the weights of attention; parameters that are divided over devices are gathered again. All else is stored: linear
+    layers, convolutions, sums, pooling, loops, and whatever has a name (`jax.ad_checkpoint.checkpoint_name`). Writing
+    to memory and reading takes longer than such operations.
 
     Args:
         primitive: a JAX primitive.

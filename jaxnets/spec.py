@@ -11,7 +11,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,20 @@ from jaxnets.types import Array, DTypeLike, Initializer, Key, Params, State
 
 Spec: TypeAlias = Any
 """A nested dict or list with `ArraySpec`s at its leaves."""
+
+TorchLayout: TypeAlias = Literal["matrix", "groups", "depthwise", "to_heads", "from_heads"]
+"""The axes of a kernel here, and in PyTorch:
+
+============ ========================================== ======================================
+matrix       `[*window, in, out]`                       `[out, in, *window]`
+groups       `[*window, groups, in, out]`               `[groups * out, in, *window]`
+depthwise    `[*window, channels, multiplier]`          `[channels * multiplier, 1, *window]`
+to_heads     `[in, heads, head_dim]`                    `[heads * head_dim, in]`
+from_heads   `[heads, head_dim, out]`                   `[out, heads * head_dim]`
+============ ========================================== ======================================
+
+Of transposed convolutions, `in` and `out` are exchanged on both sides. Biases `[heads, head_dim]` are `to_heads` too.
+"""
 
 _QUICK_COMPILATION = {"xla_backend_optimization_level": "1"}
 """For programs that run once. Options may be given to outermost programs only."""
@@ -39,6 +53,7 @@ class ArraySpec:
         is_state: True for arrays that the network updates itself (running statistics, caches) and that no
             optimizer touches.
         torch_initializer: how PyTorch starts the same array, where it differs; see `torch_defaults`.
+        torch_layout: how PyTorch orders its axes, where it differs; see `TorchLayout`.
 
     Example:
         >>> import jax
@@ -54,6 +69,7 @@ class ArraySpec:
     axes: tuple[str | None, ...] = ()
     is_state: bool = False
     torch_initializer: Initializer | None = None
+    torch_layout: TorchLayout | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -139,7 +155,7 @@ def _draw(leaf: ArraySpec, key: Key, dtype: DTypeLike, traced: bool) -> Array:
     return draw(key, tuple(leaf.shape), jnp.dtype(dtype))
 
 
-def assemble(spec: Spec, make: Callable[[tuple[str | int, ...], ArraySpec], Array]) -> tuple[Params, State]:
+def assemble(spec: Spec, make: Callable[[tuple[str | int, ...], ArraySpec], Any]) -> tuple[Params, State]:
     """Put the array that `make(path, leaf)` returns for each leaf where `init` puts it.
 
     Args:

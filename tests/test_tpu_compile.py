@@ -78,3 +78,38 @@ def test_predicted_time_of_large_products_is_close_to_the_limit():
     seconds = on_the_tpu_compiler("-c", LOOP)["seconds"]
     least = 10 * 2 * 4096**3 / 197e12  # the peak of a v5e's data sheet
     assert least <= seconds < 1.5 * least
+
+
+SHARDED = """
+import json, jax, jax.numpy as jnp, optax
+from jax.experimental import topologies
+from jaxnets import losses, models, sharding
+from jaxnets.training import compile_step, compute_in, init_train_state, make_step, supervised
+from jaxnets.training.shardings import train_state_shardings
+
+topology = topologies.get_topology_desc("v5e:4x4", platform="tpu", chips_per_host_bounds=(2, 2, 1))
+model, optimizer = compute_in(jnp.bfloat16, models.gpt()), optax.adamw(1e-3)
+placement = sharding.place(model, sharding.make_mesh({"data": 16}, topology.devices), sharding.FSDP)
+step = make_step(supervised(model, losses.cross_entropy), optimizer, placement=placement)
+shapes = jax.eval_shape(lambda: init_train_state(model, optimizer, 0))
+train_state = jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+    shapes,
+    train_state_shardings(shapes, placement),
+)
+ids = jax.ShapeDtypeStruct((128, 1024), jnp.int32, sharding=placement.of_rows())
+compiled = compile_step(step).lower(train_state, (ids, ids)).compile()
+memory, text = compiled.memory_analysis(), compiled.as_text()
+print(json.dumps({
+    "state": memory.argument_size_in_bytes / 2**30,
+    "temporaries": memory.temp_size_in_bytes / 2**30,
+    "kernels": text.count('custom_call_target="tpu_custom_call"'),
+}))
+"""
+
+
+def test_gpt_2_divided_over_16_chips_fits_their_memory():
+    found = on_the_tpu_compiler("-c", SHARDED)
+    assert found["state"] < 1.1 * 3 * 124_439_808 * 4 / 2**30 / 16  # parameters and two moments
+    assert found["state"] + found["temporaries"] < 10  # of 16 GiB; without gathered blocks it is above 38
+    assert found["kernels"] == 3  # splash attention on each chip, forward and backward

@@ -6,17 +6,52 @@ Each computes what the page of `jaxnets.nn.dot_product_attention` says.
 from __future__ import annotations
 
 import functools
+import math
 import re
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxnets.backend import fast_path, platform
 from jaxnets.kernels.splash_attention import one_device, splash_attention, tiles
 from jaxnets.types import Array, DTypeLike
 
 Implementation: TypeAlias = Literal["cudnn", "einsum", "splash", "xla"]
+
+
+class Split(NamedTuple):
+    """How attention is divided over a mesh of devices; a kernel then runs on each device's batch and heads.
+
+    Attributes:
+        mesh: the devices.
+        batch: the axes of the mesh that divide the batch.
+        heads: the axes of the mesh that divide the heads.
+    """
+
+    mesh: Mesh
+    batch: tuple[str, ...]
+    heads: tuple[str, ...]
+
+    def divides(self, queries: Array, keys: Array) -> bool:
+        """Whether batch and heads of `[batch, time, heads, head_dim]` can be cut into equal parts."""
+        batch, heads = (math.prod(self.mesh.shape[axis] for axis in axes) for axes in self[1:])
+        return not (queries.shape[0] % batch or queries.shape[2] % heads or keys.shape[2] % heads)
+
+    def run(self, function: Callable[..., Array], *arrays: Array) -> Array:
+        """Call `function(queries, keys, values)` on each device with its part, or with a mask as a fourth array."""
+
+        def partition(array: Array, axes: tuple[tuple[str, ...], ...]) -> PartitionSpec:
+            sizes = zip(array.shape, axes, strict=False)
+            return PartitionSpec(*(names if names and size != 1 else None for size, names in sizes))
+
+        whole, mask = (self.batch, (), self.heads), (self.batch, self.heads)
+        specs = tuple(map(partition, arrays, (whole, whole, whole, mask)))
+        on_each: Any = jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=specs[0], check_vma=False)
+        y: Array = on_each(*arrays)
+        return y
 
 
 def attend(
@@ -28,16 +63,22 @@ def attend(
     mask: Array | None,
     causal: bool,
     scale: float,
+    split: Split | None = None,
 ) -> Array:
     """Compute attention `[batch, time, heads, head_dim]` without dropping weights, by `"xla"`, `"cudnn"` or `"splash"`.
 
     Raises:
         ValueError: if there is no such implementation, or it does not support the mask or the shapes.
     """
-    if implementation == "splash":
-        return splash_attention(queries, keys, values, mask=mask, causal=causal, scale=scale)
-    if implementation == "cudnn":
-        return cudnn_attention(queries, keys, values, mask=mask, causal=causal, scale=scale)
+    if implementation in _KERNELS:
+        kernel = _KERNELS[implementation]
+        if split is None:
+            return kernel(queries, keys, values, mask=mask, causal=causal, scale=scale)
+
+        def on_each(queries: Array, keys: Array, values: Array, mask: Array | None = None) -> Array:
+            return kernel(queries, keys, values, mask=mask, causal=causal, scale=scale)
+
+        return split.run(on_each, queries, keys, values, *(() if mask is None else (mask,)))
     if implementation == "xla":
         return _attend_by_jax("xla", queries, keys, values, mask, causal, scale)
     raise ValueError(f"implementation must be einsum, xla, cudnn or splash, got {implementation!r}")
@@ -58,8 +99,14 @@ def _attend_by_jax(
         )
 
 
-def implementation_here(queries: Array, keys: Array, values: Array, *, masked: bool, dropping: bool) -> Implementation:
-    """Return what `choose_implementation` says for these arrays on the devices at hand."""
+def implementation_here(
+    queries: Array, keys: Array, values: Array, *, masked: bool, dropping: bool, split: bool = False
+) -> Implementation:
+    """Return what `choose_implementation` says for these arrays on the devices at hand.
+
+    With `split` a kernel runs on each device of a mesh by itself.
+    """
+    fits = tiles(queries.shape[-3], keys.shape[-3]) and (split or one_device(queries, keys, values))
     backend = platform() if fast_path("attention", "cpu", "gpu", "tpu") else None
     return choose_implementation(
         queries.dtype,
@@ -69,7 +116,7 @@ def implementation_here(queries: Array, keys: Array, values: Array, *, masked: b
         strict=jax.config.jax_numpy_dtype_promotion == "strict",  # type: ignore[attr-defined]
         backend=backend,
         compute_capability=cuda_compute_capability(),
-        tiled=backend == "tpu" and tiles(queries.shape[-3], keys.shape[-3]) and one_device(queries, keys, values),
+        tiled=backend == "tpu" and fits,
     )
 
 
@@ -90,7 +137,7 @@ def choose_implementation(
       features and a multiple of 8, a GPU of compute capability 8.0 (Ampere) or later, no dropout, no mask array. (It
       would take a mask as a bias of the full size, which gives up what flash attention saves, and not under `vmap`.)
     - `"splash"`, JAX's flash attention for TPUs: bfloat16, no dropout, no mask array, lengths that `tiles` allows, and
-      one device, because the compiler cannot split the kernel.
+      one device, because the compiler cannot split the kernel, or a mesh over which it runs on each device by itself.
     - `"einsum"`, two batched products with heads before time, elsewhere on CPU and TPU, where it is the fastest; and on
       every backend for what the form below lacks: float64, dropout, and gradients in half precision under strict dtype
       promotion.
@@ -189,3 +236,5 @@ def _backward(like: Array, cotangent: Array) -> tuple[Array, Any]:
 
 
 with_mapped_cotangent.defvjp(_forward, _backward)
+
+_KERNELS: dict[str, Callable[..., Array]] = {"splash": splash_attention, "cudnn": cudnn_attention}

@@ -30,6 +30,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jax.extend.core import ClosedJaxpr, Var, jaxpr_as_fun
 
+from jaxnets.devices import vary_like
 from jaxnets.kernels.cell_program import (
     BY_RESULT,
     Operation,
@@ -44,7 +45,7 @@ from jaxnets.kernels.cell_program import (
     run_inline,
     type_of,
 )
-from jaxnets.nn.check import compute_dtype, vary_like
+from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, PyTree
 
 

@@ -27,12 +27,21 @@ def tiles(queries: int, keys: int) -> bool:
 def one_device(*arrays: Array) -> bool:
     """Say whether a program with these arrays is for one device: the compiler cannot split a kernel over several.
 
+    A mesh that is set (`jax.set_mesh`, and in steps of `data_parallel` and of a placement) says so, else the number of
+    devices that JAX knows.
+
     Example:
         >>> import jax.numpy as jnp
         >>> one_device(jnp.ones(3)) == (jax.device_count() == 1)
         True
+        >>> one = jax.make_mesh((1,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+        >>> with jax.sharding.use_abstract_mesh(one.abstract_mesh):
+        ...     one_device(jnp.ones(3))
+        True
     """
-    return jax.device_count() == 1 and not types_carry_sharding(*arrays)
+    mesh = jax.sharding.get_abstract_mesh()
+    count = jax.device_count() if mesh.empty else mesh.size
+    return count == 1 and not types_carry_sharding(*arrays)
 
 
 def splash_attention(

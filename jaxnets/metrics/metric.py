@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 
+from jaxnets.devices import gather
 from jaxnets.types import Array, ArrayLike, DTypeLike, PyTree
 
 Tree = TypeVar("Tree")
@@ -182,15 +183,15 @@ def compute(tree: PyTree) -> Any:
 
 
 def all_reduce(tree: Tree, axis_name: str) -> Tree:
-    """Add metrics over the devices of a `pmap`, or over a `vmap`, with a named axis.
+    """Add metrics over the devices of a `pmap` or `shard_map`, or over a `vmap`, with a named axis.
 
     Args:
         tree: the metrics of this device's examples.
         axis_name: the name of the axis.
 
     Returns:
-        The metrics of all devices' examples, on each device. In `jax.shard_map`, return the metrics with a new
-        first axis, sharded over the devices, and `reduce` them outside instead.
+        The metrics of all devices' examples, on each device. In `jax.shard_map` they can be returned with
+        `out_specs=PartitionSpec()`, as `make_step(axis_name=...)` does with gradients and metrics.
 
     Example:
         >>> from jaxnets import metrics
@@ -199,7 +200,7 @@ def all_reduce(tree: Tree, axis_name: str) -> Tree:
         >>> compute(jax.vmap(measure, axis_name="devices")(jnp.array([[1.0, 2.0], [3.0, 6.0]])))
         Array([3., 3.], dtype=float32)
     """
-    gathered: Tree = jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, axis_name), tree)
+    gathered: Tree = jax.tree.map(lambda leaf: gather(leaf, axis_name), tree)
     return reduce(gathered)
 
 

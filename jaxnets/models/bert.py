@@ -89,8 +89,8 @@ def _spec(config: BertConfig) -> Spec:
     block = nn.transformer_block_spec(config.features, heads=config.heads, hidden=config.hidden, kernel_init=normal)
     return {
         "tokens": table(config.vocabulary, config.features),
-        "positions": table(config.context, config.features),
-        "types": table(config.types, config.features),
+        "positions": table(config.context, config.features, axes=("positions", "features")),
+        "types": table(config.types, config.features, axes=("types", "features")),
         "norm": nn.layer_norm_spec(config.features),
         "blocks": repeat_spec(block, config.layers),
     }

@@ -169,7 +169,7 @@ def _image_spec(config: CLIPConfig) -> Spec:
     return ({"stem": stem} if stem else {}) | {
         "patches": nn.conv_spec(channels[-1], features, (size, size), bias=False),
         "class_token": ArraySpec((features,), normal, axes=("features",)),
-        "positions": nn.embedding_spec(count + 1, features, embedding_init=normal),
+        "positions": nn.embedding_spec(count + 1, features, embedding_init=normal, axes=_POSITIONS),
         "norm_first": nn.layer_norm_spec(features),
         "blocks": _blocks_spec(features, config.image_heads, config.image_layers),
         "norm": nn.layer_norm_spec(features),
@@ -177,12 +177,15 @@ def _image_spec(config: CLIPConfig) -> Spec:
     }
 
 
+_POSITIONS = ("positions", "features")
+
+
 def _text_spec(config: CLIPConfig) -> Spec:
     """`tokens`, `positions`, `blocks`, `norm` and `projection`."""
     features, normal = config.text_features, jax.nn.initializers.normal
     return {
         "tokens": nn.embedding_spec(config.vocabulary, features, embedding_init=normal(0.02)),
-        "positions": nn.embedding_spec(config.context, features, embedding_init=normal(0.01)),
+        "positions": nn.embedding_spec(config.context, features, embedding_init=normal(0.01), axes=_POSITIONS),
         "blocks": _blocks_spec(features, config.text_heads, config.text_layers),
         "norm": nn.layer_norm_spec(features),
         "projection": nn.linear_spec(features, config.embedding, bias=False, kernel_init=normal(features**-0.5)),
@@ -195,7 +198,9 @@ def _blocks_spec(features: int, heads: int, layers: int) -> Spec:
     block = nn.transformer_block_spec(
         features, heads=heads, kernel_init=normal(features**-0.5), out_init=normal((2 * layers * features) ** -0.5)
     )
-    hidden = nn.linear_spec(features, 4 * features, kernel_init=normal((2 * features) ** -0.5))
+    hidden = nn.linear_spec(
+        features, 4 * features, kernel_init=normal((2 * features) ** -0.5), axes=("features", "hidden")
+    )
     return repeat_spec(block | {"linear1": hidden}, layers)
 
 

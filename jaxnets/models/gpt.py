@@ -83,7 +83,9 @@ def _spec(config: GPTConfig) -> Spec:
     )
     return {
         "tokens": nn.embedding_spec(config.vocabulary, config.features, embedding_init=normal),
-        "positions": nn.embedding_spec(config.context, config.features, embedding_init=normal),
+        "positions": nn.embedding_spec(
+            config.context, config.features, embedding_init=normal, axes=("positions", "features")
+        ),
         "blocks": repeat_spec(block, config.layers),
         "norm": nn.layer_norm_spec(config.features, bias=config.bias),
     }

@@ -98,16 +98,20 @@ def _spec(config: LlamaConfig) -> Spec:
         "norm1": nn.rms_norm_spec(config.features),
         "attention": attention,
         "norm2": nn.rms_norm_spec(config.features),
-        "gate": linear(config.features, config.hidden),
-        "linear1": linear(config.features, config.hidden),
-        "linear2": linear(config.hidden, config.features),
+        "gate": linear(config.features, config.hidden, axes=("features", "hidden")),
+        "linear1": linear(config.features, config.hidden, axes=("features", "hidden")),
+        "linear2": linear(config.hidden, config.features, axes=("hidden", "features")),
     }
     spec = {
         "tokens": nn.embedding_spec(config.vocabulary, config.features, embedding_init=normal),
         "blocks": repeat_spec(block, config.layers),
         "norm": nn.rms_norm_spec(config.features),
     }
-    return spec if config.tied else spec | {"out": linear(config.features, config.vocabulary)}
+    return (
+        spec
+        if config.tied
+        else spec | {"out": linear(config.features, config.vocabulary, axes=("features", "vocabulary"))}
+    )
 
 
 def _settings(config: LlamaConfig) -> dict[str, Any]:

@@ -77,8 +77,8 @@ def _spec(config: PatchTSTConfig) -> Spec:
     block = {
         "attention": nn.attention_spec(features, heads=config.heads),
         "norm1": nn.batch_norm_spec(features),
-        "linear1": nn.linear_spec(features, hidden),
-        "linear2": nn.linear_spec(hidden, features),
+        "linear1": nn.linear_spec(features, hidden, axes=("features", "hidden")),
+        "linear2": nn.linear_spec(hidden, features, axes=("hidden", "features")),
         "norm2": nn.batch_norm_spec(features),
     }
     return {

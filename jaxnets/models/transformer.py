@@ -115,7 +115,9 @@ def _spec(config: TransformerConfig) -> Spec:
     if config.tied:
         spec["bias"] = ArraySpec((config.target_vocabulary,), jax.nn.initializers.zeros, axes=("vocabulary",))
     else:
-        spec["out"] = nn.linear_spec(features, config.target_vocabulary, kernel_init=xavier)
+        spec["out"] = nn.linear_spec(
+            features, config.target_vocabulary, kernel_init=xavier, axes=("features", "vocabulary")
+        )
     return spec
 
 

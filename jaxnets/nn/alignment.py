@@ -101,7 +101,8 @@ def multiplicative_attention_spec(
         >>> multiplicative_attention_spec(4, 6)["kernel"].shape
         (4, 6)
     """
-    return {"kernel": ArraySpec((query_features, memory_features), kernel_init, axes=("in", "out"))}
+    shape = query_features, memory_features
+    return {"kernel": ArraySpec(shape, kernel_init, axes=("in", "out"), torch_layout="matrix")}
 
 
 @layer

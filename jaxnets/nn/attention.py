@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
-from jaxnets.layer import layer, names_errors
+from jaxnets.kernels.attention import Split
+from jaxnets.layer import NO_MARKS, layer, names_errors
 from jaxnets.nn.check import add_parameter, check_features, check_floating, flatten_leading, match_dtype
 from jaxnets.nn.dot_product_attention import dot_product_attention
 from jaxnets.nn.initializers import torch_uniform
 from jaxnets.nn.normalization import rms_norm, rms_norm_spec
-from jaxnets.spec import ArraySpec, Spec
+from jaxnets.spec import ArraySpec, Spec, TorchLayout
 from jaxnets.types import Array, DTypeLike, Initializer, Key, Params
 
 
@@ -72,19 +74,31 @@ def attention_spec(
     kv_bound = memory + (one_matrix if memory_features is None else kv_outputs)
 
     def product(shape: tuple[int, ...], axes: tuple[str, ...], inputs: int, torch_init: Initializer) -> Spec:
+        layout: TorchLayout = "to_heads" if inputs == 1 else "from_heads"
         kernel = ArraySpec(
-            shape, _as_matrix(kernel_init, inputs), axes=axes, torch_initializer=_as_matrix(torch_init, inputs)
+            shape,
+            _as_matrix(kernel_init, inputs),
+            axes=axes,
+            torch_initializer=_as_matrix(torch_init, inputs),
+            torch_layout=layout,
         )
         if not bias:
             return {"kernel": kernel}
         zeros = jax.nn.initializers.zeros
         return {
             "kernel": kernel,
-            "bias": ArraySpec(shape[inputs:], bias_init, axes=axes[inputs:], torch_initializer=zeros),
+            "bias": dataclasses.replace(
+                kernel,
+                shape=shape[inputs:],
+                initializer=bias_init,
+                axes=axes[inputs:],
+                torch_initializer=zeros,
+                torch_layout=layout if inputs == 1 else None,
+            ),
         }
 
-    kv_shape, kv_axes = (memory, kv_heads, head_dim), ("in", "kv_heads", "head_dim")
-    query_axes, out_axes = ("in", "heads", "head_dim"), ("heads", "head_dim", "out")
+    kv_shape, kv_axes = (memory, kv_heads, head_dim), ("features", "kv_heads", "head_dim")
+    query_axes, out_axes = ("features", "heads", "head_dim"), ("heads", "head_dim", "features")
     norm: Spec = {"norm": rms_norm_spec(head_dim)} if head_norm else {}
     return {
         "query": product((features, heads, head_dim), query_axes, 1, _uniform(math.sqrt(6 / query_bound))) | norm,
@@ -174,7 +188,16 @@ def attention(
         positions = jnp.arange(x.shape[-2]) if positions is None else positions
         queries, keys = rotary(queries, positions), rotary(keys, positions)
     y = dot_product_attention(
-        queries, keys, values, mask=mask, causal=causal, scale=scale, rate=rate, key=key, train=train
+        queries,
+        keys,
+        values,
+        mask=mask,
+        causal=causal,
+        scale=scale,
+        rate=rate,
+        key=key,
+        train=train,
+        split=_split(params["query"]),
     )
     return merge_heads(params["out"], y)
 
@@ -235,6 +258,12 @@ def merge_heads(params: Params, x: Array) -> Array:
     if "bias" in params:
         y = add_parameter(y, params["bias"])
     return y.reshape((*leading, kernel.shape[2]))
+
+
+def _split(query: Params) -> Split | None:
+    """How the queries are divided over devices, if their parameters say where they lie."""
+    placed = getattr(query, "marks", NO_MARKS).placed
+    return None if placed is None else placed.split()
 
 
 def _as_matrix(initializer: Initializer, inputs: int) -> Initializer:

@@ -88,21 +88,3 @@ def broadcast_parameter(parameter: Array, shape: tuple[int, ...], dtype: DTypeLi
 def compute_dtype(x: Array) -> DTypeLike:
     """Return the dtype for statistics and scales of `x`: that of `x`, but at least float32."""
     return jnp.float32 if x.dtype.itemsize < 4 else x.dtype
-
-
-def vary_like(x: Array, *trees: Any) -> Array:
-    """Make `x` vary over the device axes over which `trees` vary inside `jax.shard_map`, so a scan can carry it."""
-    axes = frozenset().union(*map(_varying_axes, jax.tree.leaves(trees))) - _varying_axes(x)
-    if not axes:
-        return x
-    if hasattr(jax.lax, "pcast"):
-        varying: Array = jax.lax.pcast(x, tuple(axes), to="varying")
-    else:
-        varying = jax.lax.pvary(x, tuple(axes))  # type: ignore[attr-defined, unused-ignore]  # its name in jax 0.7
-    return varying
-
-
-def _varying_axes(x: Array) -> frozenset[Any]:
-    """The device axes over which `x` varies; their attribute depends on the version of JAX."""
-    kind: Any = jax.typeof(x)
-    return frozenset(kind.vma if hasattr(kind, "vma") else kind.mat.varying if hasattr(kind, "mat") else ())

@@ -22,7 +22,7 @@ from jaxnets.nn.window import (
     span,
     window_size,
 )
-from jaxnets.spec import ArraySpec, Spec
+from jaxnets.spec import ArraySpec, Spec, TorchLayout
 from jaxnets.types import Array, Initializer, Padding, Params
 
 
@@ -62,6 +62,7 @@ def conv_spec(
     return kernel_and_bias_spec(
         (*kernel_size, in_channels, out_channels),
         axes,
+        "matrix",
         out_channels,
         bias=bias,
         kernel_init=kernel_init,
@@ -155,6 +156,7 @@ def grouped_conv_spec(
     return kernel_and_bias_spec(
         (*kernel_size, groups, in_channels // groups, out_channels // groups),
         axes,
+        "groups",
         out_channels,
         bias=bias,
         kernel_init=InLayout(kernel_init, drawn, cut, order),
@@ -243,6 +245,7 @@ def depthwise_conv_spec(
     return kernel_and_bias_spec(
         shape,
         axes,
+        "depthwise",
         channels * multiplier,
         bias=bias,
         kernel_init=InLayout(kernel_init, drawn, shape, tuple(range(len(shape)))),
@@ -370,6 +373,7 @@ def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
 def kernel_and_bias_spec(
     shape: tuple[int, ...],
     axes: tuple[str | None, ...],
+    torch_layout: TorchLayout,
     out_channels: int,
     *,
     bias: bool,
@@ -379,7 +383,7 @@ def kernel_and_bias_spec(
 ) -> Spec:
     """Describe `kernel` and, if `bias`, `bias` `[out_channels]`, with PyTorch's initial values for that fan-in."""
     torch_init = torch_uniform(torch_fan_in)
-    kernel = ArraySpec(shape, kernel_init, axes=axes, torch_initializer=torch_init)
+    kernel = ArraySpec(shape, kernel_init, axes=axes, torch_initializer=torch_init, torch_layout=torch_layout)
     if not bias:
         return {"kernel": kernel}
     return {

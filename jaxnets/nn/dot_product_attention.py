@@ -7,7 +7,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxnets.kernels.attention import Implementation, attend, implementation_here
+from jaxnets.kernels.attention import Implementation, Split, attend, implementation_here
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, check_rate, compute_dtype, require_key
 from jaxnets.nn.dropout import dropout
@@ -29,6 +29,7 @@ def dot_product_attention(
     key: Key | None = None,
     train: bool | None = None,
     implementation: Implementation | None = None,
+    split: Split | None = None,
 ) -> Array:
     """Average the values, weighted by how well each query fits each key: y = softmax(scale Q K^T) V for every head.
 
@@ -49,6 +50,8 @@ def dot_product_attention(
         train: whether to drop; required if `rate` is not 0.
         implementation: `"einsum"`, `"xla"`, `"cudnn"` or `"splash"`; None for the fastest one
             (see `jaxnets.kernels.attention.choose_implementation`).
+        split: how batch and heads are divided over a mesh of devices, for `"cudnn"` and `"splash"`, which the compiler
+            cannot divide; `attention` passes that of its parameters.
 
     Returns:
         `[..., queries, heads, head_dim]`, in the dtype of the queries. Softmax is computed in float32, or in
@@ -73,7 +76,7 @@ def dot_product_attention(
         where attention is forbidden, and by default gives NaN for a query that may attend to nothing; `jax.nn` gives
         it the mean of all values.
 
-        The kernels for half precision on NVIDIA GPUs (cuDNN) and on one TPU (splash) have no forward mode and no second
+        The kernels for half precision on NVIDIA GPUs (cuDNN) and on TPUs (splash) have no forward mode and no second
         derivatives, cuDNN's no `jacrev`: they raise; pass `implementation="xla"` to
         have them.
     """
@@ -85,11 +88,12 @@ def dot_product_attention(
             f"{keys.shape[-3]} keys; pass mask=causal_mask(queries, keys, offset=...) instead"
         )
     dropout_key = _dropout_key(rate, key, train)
-    if implementation is None:
-        dropping = dropout_key is not None
-        implementation = implementation_here(queries, keys, values, masked=mask is not None, dropping=dropping)
-    scale = 1 / math.sqrt(head_dim) if scale is None else scale
     q, k, v = (a.reshape((math.prod(leading), *a.shape[-3:])) for a in (queries, keys, values))
+    split = split if split is not None and split.divides(q, k) else None
+    if implementation is None:
+        settings = {"masked": mask is not None, "dropping": dropout_key is not None, "split": split is not None}
+        implementation = implementation_here(queries, keys, values, **settings)
+    scale = 1 / math.sqrt(head_dim) if scale is None else scale
     if mask is not None:
         mask = _batched_mask(mask, (*leading, heads, length, keys.shape[-3]))
         mask, causal = (mask & jnp.tri(length, dtype=bool)[None, None] if causal else mask), False
@@ -98,7 +102,7 @@ def dot_product_attention(
     elif dropout_key is not None:
         raise ValueError(f"implementation {implementation!r} cannot drop weights, 'einsum' can")
     else:
-        y = attend(implementation, q, k, v, mask=mask, causal=causal, scale=scale)
+        y = attend(implementation, q, k, v, mask=mask, causal=causal, scale=scale, split=split)
     if mask is not None:
         y = jnp.where(jnp.any(mask, axis=-1).swapaxes(1, 2)[..., None], y, jnp.zeros((), y.dtype))
     return y.reshape(queries.shape)

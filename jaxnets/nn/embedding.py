@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
 
 from jaxnets.kernels.embedding import is_fast_by_product, look_up_on_tpu, scores
 from jaxnets.layer import layer
@@ -17,6 +18,7 @@ def embedding_spec(
     features: int,
     *,
     embedding_init: Initializer = jax.nn.initializers.variance_scaling(1.0, "fan_out", "normal"),
+    axes: tuple[str, str] = ("vocabulary", "features"),
 ) -> Spec:
     """Describe the parameters of `embedding` and `tied_logits`.
 
@@ -25,6 +27,7 @@ def embedding_spec(
             a position.
         features: size of a row.
         embedding_init: initializes the table `[vocabulary, features]`; by default normal, of variance 1/features.
+        axes: the logical axes of the table, from which shardings follow; `("positions", "features")` for positions.
 
     Returns:
         A spec with `embedding`.
@@ -33,7 +36,6 @@ def embedding_spec(
         >>> embedding_spec(1000, 64)["embedding"].shape
         (1000, 64)
     """
-    axes = ("vocabulary", "features")
     torch_init = jax.nn.initializers.normal(1.0)
     return {"embedding": ArraySpec((vocabulary, features), embedding_init, axes=axes, torch_initializer=torch_init)}
 
@@ -52,6 +54,7 @@ def embedding(params: Params, ids: Array) -> Array:
 
     Raises:
         TypeError: if ids are not integers.
+        ValueError: if they, or the table, are divided over a mesh with explicit axes.
 
     Example:
         >>> import jax.numpy as jnp
@@ -70,11 +73,23 @@ def embedding(params: Params, ids: Array) -> Array:
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"ids must be integers, got {ids.dtype}; write ids.astype(jnp.int32)")
     ids = jnp.asarray(ids)
+    _check_automatic(table, ids)
     if is_fast_by_product(table):
         return look_up_on_tpu(table, ids)  # the same rows
     wide = table.astype(compute_dtype(table))  # so that gradients are summed in it; bfloat16 would stop at 256 uses
     rows: Array = wide.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
     return rows.astype(table.dtype)
+
+
+def _check_automatic(*arrays: Array) -> None:
+    for array in arrays:
+        sharding = jax.typeof(array).sharding
+        if AxisType.Explicit in sharding.mesh.axis_types and any(axes is not None for axes in sharding.spec):
+            raise ValueError(
+                f"rows cannot be looked up where {array.dtype}{list(array.shape)} is divided over explicit axes of a "
+                f"mesh, {sharding.spec}; jax.make_mesh makes explicit axes unless told "
+                "axis_types=(jax.sharding.AxisType.Auto,) * number_of_axes, as jaxnets.sharding.make_mesh does"
+            )
 
 
 @layer

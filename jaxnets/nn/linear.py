@@ -19,6 +19,7 @@ def linear_spec(
     bias: bool = True,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     bias_init: Initializer = jax.nn.initializers.zeros,
+    axes: tuple[str, str] = ("in", "out"),
 ) -> Spec:
     """Describe the parameters of `linear`.
 
@@ -28,6 +29,7 @@ def linear_spec(
         bias: whether there is a bias.
         kernel_init: initializes the kernel `[in_features, out_features]`; by default normal, of variance 1/in_features.
         bias_init: initializes the bias `[out_features]`; by default zeros.
+        axes: the logical axes of the kernel, from which shardings follow; see `jaxnets.sharding`.
 
     Returns:
         A spec with `kernel` and, if `bias`, `bias`.
@@ -37,12 +39,13 @@ def linear_spec(
         ['bias', 'kernel']
     """
     torch_init = torch_uniform(in_features)
-    kernel = ArraySpec((in_features, out_features), kernel_init, axes=("in", "out"), torch_initializer=torch_init)
+    shape = in_features, out_features
+    kernel = ArraySpec(shape, kernel_init, axes=axes, torch_initializer=torch_init, torch_layout="matrix")
     if not bias:
         return {"kernel": kernel}
     return {
         "kernel": kernel,
-        "bias": ArraySpec((out_features,), bias_init, axes=("out",), torch_initializer=torch_init),
+        "bias": ArraySpec((out_features,), bias_init, axes=axes[1:], torch_initializer=torch_init),
     }
 
 

@@ -57,8 +57,8 @@ def transformer_block_spec(
         "norm1": layer_norm_spec(features, bias=bias),
         "attention": attends | {"out": out},
         "norm2": layer_norm_spec(features, bias=bias),
-        "linear1": linear_spec(features, hidden, bias=bias, kernel_init=kernel_init),
-        "linear2": linear_spec(hidden, features, bias=bias, kernel_init=out_init),
+        "linear1": linear_spec(features, hidden, bias=bias, kernel_init=kernel_init, axes=("features", "hidden")),
+        "linear2": linear_spec(hidden, features, bias=bias, kernel_init=out_init, axes=("hidden", "features")),
     }
 
 

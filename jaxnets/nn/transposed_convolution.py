@@ -69,6 +69,7 @@ def conv_transpose_spec(
     return kernel_and_bias_spec(
         (*kernel_size, out_channels, in_channels),
         (*(None for _ in kernel_size), "out", "in"),
+        "matrix",
         out_channels,
         bias=bias,
         kernel_init=InLayout(kernel_init, drawn, drawn, (*range(rank), rank + 1, rank)),
@@ -172,6 +173,7 @@ def grouped_conv_transpose_spec(
     return kernel_and_bias_spec(
         (*kernel_size, groups, out_channels // groups, in_channels // groups),
         (*(None for _ in kernel_size), "groups", "out", "in"),
+        "groups",
         out_channels,
         bias=bias,
         kernel_init=InLayout(kernel_init, drawn, cut, order),

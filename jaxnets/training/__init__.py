@@ -40,6 +40,7 @@ from jaxnets.training.state import TrainState as TrainState, init_train_state as
 from jaxnets.training.statistics import update_statistics as update_statistics
 from jaxnets.training.step import Step as Step, make_step as make_step
 from jaxnets.training.supervised import supervised as supervised
+from jaxnets.training.synchronized import synchronized as synchronized
 from jaxnets.training.tune import (
     compiler_options as compiler_options,
     keep_freed_memory as keep_freed_memory,

@@ -86,10 +86,11 @@ def check_fit(train_state: Any, step: Any, validation: Any, evaluate: Any) -> No
             f"fit: the train state must be a TrainState, got {describe(train_state)}; "
             "write fit(init_train_state(model, optimizer, seed), step, data, ...)"
         )
-    if isinstance(step, jax.stages.Wrapped):
+    if isinstance(step, jax.stages.Wrapped) or getattr(step, "is_compiled", False):
         raise TypeError(
             "fit: step is compiled already; fit compiles many steps into one program, so pass the step itself: "
-            "make_step(...), not jax.jit or compile_step of it"
+            "make_step(...), not jax.jit, compile_step or pmap_step of it; on several devices "
+            "data_parallel(make_step(...), device_mesh())"
         )
     if not callable(step):
         raise TypeError(f"fit: step must be a function, got {describe(step)}; write make_step(loss, optimizer)")

@@ -11,13 +11,15 @@ import jax
 from jaxnets import metrics as metric
 from jaxnets.label_check import note_rows
 from jaxnets.random import subkey
+from jaxnets.sharding import Placement
 from jaxnets.training.batches import data_size
 from jaxnets.training.gradient import Loss, call_loss
+from jaxnets.training.placed import placed_loss
 from jaxnets.training.state import TrainState
 from jaxnets.types import PyTree
 
 
-def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[..., PyTree]:
+def make_evaluate(loss: Loss, *, batch_size: int = 256, placement: Placement | None = None) -> Callable[..., PyTree]:
     """Make the function that measures a data set with the metrics of a loss, in evaluation mode.
 
     The examples are taken in order, `batch_size` at a time; what remains is a smaller batch of its own. So every
@@ -27,6 +29,9 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[..., PyTree]
         loss: `loss(params, state, batch, *, key, train) -> (value, (new_state, metrics))` with streamable metrics.
             It is called with `train=False` and a key folded from that of the run.
         batch_size: examples at a time; it affects memory and speed, and the result only by rounding.
+        placement: where it runs on a mesh of devices, each of which measures its part of every batch; `fit` passes that
+            of its step. Batches are made a multiple of the number of parts, and of the last one what cannot be divided
+            is measured by all devices.
 
     Returns:
         `evaluate(train_state, data) -> metrics`, pure and traceable: jit it, and read the numbers with
@@ -48,8 +53,12 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[..., PyTree]
     if batch_size < 1:
         raise ValueError(f"make_evaluate: batch_size must be at least 1, got {batch_size}")
 
+    parts = 1 if placement is None else placement.batch_parts
+    at_once = -(-batch_size // parts) * parts
+    local = loss if placement is None else placed_loss(loss, placement)
+
     def evaluate(train_state: TrainState, data: Any, constants: PyTree = None) -> PyTree:
-        bound = loss if constants is None else functools.partial(loss, constants=constants)
+        bound = local if constants is None else functools.partial(local, constants=constants)
         size = data_size(data)
         if size == 0:
             raise ValueError("make_evaluate: there is no example to evaluate; every array has 0 rows")
@@ -61,15 +70,16 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256) -> Callable[..., PyTree]
             note_rows(rows)
             return call_loss(bound, *model, rows, key=subkey(key, start), train=False)[2]
 
-        batches, rest = divmod(size, batch_size)
-        measured = None
+        batches, rest = divmod(size, at_once)
+        measured = []
         if batches:
-            starts = jax.numpy.arange(batches) * batch_size
-            _, stacked = jax.lax.scan(lambda _, start: (None, measure(start, batch_size)), None, starts)
-            measured = metric.reduce(stacked)
-        if rest:
-            last = measure(batches * batch_size, rest)
-            measured = last if measured is None else metric.merge(measured, last)
-        return measured
+            starts = jax.numpy.arange(batches) * at_once
+            _, stacked = jax.lax.scan(lambda _, start: (None, measure(start, at_once)), None, starts)
+            measured.append(metric.reduce(stacked))
+        measured += [measure(size - rest, rest - rest % parts)] if rest >= parts else []
+        measured += [measure(size - rest % parts, rest % parts)] if rest % parts else []
+        return functools.reduce(metric.merge, measured)
 
+    evaluate.on_mesh = functools.partial(make_evaluate, loss, batch_size=batch_size)  # type: ignore[attr-defined]
+    evaluate.placement = placement  # type: ignore[attr-defined]
     return evaluate

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import metrics as metric
+from jaxnets.devices import same_on_all, vary_like
 from jaxnets.label_check import note_rows
 from jaxnets.nn.check import compute_dtype
 from jaxnets.random import subkey
@@ -30,7 +31,11 @@ The loss is multiplied by `scale` before its gradient is taken, which is then di
 
 
 class _Part(NamedTuple):
-    """What one part of a batch gives; `weight` is None where the loss is a scalar."""
+    """What one part of a batch gives; `weight` is None where the loss is a scalar.
+
+    With several devices a loss of weighted examples is divided by the weight of all before its gradient is taken:
+    through batch norm of the whole batch, each device's gradient depends on the losses of the others.
+    """
 
     value: Array
     weight: Array | None
@@ -66,10 +71,12 @@ def loss_gradient(loss: Loss, *, accumulate: int = 1, axis_name: str | None = No
     def gradient(
         params: Params, state: State, batch: Any, *, key: Key | None, scale: Array | None = None
     ) -> tuple[Array, Params, State, PyTree]:
+        if axis_name is not None:
+            params, state = _of_each_device((params, state), axis_name)
         if accumulate == 1:
-            part = _of_part(loss, params, state, batch, key, scale)
+            part = _of_part(loss, params, state, batch, key, scale, axis_name)
         else:
-            part = _of_parts(loss, params, state, batch, key, scale, accumulate)
+            part = _of_parts(loss, params, state, batch, key, scale, axis_name, accumulate)
         if axis_name is not None:
             part = _of_devices(part, axis_name)
         gradients = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), part.gradients, params)
@@ -78,12 +85,21 @@ def loss_gradient(loss: Loss, *, accumulate: int = 1, axis_name: str | None = No
     return gradient
 
 
-def _of_part(loss: Loss, params: Params, state: State, batch: Any, key: Key | None, scale: Array | None) -> _Part:
+def _of_part(
+    loss: Loss,
+    params: Params,
+    state: State,
+    batch: Any,
+    key: Key | None,
+    scale: Array | None,
+    axis_name: str | None,
+) -> _Part:
     def function(params: Params) -> tuple[Array, tuple[Array, Array | None, State, PyTree]]:
         value, new_state, metrics = call_loss(loss, params, state, batch, key=key, train=True)
         weight = None
         if isinstance(value, metric.Mean):
-            weight = value.weight.value()
+            weight = jax.lax.stop_gradient(value.weight.value())
+            weight = weight if axis_name is None else jax.lax.psum(weight, axis_name)
             value = value.total.value() / _or_one(weight)
         scaled = value if scale is None else _wide(value) * scale.astype(_wide(value).dtype)
         return scaled, (value, weight, new_state, metrics)
@@ -95,7 +111,14 @@ def _of_part(loss: Loss, params: Params, state: State, batch: Any, key: Key | No
 
 
 def _of_parts(
-    loss: Loss, params: Params, state: State, batch: Any, key: Key | None, scale: Array | None, parts: int
+    loss: Loss,
+    params: Params,
+    state: State,
+    batch: Any,
+    key: Key | None,
+    scale: Array | None,
+    axis_name: str | None,
+    parts: int,
 ) -> _Part:
     size = data_size(batch)
     if size % parts:
@@ -106,11 +129,12 @@ def _of_parts(
         total, state = carry
         rows, number = part
         note_rows(rows, part_of=batch)
-        new = _of_part(loss, params, state, rows, subkey(key, number), scale)
+        new = _of_part(loss, params, state, rows, subkey(key, number), scale, axis_name)
         total = jax.tree.map(lambda before, leaf: before + _scaled(_wide(leaf), new.weight), total, new.gradients)
-        return (total, new.state), (new.value, new.weight, new.metrics)
+        kept = jax.tree.map(vary_like, new.state, state)
+        return (total, kept), (new.value, new.weight, new.metrics)
 
-    zeros = jax.tree.map(lambda leaf: jnp.zeros_like(_wide(leaf)), params)
+    zeros = jax.tree.map(lambda leaf: vary_like(jnp.zeros_like(_wide(leaf)), leaf), params)
     (total, state), (values, weights, metrics) = jax.lax.scan(one, (zeros, state), (cut, jnp.arange(parts)))
     weight = None if weights is None else jnp.sum(weights)
     count = jnp.asarray(parts, jnp.float32) if weight is None else _or_one(weight)
@@ -120,21 +144,27 @@ def _of_parts(
     return _Part(value, weight, mean, state, metric.reduce(metrics))
 
 
+def _of_each_device(tree: PyTree, axis_name: str) -> PyTree:
+    """The same arrays as each device's own.
+
+    `jax.shard_map` with `check_vma=True` adds up the gradients of arrays that are the same on all devices, which would
+    leave no gradients of parts to average.
+    """
+    index = jax.lax.axis_index(axis_name)
+    return jax.tree.map(lambda leaf: vary_like(leaf, index), tree)
+
+
 def _of_devices(part: _Part, axis_name: str) -> _Part:
     """Put the parts of all devices together."""
     value, weight, gradients, state, metrics = part
-    total = None if weight is None else jax.lax.psum(weight, axis_name)
-
-    def combine(leaf: Array) -> Any:
-        if weight is None or total is None:
-            return jax.lax.pmean(_wide(leaf), axis_name)
-        return jax.lax.psum(_scaled(_wide(leaf), weight / _or_one(total)), axis_name)
+    combine: Any = jax.lax.pmean if weight is None else jax.lax.psum
 
     def average(leaf: Array) -> Any:  # what has fractions; counts are the same on all devices
-        return jax.lax.pmean(leaf, axis_name) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
+        fractions = jnp.issubdtype(leaf.dtype, jnp.inexact)
+        return jax.lax.pmean(leaf, axis_name) if fractions else same_on_all(leaf, axis_name)
 
-    value, gradients = jax.tree.map(combine, (value, gradients))
-    return _Part(value, total, gradients, jax.tree.map(average, state), metric.all_reduce(metrics, axis_name))
+    value, gradients = jax.tree.map(lambda leaf: combine(_wide(leaf), axis_name), (value, gradients))
+    return _Part(value, weight, gradients, jax.tree.map(average, state), metric.all_reduce(metrics, axis_name))
 
 
 def _wide(leaf: Array) -> Array:

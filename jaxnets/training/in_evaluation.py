@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterator
 from typing import Any
 
-from jaxnets.layer import EvaluatedParams, RecordedParams
+from jaxnets.layer import like_params, marked
 from jaxnets.model import Model, make_model
 from jaxnets.spec import ArraySpec
 from jaxnets.types import Key, Params, PyTree, State
@@ -74,14 +74,11 @@ def _layers(spec: PyTree, path: str = "") -> Iterator[str]:
 
 def _marked(params: PyTree, patterns: tuple[str, ...], path: str = "") -> PyTree:
     """The same tree, with the dicts marked whose paths match, and all below them."""
-    if getattr(params, "evaluated", False):  # by another `in_evaluation` around this one
-        return params
     if path and any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns):
-        return EvaluatedParams.of(params)
+        return marked(params, evaluated=True)
     join = f"{path}/" if path else ""
     if isinstance(params, dict):
-        children = {name: _marked(child, patterns, f"{join}{name}") for name, child in params.items()}
-        return RecordedParams(children, params.path, params.log) if isinstance(params, RecordedParams) else children
+        return like_params(params, {name: _marked(child, patterns, f"{join}{name}") for name, child in params.items()})
     if isinstance(params, list):
         return [_marked(child, patterns, f"{join}{i}") for i, child in enumerate(params)]
     return params

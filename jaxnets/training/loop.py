@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnets import metrics as metric
 from jaxnets.label_check import check_labels_of
@@ -22,6 +21,7 @@ from jaxnets.training.event import Callback, Event
 from jaxnets.training.history import Record
 from jaxnets.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from jaxnets.training.nonfinite import is_bad, nonfinite_error
+from jaxnets.training.placed import data_on_mesh, on_mesh_of
 from jaxnets.training.programs import Program, evaluation, run_steps, sum_shapes, sum_steps
 from jaxnets.training.settings import data_checksum, describe_optimizer
 from jaxnets.training.state import TrainState
@@ -126,6 +126,7 @@ def fit(
     examples, shuffle = data_size(data), bool(shuffle)
     per_epoch = steps_per_epoch(examples, batch_size)
     total, per_call = epochs * per_epoch, steps_of_call(per_epoch, steps_per_call)
+    train_state, evaluate = on_mesh_of(step, train_state, evaluate)
     train = Program(run_steps(step, steps=per_call, batch_size=batch_size, shuffle=shuffle), donate=True)
     measure = Program(evaluation(evaluate))
     settings: dict[str, Any] = {
@@ -136,7 +137,10 @@ def fit(
     }
     if checkpoints is not None:
         settings |= {"checksum of the data": data_checksum(data), "optimizer": describe_optimizer(step)}
-    data, validation, constants = jax.device_put((data, validation, constants), _placement(train_state))
+    data, validation, constants = (
+        data_on_mesh(name, tree, train_state)
+        for name, tree in (("data", data), ("validation data", validation), ("constants", constants))
+    )
     with check_labels_of("fit: data", data):
         measured = {"train": sum_shapes(train.result_shapes(train_state, data, np.int32(1), constants)[1])}
     if validation is not None:
@@ -247,12 +251,6 @@ def _warn_of_skipped(done: int, now: int, before: int) -> int:
             stacklevel=3,
         )
     return now
-
-
-def _placement(train_state: TrainState) -> Any:
-    """Where the data go: to every device that the train state lies on."""
-    sharding = getattr(train_state.step, "sharding", None)
-    return NamedSharding(sharding.mesh, PartitionSpec()) if isinstance(sharding, NamedSharding) else None
 
 
 def _numbers(metrics: PyTree) -> dict[str, Any]:

@@ -1,20 +1,21 @@
-"""Data-parallel training: each device works on its part of every batch.
+"""Training on several devices: each works on its part of every batch.
 
-Two ways to the same result. `data_parallel` is for `jax.jit` over a mesh of all devices, also of several hosts: the
-program means what it means on one device, batch norm over the whole batch and dropout included. `pmap_step` is
-`jax.pmap` over the local devices: the program of one device, with the averages written out.
+Two ways to the same result. `data_parallel`, and `make_step` with a placement, are for `jax.jit` over a mesh of all
+devices, also of several hosts: the program means what it means on one device, batch norm over the whole batch and
+dropout included. `pmap_step` is `jax.pmap` over the local devices: the program of one device, with the averages written
+out.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxnets.sharding import Placement, auto_mesh, make_mesh
+from jaxnets.training.placed import check_divisible, placed_step
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
 from jaxnets.training.tune import keep_freed_memory
@@ -32,17 +33,21 @@ def device_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
         {'data': 1}
     """
     devices = jax.devices() if devices is None else devices
-    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    return make_mesh({"data": len(devices)}, devices)
 
 
 def replicate(tree: PyTree, mesh: Mesh) -> Any:
     """Put a tree of arrays, such as a train state, on every device of a mesh.
 
+    Args:
+        tree: the arrays.
+        mesh: see `device_mesh`; explicit axes are made automatic ones.
+
     Example:
-        >>> replicate(jnp.ones(2), device_mesh()).is_fully_replicated
+        >>> replicate(jax.numpy.ones(2), device_mesh()).is_fully_replicated
         True
     """
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return jax.device_put(tree, NamedSharding(auto_mesh(mesh), PartitionSpec()))
 
 
 def data_parallel(step: Step, mesh: Mesh) -> Step:
@@ -53,7 +58,7 @@ def data_parallel(step: Step, mesh: Mesh) -> Step:
 
     Args:
         step: `step(train_state, batch) -> (train_state, metrics)`, as `make_step` returns without `axis_name`.
-        mesh: see `device_mesh`.
+        mesh: see `device_mesh`; explicit axes are made automatic ones.
 
     Returns:
         A step with the same result up to rounding, because sums are taken in another order.
@@ -63,7 +68,7 @@ def data_parallel(step: Step, mesh: Mesh) -> Step:
 
     Example:
         >>> from jaxnets.training import compile_step, make_step
-        >>> import optax
+        >>> import jax.numpy as jnp, optax
         >>> def loss(params, state, batch, *, key, train):
         ...     return jnp.mean((params - batch) ** 2), (state, {})
         >>> mesh = device_mesh()
@@ -72,18 +77,8 @@ def data_parallel(step: Step, mesh: Mesh) -> Step:
         >>> step(start, jnp.ones(8 * mesh.size))[0].params
         Array(1., dtype=float32)
     """
-    spread, everywhere = NamedSharding(mesh, PartitionSpec(mesh.axis_names)), NamedSharding(mesh, PartitionSpec())
-
-    @functools.wraps(step)
-    def parallel(train_state: TrainState, batch: Any, *constants: PyTree) -> tuple[TrainState, PyTree]:
-        _check_divisible("data_parallel", batch, 0, mesh.size)
-        batch = jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, spread), batch)
-        result: tuple[TrainState, PyTree] = jax.lax.with_sharding_constraint(
-            step(train_state, batch, *constants), everywhere
-        )
-        return result
-
-    return parallel
+    mesh = auto_mesh(mesh)
+    return placed_step(step, Placement(mesh, mesh.axis_names), function="data_parallel")
 
 
 def pmap_step(
@@ -114,7 +109,7 @@ def pmap_step(
 
     Example:
         >>> from jaxnets.training import make_step
-        >>> import optax
+        >>> import jax.numpy as jnp, optax
         >>> def loss(params, state, batch, *, key, train):
         ...     return jnp.mean((params - batch) ** 2), (state, {})
         >>> run = pmap_step(make_step(loss, optax.sgd(0.5), axis_name="data"))
@@ -131,7 +126,7 @@ def pmap_step(
     everywhere = NamedSharding(Mesh(local, (axis_name,)), PartitionSpec())
 
     def run(train_state: TrainState, batch: Any) -> tuple[TrainState, PyTree]:
-        _check_divisible("pmap_step", batch, batch_axis, len(local))
+        check_divisible("pmap_step", batch, batch_axis, len(local))
         if train_state.step.sharding != everywhere:
             train_state = jax.device_put(train_state, everywhere)
 
@@ -142,13 +137,5 @@ def pmap_step(
         result: tuple[TrainState, PyTree] = mapped(train_state, jax.tree.map(cut, batch))
         return result
 
+    run.is_compiled = True  # type: ignore[attr-defined]
     return run
-
-
-def _check_divisible(function: str, batch: Any, axis: int, devices: int) -> None:
-    for leaf in jax.tree.leaves(batch):
-        if jnp.ndim(leaf) <= axis or jnp.shape(leaf)[axis] % devices:
-            raise ValueError(
-                f"{function}: axis {axis} of every array of a batch is cut into {devices} equal parts, one a device; "
-                f"got an array {list(jnp.shape(leaf))}"
-            )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,9 @@ import optax
 from jaxnets.integers import as_seed
 from jaxnets.model import Model
 from jaxnets.random import subkey
+from jaxnets.sharding import Placement
 from jaxnets.training.checks import check_optimizer
+from jaxnets.training.shardings import given_on_mesh, train_state_shardings
 from jaxnets.tree import paths
 from jaxnets.types import Array, DTypeLike, Key, Params, PyTree, State
 
@@ -98,6 +101,10 @@ class TrainState(NamedTuple):
         return jax.random.key(self.seed)
 
 
+Step: TypeAlias = Callable[..., tuple[TrainState, PyTree]]
+"""`step(train_state, batch) -> (train_state, metrics)`, a pure function; with constants those come third."""
+
+
 def init_train_state(
     model: Model,
     optimizer: optax.GradientTransformation,
@@ -106,6 +113,7 @@ def init_train_state(
     params: Params | None = None,
     state: State | None = None,
     dtype: DTypeLike = jnp.float32,
+    placement: Placement | None = None,
 ) -> TrainState:
     """Initialize the parameters, the state and the optimizer from one seed, or go on from given ones.
 
@@ -116,6 +124,8 @@ def init_train_state(
         params: parameters to begin with, all or some: what is left out, such as a new head, is initialized.
         state: state to begin with, as `params`.
         dtype: of the parameters that are initialized.
+        placement: where the arrays lie on a mesh of devices, as `jaxnets.sharding.place` says. Each device makes its
+            parts only, so the train state may be larger than the memory of one; the numbers are the same.
 
     Returns:
         The train state before the first step.
@@ -138,10 +148,19 @@ def init_train_state(
     """
     check_optimizer("init_train_state", optimizer)
     seed = as_seed("init_train_state", seed)
-    key = subkey(jax.random.key(jnp.asarray(seed, jnp.uint32)), "init")
-    fresh = model.init(key, dtype=dtype)
-    params, state = _filled("params", fresh[0], params), _filled("state", fresh[1], state)
-    return TrainState.create(params, optimizer.init(params), state=state, seed=seed)
+
+    def initialize(params: Params | None, state: State | None) -> TrainState:
+        key = subkey(jax.random.key(jnp.asarray(seed, jnp.uint32)), "init")
+        fresh = model.init(key, dtype=dtype)
+        params, state = _filled("params", fresh[0], params), _filled("state", fresh[1], state)
+        return TrainState.create(params, optimizer.init(params), state=state, seed=seed)
+
+    if placement is None:
+        return initialize(params, state)
+    shardings = train_state_shardings(jax.eval_shape(initialize, params, state), placement)
+    params, state = given_on_mesh(params, placement), given_on_mesh(state, placement)
+    result: TrainState = jax.jit(initialize, out_shardings=shardings)(params, state)
+    return result
 
 
 def _filled(name: str, fresh: PyTree, given: PyTree | None) -> PyTree:

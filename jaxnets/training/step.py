@@ -13,18 +13,16 @@ import optax
 from jaxnets.flops import count_flops
 from jaxnets.integers import as_integer
 from jaxnets.random import subkey
+from jaxnets.sharding import Placement
 from jaxnets.training.checks import check_loss_and_optimizer, check_opt_state
 from jaxnets.training.gradient import Loss, loss_gradient
 from jaxnets.training.loss_scale import loss_scale
 from jaxnets.training.nonfinite import Gradients, decide, find_nonfinite, where
 from jaxnets.training.optimizer_arguments import argument_names, check_lookahead, extra_arguments
-from jaxnets.training.state import TrainState
+from jaxnets.training.placed import placed_loss, placed_step
+from jaxnets.training.state import Step as Step, TrainState
 from jaxnets.tree import count
 from jaxnets.types import Array, Params, PyTree, State
-
-Step: TypeAlias = Callable[..., tuple[TrainState, PyTree]]
-"""`step(train_state, batch) -> (train_state, metrics)`, a pure function; with constants those come third."""
-
 
 _CHEAP = 100
 """The operations in products per parameter up to which an update is rather computed twice than kept."""
@@ -37,6 +35,7 @@ def make_step(
     accumulate: int = 1,
     skip_nonfinite: int = 0,
     axis_name: str | None = None,
+    placement: Placement | None = None,
 ) -> Step:
     """Make the training step of a loss and an optimizer: theta <- theta + update(gradient).
 
@@ -54,8 +53,10 @@ def make_step(
             a gradient, or what the step made. Such a step changes nothing but `.step` and `.skipped`, and its metrics
             count no examples. Further ones stop `fit`, and elsewhere are taken as they are. 0 looks at nothing and
             costs nothing, unless the train state says so (`TrainState.watch`).
-        axis_name: of the mapped axis, when the step runs under `jax.pmap` (see `pmap_step`): gradients are averaged
-            over the devices and metrics added up.
+        axis_name: of the mapped axis, when the step runs under `jax.pmap` (see `pmap_step`) or `jax.shard_map`, whose
+            `check_vma` may be on or off: gradients are averaged over the devices and metrics added up.
+        placement: where training runs on a mesh of devices, as `jaxnets.sharding.place` says; see `placed_step`. The
+            program means what it means on one device.
 
     Returns:
         `step(train_state, batch) -> (train_state, metrics)`. Numbers among the loss's metrics become streamable means.
@@ -67,7 +68,7 @@ def make_step(
     Raises:
         TypeError: if the loss or the optimizer is something else.
         ValueError: if `accumulate` or `skip_nonfinite` are out of range; by the step, if a batch cannot be cut into
-            equal parts, or the optimizer's state is that of another optimizer.
+            equal parts, the optimizer's state is that of another optimizer, or `axis_name` comes with a placement.
 
     Example:
         >>> import optax
@@ -84,11 +85,16 @@ def make_step(
     accumulate = as_integer("make_step", "accumulate", accumulate, at_least=1)
     skip_nonfinite = as_integer("make_step", "skip_nonfinite", skip_nonfinite, at_least=0)
     names = argument_names(optimizer)
+    if placement is not None and axis_name is not None:
+        raise ValueError(
+            "make_step: axis_name is for a program for each device, a placement for one for all; leave one out"
+        )
+    local = loss if placement is None else placed_loss(loss, placement)
 
     def step(train_state: TrainState, batch: Any, constants: PyTree = None) -> tuple[TrainState, PyTree]:
         check_opt_state("make_step", optimizer, train_state)
         check_lookahead("make_step", train_state.params, train_state.opt_state)
-        bound = loss if constants is None else functools.partial(loss, constants=constants)
+        bound = local if constants is None else functools.partial(local, constants=constants)
         gradient = loss_gradient(bound, accumulate=accumulate, axis_name=axis_name)
         key = subkey(subkey(train_state.key, "step"), train_state.step)
         if axis_name is not None:
@@ -101,7 +107,7 @@ def make_step(
 
     step.finds_nonfinite = True  # type: ignore[attr-defined]
     step.optimizer = optimizer  # type: ignore[attr-defined]
-    return step
+    return step if placement is None else placed_step(step, placement)
 
 
 Update: TypeAlias = Callable[[PyTree, Params, PyTree], tuple[Params, PyTree, PyTree]]

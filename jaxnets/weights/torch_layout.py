@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets.spec import ArraySpec
+from jaxnets.spec import TorchLayout
 
 HostArray: TypeAlias = np.ndarray[Any, Any]
 
@@ -25,57 +25,40 @@ LEAVES = {
 """PyTorch's name of each array."""
 
 
-def axes_of(leaf: ArraySpec) -> tuple[str | None, ...]:
-    """The logical axes of an array of one layer, without that of stacked layers."""
-    return leaf.axes[1:] if leaf.axes[:1] == ("layers",) else leaf.axes
-
-
-def torch_shape(shape: tuple[int, ...], axes: tuple[str | None, ...]) -> tuple[int, ...]:
-    """The shape that PyTorch gives an array of this shape and these logical axes."""
-    shape_there: tuple[int, ...] = to_torch_layout(np.broadcast_to(np.float32(0), shape), axes).shape
+def torch_shape(shape: tuple[int, ...], layout: TorchLayout | None) -> tuple[int, ...]:
+    """The shape that PyTorch gives an array of this shape and layout."""
+    shape_there: tuple[int, ...] = to_torch_layout(np.broadcast_to(np.float32(0), shape), layout).shape
     return shape_there
 
 
-def to_torch_layout(array: HostArray, axes: tuple[str | None, ...]) -> HostArray:
-    """Order an array as PyTorch does: `[out, in / groups, *window]`, `[out, in]`; others stay.
-
-    Transposed convolutions are `[in, out / groups, *window]` there.
-
-    Heads and their features are one axis there.
-    """
-    if axes[-1:] == ("head_dim",):  # queries, keys and values: [in, heads, head_dim], [heads, head_dim]
-        array = array.reshape((*array.shape[:-2], -1))
-        return array.T
-    if axes[:1] == ("heads",):  # [heads, head_dim, out]
-        return array.reshape((-1, array.shape[-1])).T
-    if axes[-3:] == ("groups", "in", "out"):  # [*window, groups, in, out]
-        array = np.moveaxis(array, (-3, -1, -2), (0, 1, 2))
-        return array.reshape((-1, *array.shape[2:]))
-    if axes[-3:] == ("groups", "out", "in"):  # transposed [*window, groups, out, in]
-        array = np.moveaxis(array, (-3, -1, -2), (0, 1, 2))
-        return array.reshape((-1, *array.shape[2:]))
-    if axes[-2:] in (("in", "out"), ("out", "in")):  # [*window, in, out], transposed [*window, out, in]
+def to_torch_layout(array: HostArray, layout: TorchLayout | None) -> HostArray:
+    """Order the axes of an array of one layer as PyTorch does."""
+    if layout == "matrix":
         return np.moveaxis(array, (-1, -2), (0, 1))
-    if axes[-2:] == ("out", None):  # depthwise [*window, channels, multiplier]
+    if layout == "to_heads":
+        return array.reshape((*array.shape[:-2], -1)).T
+    if layout == "from_heads":
+        return array.reshape((-1, array.shape[-1])).T
+    if layout == "groups":
+        array = np.moveaxis(array, (-3, -1, -2), (0, 1, 2))
+        return array.reshape((-1, *array.shape[2:]))
+    if layout == "depthwise":
         array = np.moveaxis(array, (-2, -1), (0, 1))
         return array.reshape((-1, 1, *array.shape[2:]))
     return array
 
 
-def from_torch_layout(array: HostArray, shape: tuple[int, ...], axes: tuple[str | None, ...]) -> HostArray:
-    """Undo `to_torch_layout` for an array that has here the given shape and logical axes."""
-    if axes[-1:] == ("head_dim",) or axes[:1] == ("heads",):
-        return array.T.reshape(shape)
-    if axes[-3:] == ("groups", "in", "out"):
-        groups, inputs, outputs = shape[-3:]
-        return np.moveaxis(array.reshape((groups, outputs, inputs, *array.shape[2:])), (0, 1, 2), (-3, -1, -2))
-    if axes[-3:] == ("groups", "out", "in"):
-        groups, outputs, inputs = shape[-3:]
-        return np.moveaxis(array.reshape((groups, inputs, outputs, *array.shape[2:])), (0, 1, 2), (-3, -1, -2))
-    if axes[-2:] in (("in", "out"), ("out", "in")):
+def from_torch_layout(array: HostArray, shape: tuple[int, ...], layout: TorchLayout | None) -> HostArray:
+    """Undo `to_torch_layout` for an array that has here the given shape."""
+    if layout == "matrix":
         return np.moveaxis(array, (0, 1), (-1, -2))
-    if axes[-2:] == ("out", None):
-        return np.moveaxis(array.reshape((shape[-2], shape[-1], *array.shape[2:])), (0, 1), (-2, -1))
+    if layout in ("to_heads", "from_heads"):
+        return array.T.reshape(shape)
+    if layout == "groups":
+        apart = array.reshape((shape[-3], shape[-1], shape[-2], *array.shape[2:]))
+        return np.moveaxis(apart, (0, 1, 2), (-3, -1, -2))
+    if layout == "depthwise":
+        return np.moveaxis(array.reshape((*shape[-2:], *array.shape[2:])), (0, 1), (-2, -1))
     return array
 
 

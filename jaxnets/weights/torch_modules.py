@@ -19,7 +19,6 @@ from jaxnets.weights.names import Names, Place, torch_names
 from jaxnets.weights.torch_layout import (
     LEAVES,
     HostArray,
-    axes_of,
     channels_first_rows,
     channels_last_rows,
     from_torch_layout,
@@ -45,7 +44,7 @@ class _Entry(NamedTuple):
 
     @property
     def torch_shape(self) -> tuple[int, ...]:
-        shape = torch_shape(self.shape, axes_of(self.spec))
+        shape = torch_shape(self.shape, self.spec.torch_layout)
         return shape[::-1] if self.place.transposed else shape
 
 
@@ -309,7 +308,7 @@ def _from_torch_array(array: HostArray, entry: _Entry) -> HostArray:
         array = array.T
     if entry.place.flattened and entry.leaf_path.endswith("kernel"):
         array = channels_first_rows(array, entry.place.flattened)
-    array = from_torch_layout(array, entry.shape, axes_of(entry.spec))
+    array = from_torch_layout(array, entry.shape, entry.spec.torch_layout)
     half = jnp.issubdtype(array.dtype, jnp.floating) and array.dtype.itemsize < 4
     return array.astype(np.float32) if entry.spec.is_state and half else array  # statistics, as `init` makes them
 
@@ -317,7 +316,7 @@ def _from_torch_array(array: HostArray, entry: _Entry) -> HostArray:
 def _to_torch_array(array: HostArray, entry: _Entry) -> HostArray:
     """PyTorch's array of one layer; `array` is that of all stacked layers, if there are any."""
     array = array if entry.place.layer is None else array[entry.place.layer]
-    array = to_torch_layout(array, axes_of(entry.spec))
+    array = to_torch_layout(array, entry.spec.torch_layout)
     if entry.place.flattened and entry.leaf_path.endswith("kernel"):
         array = channels_last_rows(array, entry.place.flattened)
     return array.T if entry.place.transposed else array

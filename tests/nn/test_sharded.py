@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxnets import init, nn
-from jaxnets.nn.check import vary_like
+from jaxnets.devices import vary_like
 from tests.forms import needs_devices
 from tests.oracles import assert_close, normal
 

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnets import losses, make_model, metrics, nn, subkey
+from jaxnets import losses, make_model, metrics, models, nn, subkey
 from jaxnets.training import (
     TrainState,
     compile_step,
@@ -26,6 +26,7 @@ from jaxnets.training import (
     scan_data,
     scan_steps,
     supervised,
+    synchronized,
 )
 from tests.forms import needs_devices
 from tests.oracles import permissive_optimizer
@@ -97,6 +98,18 @@ def test_pmap_is_one_device_with_batch_norm_over_the_whole_batch():
 
     assert_same(run(pmap_step(counted), start()), jax.device_get(one_device(step_of())))
     assert len(traces) == 1
+
+
+def test_a_network_of_the_zoo_has_batch_statistics_of_the_whole_batch_under_pmap():
+    model, optimizer = models.cifar_resnet(models.CifarResNetConfig(depth=8)), permissive_optimizer(optax.sgd(0.1))
+    generator = np.random.default_rng(0)
+    batch = generator.normal(size=(16, 8, 8, 3)).astype(np.float32), np.arange(16, dtype=np.int32) % 10
+    loss = supervised(synchronized(model, "data"), losses.cross_entropy)
+    mapped = pmap_step(make_step(loss, optimizer, axis_name="data"))
+    after, _ = mapped(init_train_state(model, optimizer, 0), batch)
+    plain = compile_step(make_step(supervised(model, losses.cross_entropy), optimizer))
+    expected, _ = plain(init_train_state(model, optimizer, 0), batch)
+    chex.assert_trees_all_close(jax.device_get(after), jax.device_get(expected), rtol=1e-3, atol=1e-5)
 
 
 def test_pmap_of_many_steps_in_one_dispatch():

@@ -1,5 +1,6 @@
 """Networks written in PyTorch compute the same as ours with their weights, and what does not fit is listed."""
 
+import dataclasses
 import functools
 import re
 
@@ -366,3 +367,13 @@ def test_a_dtype_that_jax_does_not_have():
     weights = {"fc.weight": torch.zeros(2, 3, dtype=torch.uint8).view(torch.float4_e2m1fn_x2), "fc.bias": torch.ones(2)}
     with pytest.raises(ValueError, match=r"JAX does not have the dtype of a tensor of torch.float4_e2m1fn_x2; write"):
         from_torch(weights, {"fc": nn.linear_spec(3, 2)}, {"fc": Place("fc")})
+
+
+def test_the_names_of_logical_axes_do_not_matter():
+    model = models.gpt(models.GPTConfig(vocabulary=8, context=4, layers=2, heads=2, features=4))
+    renamed = jax.tree.map(lambda leaf: dataclasses.replace(leaf, axes=()), model.spec)
+    params, state = model.init(jax.random.key(0))
+    expected = to_torch(params, state, model)
+    actual = to_torch(params, state, model._replace(spec=renamed))
+    assert actual.keys() == expected.keys()
+    assert all(np.array_equal(actual[name], expected[name]) for name in expected)
