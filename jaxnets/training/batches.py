@@ -63,8 +63,8 @@ def check_data(data: Any) -> None:
             advice = "write x.to_numpy()"
         else:
             advice = (
-                "all examples have to be there, because batch n follows from the seed and n: put the batches of an "
-                "iterator together by np.concatenate, or write a loop of your own over compile_step(step)"
+                "batch n follows from the seed and n, so any example has to be at hand: put the batches of an iterator "
+                "together by np.concatenate, or give what has dataset[i] as jaxnets.data.Source(dataset)"
             )
         raise TypeError(
             "data must be a tree of NumPy or JAX arrays [examples, ...], such as (inputs, labels), got a "
@@ -117,10 +117,16 @@ def batch_indices(
     # The steps may begin anywhere in an epoch, so they touch one epoch more than they fill.
     epochs = first_epoch + jnp.arange(1 + math.ceil((steps - 1) / per_epoch))
 
-    def order(epoch: Array) -> Array:
-        if not shuffle:
-            return jnp.arange(size)
-        return jax.random.permutation(subkey(subkey(key, "shuffle"), epoch), size)
-
-    used = jax.vmap(order)(epochs)[:, : per_epoch * batch_size].reshape(-1, batch_size)
+    orders = jax.vmap(lambda epoch: epoch_order(key, epoch, size, shuffle=shuffle))(epochs)
+    used = orders[:, : per_epoch * batch_size].reshape(-1, batch_size)
     return jax.lax.dynamic_slice_in_dim(used, offset, steps).astype(jnp.int32)
+
+
+def epoch_order(key: Key, epoch: Array | int, size: int, *, shuffle: bool = True) -> Array:
+    """Return the order of the examples in an epoch, `[size]`; see `batch_indices`.
+
+    Example:
+        >>> sorted(epoch_order(jax.random.key(0), 3, 4).tolist())
+        [0, 1, 2, 3]
+    """
+    return jax.random.permutation(subkey(subkey(key, "shuffle"), epoch), size) if shuffle else jnp.arange(size)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jaxnets import metrics as metric
+from jaxnets.data.source import Source
 from jaxnets.integers import as_integer
 from jaxnets.training.batches import check_data
 from jaxnets.tree import describe, differences
@@ -94,7 +95,8 @@ def check_fit(train_state: Any, step: Any, validation: Any, evaluate: Any) -> No
         )
     if not callable(step):
         raise TypeError(f"fit: step must be a function, got {describe(step)}; write make_step(loss, optimizer)")
-    check_data(validation)
+    if not isinstance(validation, Source):
+        check_data(validation)
     if (validation is None) != (evaluate is None):
         raise ValueError("fit: validation data and evaluate go together; evaluate=make_evaluate(loss) measures it")
     if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in jax.tree.leaves(train_state)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,18 +13,20 @@ import jax
 import numpy as np
 
 from jaxnets import metrics as metric
+from jaxnets.data.source import Source
 from jaxnets.label_check import check_labels_of
-from jaxnets.training.batches import data_size, steps_per_epoch
+from jaxnets.training.batches import steps_per_epoch
 from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.checkpoints import Checkpoints
 from jaxnets.training.checks import check_fit, check_metrics, check_step_count, check_steps_done, positive_integers
 from jaxnets.training.event import Callback, Event
+from jaxnets.training.feeds import SourceEvaluation, feed_of
 from jaxnets.training.history import Record
 from jaxnets.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from jaxnets.training.nonfinite import is_bad, nonfinite_error
 from jaxnets.training.placed import data_on_mesh, on_mesh_of
 from jaxnets.training.programs import Program, evaluation, run_steps, sum_shapes, sum_steps
-from jaxnets.training.settings import data_checksum, describe_optimizer
+from jaxnets.training.settings import describe_optimizer
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
 from jaxnets.types import PyTree
@@ -39,6 +42,7 @@ class FitResult(NamedTuple):
         run_seconds: wall time of everything else, callbacks included.
         first_step: where this call began: above 0 if it went on from a checkpoint.
         history: the scalar metrics of every epoch and evaluation: `step`, `epoch`, `split`, and the metrics by name.
+        waiting_seconds: wall time, of `run_seconds`, that was spent waiting for a `Source`.
     """
 
     train_state: TrainState
@@ -47,6 +51,7 @@ class FitResult(NamedTuple):
     run_seconds: float
     first_step: int
     history: list[Record]
+    waiting_seconds: float = 0.0
 
 
 def fit(
@@ -76,7 +81,8 @@ def fit(
             go on with those of the result. If it lies on a mesh of devices (see `data_parallel`), so do the data.
         step: `step(train_state, batch) -> (train_state, metrics)`, which adds 1 to `train_state.step`; see `make_step`.
             Its metrics are a dict of streamable metrics or plain numbers, also nested: names are joined by slashes.
-        data: a tree of arrays `[examples, ...]`, such as the pair (inputs, labels).
+        data: a tree of arrays `[examples, ...]`, such as the pair (inputs, labels), or a `jaxnets.data.Source` of
+            examples that are read when they are needed. Then a dispatch takes no more steps than 64 MiB of batches.
         epochs: epochs at the end of the run, those before `train_state.step` included.
         batch_size: examples a step. The incomplete last batch of an epoch is left out.
         shuffle: draw a new order every epoch.
@@ -86,7 +92,7 @@ def fit(
         constants: a tree of arrays that do not train, such as a reference policy or the base of an adapter; the step
             and `evaluate` take it as one more argument. It is neither copied nor checked nor saved.
         evaluate: what `make_evaluate` returns; needed with `validation`.
-        validation: a tree of arrays like `data`, evaluated after every `evaluate_every` epochs and after the last.
+        validation: a tree of arrays or a source like `data`, evaluated after every `evaluate_every` epochs and after the last.
         evaluate_every: epochs between two evaluations.
         callbacks: functions that are called with every `Event`; the run ends early if one returns True.
         checkpoints: where to save, and to go on from. With it, SIGINT (Ctrl-C), SIGTERM, SIGHUP and SIGUSR1 save
@@ -123,28 +129,32 @@ def fit(
     epochs, batch_size, steps_per_call, evaluate_every = positive_integers(
         "fit", epochs=epochs, batch_size=batch_size, steps_per_call=steps_per_call, evaluate_every=evaluate_every
     )
-    examples, shuffle = data_size(data), bool(shuffle)
-    per_epoch = steps_per_epoch(examples, batch_size)
-    total, per_call = epochs * per_epoch, steps_of_call(per_epoch, steps_per_call)
+    feed, shuffle = feed_of(data), bool(shuffle)
+    per_epoch = steps_per_epoch(feed.examples, batch_size)
+    per_call = steps_of_call(per_epoch, feed.most_steps(steps_per_call, batch_size))
+    total = epochs * per_epoch
     train_state, evaluate = on_mesh_of(step, train_state, evaluate)
-    train = Program(run_steps(step, steps=per_call, batch_size=batch_size, shuffle=shuffle), donate=True)
-    measure = Program(evaluation(evaluate))
+    scan = functools.partial(feed.scan, steps=per_call, batch_size=batch_size, shuffle=shuffle)
+    train = Program(run_steps(step, scan), donate=True)
+    measure = (SourceEvaluation if isinstance(validation, Source) else Program)(evaluation(evaluate))
     settings: dict[str, Any] = {
         "batch_size": batch_size,
-        "examples": examples,
+        "examples": feed.examples,
         "seed": int(train_state.seed),
         "shuffle": shuffle,
     }
     if checkpoints is not None:
-        settings |= {"checksum of the data": data_checksum(data), "optimizer": describe_optimizer(step)}
-    data, validation, constants = (
-        data_on_mesh(name, tree, train_state)
-        for name, tree in (("data", data), ("validation data", validation), ("constants", constants))
+        settings |= {"checksum of the data": feed.checksum(), "optimizer": describe_optimizer(step)}
+    feed.place(train_state, getattr(step, "placement", None))
+    validation, constants = (
+        tree if isinstance(tree, Source) else data_on_mesh(name, tree, train_state)
+        for name, tree in (("validation data", validation), ("constants", constants))
     )
-    with check_labels_of("fit: data", data):
-        measured = {"train": sum_shapes(train.result_shapes(train_state, data, np.int32(1), constants)[1])}
+    with _checked_labels("fit: data", data):
+        traced = train.result_shapes(train_state, feed.shapes(), np.int32(1), constants)
+        measured = {"train": sum_shapes(traced[1])}
     if validation is not None:
-        with check_labels_of("fit: validation", validation):
+        with _checked_labels("fit: validation", validation):
             measured["validation"] = measure.result_shapes(train_state, validation, constants)
     check_metrics(measured, None if checkpoints is None else checkpoints.best)
 
@@ -164,7 +174,7 @@ def fit(
         try:
             while done < total and not stop and request.signal_number is None:
                 count = min(per_call - done % per_epoch % per_call, per_epoch - done % per_epoch)
-                after, stacked, watch = train(run.train_state, data, np.int32(count), constants)
+                after, stacked, watch = train(run.train_state, feed.at(done, count), np.int32(count), constants)
                 run, done, before = run._replace(train_state=after), int(after.step), done
                 if bool(is_bad(watch)):
                     raise nonfinite_error(watch, after, stacked)
@@ -186,11 +196,17 @@ def fit(
                     checkpoints.save_last(run, now=now)
             _leave_if_asked(request, checkpoints, done, total)
         finally:
+            feed.close()
             tell("end")
     compiling = train.compile_seconds + measure.compile_seconds
     running = time.perf_counter() - started - compiling
     metrics = {split: dict(numbers) for split, numbers in run.metrics.items()}
-    return FitResult(run.train_state, metrics, compiling, running, first_step, list(run.history))
+    return FitResult(run.train_state, metrics, compiling, running, first_step, list(run.history), feed.waited)
+
+
+def _checked_labels(name: str, data: Any) -> contextlib.AbstractContextManager[None]:
+    """Compare labels with what the loss takes, while it is traced, but for those that have not been read."""
+    return contextlib.nullcontext() if isinstance(data, Source) else check_labels_of(name, data)
 
 
 @contextlib.contextmanager

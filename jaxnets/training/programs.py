@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import metrics as metric
-from jaxnets.training.compiled import scan_data
+from jaxnets.training.compiled import TrainFunction, scan_data
 from jaxnets.training.gradient import as_metrics
 from jaxnets.training.nonfinite import guarded, named_metrics, start_watch
 from jaxnets.training.state import TrainState, Watch
@@ -87,16 +87,14 @@ def evaluation(evaluate: Callable[..., PyTree] | None) -> Callable[..., PyTree]:
     return measure
 
 
-def run_steps(step: Step, *, steps: int, batch_size: int, shuffle: bool) -> Callable[..., Any]:
-    """Make the program of a dispatch: a traced number of steps on batches drawn from a data set, up to a bad one.
+def run_steps(step: Step, scan: Callable[[Step], TrainFunction]) -> Callable[..., Any]:
+    """Make the program of a dispatch: a traced number of steps, up to a bad one.
 
-    It is a scan of `steps` steps, of which those from `count` on change nothing; so it is compiled once.
+    It is a scan of a fixed number of steps, of which those from `count` on change nothing; so it is compiled once.
 
     Args:
         step: `step(train_state, batch) -> (train_state, metrics)`.
-        steps: how many there are at most.
-        batch_size: examples a step.
-        shuffle: draw a new order every epoch.
+        scan: `scan_data` with its settings, or `scan_steps`.
 
     Returns:
         `run(train_state, data, count, constants) -> (train_state, metrics, watch)`. The metrics are named and stacked
@@ -105,7 +103,7 @@ def run_steps(step: Step, *, steps: int, batch_size: int, shuffle: bool) -> Call
     Example:
         >>> def first(train_state, batch):
         ...     return train_state._replace(step=train_state.step + 1), {"first": batch[0]}
-        >>> run = run_steps(first, steps=3, batch_size=2, shuffle=False)
+        >>> run = run_steps(first, functools.partial(scan_data, steps=3, batch_size=2, shuffle=False))
         >>> after, stacked, _ = run(TrainState.create({}, (), seed=0), jnp.array([10.0, 11.0, 12.0, 13.0]), 2, None)
         >>> int(after.step), stacked["first"].total.value()[:2]
         (2, Array([10., 12.], dtype=float32))
@@ -115,11 +113,11 @@ def run_steps(step: Step, *, steps: int, batch_size: int, shuffle: bool) -> Call
         after, metrics = guarded(step)(train_state, batch, *constants)
         return after, _named(metrics)
 
-    scan = scan_data(named, steps=steps, batch_size=batch_size, shuffle=shuffle)
+    scanned = scan(named)
 
     def run(train_state: TrainState, data: Any, count: Any, constants: PyTree) -> tuple[TrainState, PyTree, Watch]:
         watched = train_state._replace(watch=start_watch(count))
-        after, stacked = scan(watched, data, *_if_any(constants))
+        after, stacked = scanned(watched, data, *_if_any(constants))
         if after.watch is None:
             raise TypeError(
                 "fit: the step must return the train state that it was given, changed by train_state._replace(...); "
