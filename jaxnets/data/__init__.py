@@ -58,6 +58,7 @@ from jaxnets.data.series import (
     forecast_windows as forecast_windows,
     window_starts as window_starts,
 )
+from jaxnets.data.shards import Shards as Shards, read_shards as read_shards, write_shards as write_shards
 from jaxnets.data.source import Source as Source
 from jaxnets.data.text import (
     CharacterText as CharacterText,

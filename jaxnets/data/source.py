@@ -60,7 +60,7 @@ class Source:
     def __init__(self, dataset: Dataset, *, threads: int = 4, name: str = "source"):
         if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
             raise TypeError(
-                f"Source: expected examples by number, with len(dataset) and dataset[i], got a {type(dataset).__name__}; "
+                f"Source: expected examples by number, len(dataset) and dataset[i], got a {type(dataset).__name__}; "
                 "an iterator cannot be read from the middle: write the examples into shards (python -m jaxnets prepare)"
             )
         if len(dataset) == 0:
@@ -109,7 +109,8 @@ class Source:
 
 def _stack(name: str, examples: list[Any], rows: np.ndarray) -> PyTree:
     """Put examples together, or say which one is not like the first."""
-    structure, shapes = jax.tree.structure(examples[0]), _shapes(examples[0])
+    structure: Any = jax.tree.structure(examples[0])
+    shapes = _shapes(examples[0])
     for example, row in zip(examples, rows, strict=True):
         if jax.tree.structure(example) != structure or _shapes(example) != shapes:
             raise ValueError(

@@ -239,9 +239,7 @@ def _on_devices(source: Source, rows: np.ndarray, example: PyTree, sharding: Any
         return read[start, stop][number]
 
     arrays = [
-        jax.make_array_from_callback(
-            (*rows.shape, *leaf.shape[1:]), sharding, functools.partial(part, number=number)
-        )
+        jax.make_array_from_callback((*rows.shape, *leaf.shape[1:]), sharding, functools.partial(part, number=number))
         for number, leaf in enumerate(jax.tree.leaves(example))
     ]
     return jax.tree.unflatten(jax.tree.structure(example), arrays)

@@ -92,7 +92,8 @@ def fit(
         constants: a tree of arrays that do not train, such as a reference policy or the base of an adapter; the step
             and `evaluate` take it as one more argument. It is neither copied nor checked nor saved.
         evaluate: what `make_evaluate` returns; needed with `validation`.
-        validation: a tree of arrays or a source like `data`, evaluated after every `evaluate_every` epochs and after the last.
+        validation: a tree of arrays or a source like `data`, evaluated after every `evaluate_every` epochs and after
+            the last.
         evaluate_every: epochs between two evaluations.
         callbacks: functions that are called with every `Event`; the run ends early if one returns True.
         checkpoints: where to save, and to go on from. With it, SIGINT (Ctrl-C), SIGTERM, SIGHUP and SIGUSR1 save

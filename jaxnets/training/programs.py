@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets import metrics as metric
-from jaxnets.training.compiled import TrainFunction, scan_data
+from jaxnets.training.compiled import TrainFunction
 from jaxnets.training.gradient import as_metrics
 from jaxnets.training.nonfinite import guarded, named_metrics, start_watch
 from jaxnets.training.state import TrainState, Watch
@@ -101,6 +101,7 @@ def run_steps(step: Step, scan: Callable[[Step], TrainFunction]) -> Callable[...
         `[steps, ...]`; those from `count` on mean nothing.
 
     Example:
+        >>> from jaxnets.training import scan_data
         >>> def first(train_state, batch):
         ...     return train_state._replace(step=train_state.step + 1), {"first": batch[0]}
         >>> run = run_steps(first, functools.partial(scan_data, steps=3, batch_size=2, shuffle=False))

@@ -1,0 +1,281 @@
+"""Data sets in files that are read example by example: shards of ArrayRecord, with a manifest.
+
+A folder of shards holds `manifest.json` and files such as `00003.array_record`. A record is the CRC-32 of what follows,
+and then the bytes of the example's fields one after the other, numbers with the least byte first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+_CRC = 4
+"""Bytes of a checksum."""
+
+
+class Field(NamedTuple):
+    """An array of every example.
+
+    Attributes:
+        name: such as `"image"`.
+        dtype: NumPy's name of it.
+        shape: the same in all examples.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes it takes."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+class Shards:
+    """The examples of a folder that `write_shards` made, by number; for `Source(read_shards(folder))`.
+
+    Attributes:
+        folder: where they are.
+        fields: of each example.
+        info: what was written with them, such as the names of the classes.
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]):
+        self.folder = folder
+        self.fields = tuple(Field(f["name"], f["dtype"], tuple(f["shape"])) for f in manifest["fields"])
+        self.info: dict[str, Any] = dict(manifest["info"])
+        self._shards: list[dict[str, Any]] = list(manifest["shards"])
+        self._ends = np.cumsum([shard["examples"] for shard in self._shards])
+        self._readers = threading.local()  # a reader is for one thread
+
+    def __len__(self) -> int:
+        """The number of examples."""
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Any:
+        """Read an example: an array, or a tuple of arrays if it has several fields."""
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """Read several examples, each file once."""
+        numbers = np.asarray(indices)
+        if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(self):
+            raise IndexError(
+                f"{self.folder} has the examples 0 to {len(self) - 1}, got {numbers.min()} to {numbers.max()}"
+            )
+        places = np.searchsorted(self._ends, numbers, side="right")
+        found: dict[int, Any] = {}
+        for shard in np.unique(places):
+            rows = numbers[places == shard]
+            first = int(self._ends[shard]) - self._shards[shard]["examples"]
+            records = self._records(int(shard), [int(row) - first for row in rows])
+            found |= {int(row): record for row, record in zip(rows, records, strict=True)}
+        return [found[int(number)] for number in numbers]
+
+    def checksum(self) -> int:
+        """Return a checksum of all files, as their manifest says."""
+        return zlib.crc32("".join(shard["sha256"] for shard in self._shards).encode())
+
+    def verify(self) -> None:
+        """Read all files and compare them with the manifest.
+
+        Raises:
+            ValueError: if a file is damaged, with its name.
+        """
+        for number, shard in enumerate(self._shards):
+            path = self._checked_path(number)
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
+                    raise ValueError(f"{path} is damaged: its SHA-256 is not that of the manifest; prepare it again")
+
+    def _records(self, shard: int, rows: list[int]) -> list[Any]:
+        reader = self._reader(shard)
+        try:
+            records = reader.read(rows)
+        except (RuntimeError, ValueError, IndexError) as error:
+            row = next((row for row in rows if not _readable(reader, row)), rows[0])
+            raise self._damaged(shard, row, str(error)) from error
+        return [self._parse(shard, row, record) for row, record in zip(rows, records, strict=True)]
+
+    def _parse(self, shard: int, row: int, record: bytes) -> Any:
+        body, expected = memoryview(record)[_CRC:], sum(field.bytes for field in self.fields)
+        if len(body) != expected or zlib.crc32(body) != int.from_bytes(record[:_CRC], "little"):
+            raise self._damaged(shard, row, f"its {len(record)} bytes are not those that were written")
+        arrays, start = [], 0
+        for field in self.fields:
+            part = body[start : start + field.bytes]
+            arrays.append(
+                np.frombuffer(part, np.dtype(field.dtype).newbyteorder("<")).reshape(field.shape).astype(field.dtype)
+            )
+            start += field.bytes
+        return arrays[0] if len(arrays) == 1 else tuple(arrays)
+
+    def _reader(self, shard: int) -> Any:
+        readers: dict[Any, Any] = self._readers.__dict__
+        if shard not in readers:
+            path, module = self._checked_path(shard), array_record()
+            try:
+                reader = module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
+                count = reader.num_records()
+            except (RuntimeError, ValueError) as error:
+                raise ValueError(f"{path} is damaged: {error}; prepare it again") from error
+            if count != self._shards[shard]["examples"]:
+                raise ValueError(
+                    f"{path} is damaged: it holds {count} records, and {self._shards[shard]['examples']} were written; "
+                    "prepare it again"
+                )
+            readers[shard] = reader
+        return readers[shard]
+
+    def _checked_path(self, shard: int) -> Path:
+        path: Path = self.folder / self._shards[shard]["file"]
+        size = self._shards[shard]["bytes"]
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing, which {self.folder / MANIFEST} names; prepare it again")
+        if path.stat().st_size != size:
+            raise ValueError(f"{path} is damaged: it has {path.stat().st_size} of {size} bytes; prepare it again")
+        return path
+
+    def _damaged(self, shard: int, row: int, why: str) -> ValueError:
+        path = self.folder / self._shards[shard]["file"]
+        return ValueError(f"{path} is damaged at record {row}: {why}; prepare it again")
+
+
+def write_shards(
+    folder: str | os.PathLike[str],
+    examples: Iterable[Any],
+    names: Sequence[str],
+    *,
+    per_shard: int = 10_000,
+    info: Mapping[str, Any] | None = None,
+) -> Shards:
+    """Write examples into files that are read example by example, one file at a time in memory.
+
+    The manifest is written last, so that a folder that was not finished has none.
+
+    Args:
+        folder: a new or empty one.
+        examples: arrays, or tuples of arrays; all with the same dtypes and shapes.
+        names: of the arrays of an example.
+        per_shard: examples a file; files are what is copied and checked at a time.
+        info: what else to keep, as JSON holds it, such as the names of the classes.
+
+    Returns:
+        The data set, as `read_shards` reads it.
+
+    Raises:
+        ValueError: if there is no example, one is not like the first, or the folder is not empty.
+        ImportError: if `array-record` is not installed.
+
+    Example:
+        >>> import tempfile
+        >>> folder = tempfile.mkdtemp()
+        >>> written = write_shards(folder, ((np.full(3, i, np.uint8), np.int32(i % 2)) for i in range(5)), ["x", "y"])
+        >>> len(written), written[4]
+        (5, (array([4, 4, 4], dtype=uint8), array(0, dtype=int32)))
+    """
+    folder = Path(folder).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ValueError(f"write_shards: {folder} is not empty; choose another folder, or delete what is in it")
+    if per_shard < 1:
+        raise ValueError(f"write_shards: per_shard must be at least 1, got {per_shard}")
+    module, fields, writer, count = array_record(), None, None, 0
+    shards: list[dict[str, Any]] = []
+    for number, example in enumerate(examples):
+        arrays = [np.asarray(array) for array in (example if isinstance(example, tuple) else (example,))]
+        found = _fields(arrays, names, number)
+        fields = fields or found
+        if found != fields:
+            raise ValueError(f"write_shards: example {number} is {found}, unlike the first, {fields}")
+        if writer is None:
+            shards.append({"file": f"{len(shards):05d}.array_record"})
+            writer = module.ArrayRecordWriter(str(folder / shards[-1]["file"]), "group_size:1")
+        body = b"".join(np.ascontiguousarray(a, a.dtype.newbyteorder("<")).tobytes() for a in arrays)
+        writer.write(zlib.crc32(body).to_bytes(_CRC, "little") + body)
+        count += 1
+        if count == per_shard:
+            _finish(writer, folder, shards[-1], count)
+            writer, count = None, 0
+    if fields is None:
+        raise ValueError("write_shards: there is no example")
+    if writer is not None:
+        _finish(writer, folder, shards[-1], count)
+    manifest = {"format": _FORMAT, "fields": [f._asdict() for f in fields], "info": dict(info or {}), "shards": shards}
+    temporary = folder / f"{MANIFEST}.unfinished"
+    temporary.write_text(json.dumps(manifest, indent=1))
+    temporary.rename(folder / MANIFEST)
+    return read_shards(folder)
+
+
+def read_shards(folder: str | os.PathLike[str]) -> Shards:
+    """Open a folder of shards, of which nothing is read yet but the manifest.
+
+    Args:
+        folder: as `write_shards` or `python -m jaxnets prepare` made it.
+
+    Returns:
+        Examples by number.
+
+    Raises:
+        FileNotFoundError: if there is no manifest: nothing is there, or writing was not finished.
+        ValueError: if the manifest is damaged.
+    """
+    folder = Path(folder).expanduser()
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(f"read_shards: there is no {path}; make it by python -m jaxnets prepare")
+    try:
+        manifest = json.loads(path.read_text())
+        if manifest["format"] != _FORMAT:
+            raise ValueError(f"format {manifest['format']} is not known, only {_FORMAT}")
+        return Shards(folder, manifest)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}; prepare it again") from error
+
+
+def array_record() -> Any:
+    """Import the library of the files, or say how to install it."""
+    try:
+        from array_record.python import array_record_module
+    except ImportError as error:
+        raise ImportError("shards need array-record; write pip install array-record") from error
+    return array_record_module
+
+
+def _fields(arrays: Sequence[np.ndarray], names: Sequence[str], number: int) -> list[Field]:
+    if len(arrays) != len(names):
+        raise ValueError(
+            f"write_shards: example {number} has {len(arrays)} arrays, but there are the names {list(names)}"
+        )
+    return [Field(name, array.dtype.name, array.shape) for name, array in zip(names, arrays, strict=True)]
+
+
+def _finish(writer: Any, folder: Path, shard: dict[str, Any], count: int) -> None:
+    writer.close()
+    path = folder / shard["file"]
+    with path.open("rb") as file:
+        shard |= {
+            "examples": count,
+            "bytes": path.stat().st_size,
+            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+        }
+
+
+def _readable(reader: Any, row: int) -> bool:
+    try:
+        reader.read([row])
+    except (RuntimeError, ValueError, IndexError):
+        return False
+    return True

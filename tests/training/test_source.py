@@ -1,0 +1,157 @@
+"""Training from a source is training from an array, to the bit."""
+
+import itertools
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from jaxnets.data import Source
+from jaxnets.training import Checkpoints, data_parallel, device_mesh, fit, make_evaluate, make_step, replicate
+from jaxnets.training.feeds import SourceFeed
+from tests.forms import needs_devices
+from tests.training.problem import LOSS, OPTIMIZER, STEP, data, start
+
+DATA, VALIDATION = data(67), data(30, seed=1)
+SETTINGS = {"epochs": 3, "batch_size": 8, "validation": VALIDATION, "evaluate": make_evaluate(LOSS, batch_size=16)}
+
+
+class Examples:
+    """Examples of arrays, by number, and which were asked for."""
+
+    def __init__(self, arrays):
+        self.arrays, self.asked = arrays, []
+
+    def __len__(self):
+        return len(jax.tree.leaves(self.arrays)[0])
+
+    def __getitem__(self, index):
+        self.asked.append(index)
+        return jax.tree.map(lambda array: array[index], self.arrays)
+
+
+def source(arrays=DATA, **settings):
+    return Source(Examples(arrays), **settings)
+
+
+def train(examples, begin=None, step=STEP, **settings):
+    return fit(start() if begin is None else begin, step, examples, **(SETTINGS | settings))
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("steps_per_call", [1, 3, 50])
+def test_bits_are_those_of_an_array(shuffle, steps_per_call):
+    expected = train(DATA, shuffle=shuffle)
+    actual = train(source(), shuffle=shuffle, steps_per_call=steps_per_call)
+    chex.assert_trees_all_equal(actual.train_state, expected.train_state)
+    assert [row["loss"] for row in actual.history] == pytest.approx([row["loss"] for row in expected.history], rel=1e-6)
+    assert 0 < actual.waiting_seconds < actual.run_seconds
+
+
+def test_validation_may_be_a_source_too(monkeypatch):
+    """Read in two parts of 16 and 14 examples."""
+    example = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(Examples(VALIDATION)[0]))
+    monkeypatch.setattr("jaxnets.training.feeds._AT_ONCE", 16 * example)
+    expected, actual = train(DATA), train(source(), validation=source(VALIDATION))
+    for name, number in expected.metrics["validation"].items():
+        assert actual.metrics["validation"][name] == pytest.approx(number, rel=1e-5)
+
+
+def test_a_run_goes_on_in_the_middle_of_an_epoch(tmp_path):
+    """With another number of threads, and then with the array."""
+    settings = {"steps_per_call": 2}
+
+    def stop_at(step):
+        return lambda event: event.kind == "steps" and event.step >= step
+
+    expected = train(DATA)
+    for examples, callback in ((source(), stop_at(4)), (source(threads=1), stop_at(13)), (source(), stop_at(999))):
+        result = train(examples, checkpoints=Checkpoints(tmp_path / "run"), callbacks=[callback], **settings)
+    chex.assert_trees_all_equal(result.train_state, expected.train_state)
+    assert result.first_step == 14
+
+
+def test_another_source_is_another_data_set(tmp_path):
+    train(source(), checkpoints=Checkpoints(tmp_path / "run"), epochs=1)
+    other = jax.tree.map(np.copy, DATA)
+    jax.tree.leaves(other)[0][0] += 1
+    with pytest.raises(ValueError, match="checksum of the data"):
+        train(source(other), checkpoints=Checkpoints(tmp_path / "run"))
+
+
+@needs_devices(8)
+def test_each_device_gets_its_rows():
+    mesh = device_mesh()
+    step = data_parallel(make_step(LOSS, OPTIMIZER), mesh)
+    expected = train(DATA, replicate(start(), mesh), step)
+    actual = train(source(), replicate(start(), mesh), step)
+    chex.assert_trees_all_equal(actual.train_state, expected.train_state)
+    feed = SourceFeed(source())
+    feed.scan(step, steps=2, batch_size=8, shuffle=False)
+    feed.place(replicate(start(), mesh), step.placement)
+    for leaf, array in zip(jax.tree.leaves(feed.at(0, 2)), jax.tree.leaves(DATA), strict=True):
+        assert {shard.data.shape[1] for shard in leaf.addressable_shards} == {1}
+        np.testing.assert_array_equal(np.asarray(leaf), np.reshape(array[:16], (2, 8, *array.shape[1:])))
+    feed.close()
+
+
+def test_datasets_of_grain_are_sources():
+    grain = pytest.importorskip("grain")
+    dataset = grain.MapDataset.source(Examples(DATA)).map(lambda example: example)
+    chex.assert_trees_all_equal(train(Source(dataset)).train_state, train(DATA).train_state)
+
+
+def test_an_error_of_the_data_set_ends_the_run():
+    class Broken(Examples):
+        def __getitem__(self, index):
+            if index == 60:
+                raise OSError("example 60 is on a lost disk")
+            return super().__getitem__(index)
+
+    with pytest.raises(OSError, match="example 60 is on a lost disk"):
+        train(Source(Broken(DATA)), steps_per_call=1)
+
+
+def test_no_more_is_read_than_one_dispatch_ahead():
+    """Of a data set of 1.6 TB."""
+
+    class Huge:
+        def __init__(self):
+            self.asked = []
+
+        def __len__(self):
+            return 100_000
+
+        def __getitem__(self, index):
+            self.asked.append(index)
+            generator = np.random.default_rng(index)
+            return generator.normal(size=(1_000_000, 4)).astype(np.float32)
+
+    huge = Huge()
+    feed = SourceFeed(Source(huge))
+    steps = feed.most_steps(50, 2)
+    assert steps == 2
+    feed.scan(STEP, steps=steps, batch_size=2, shuffle=True)
+    feed.place(start(), None)
+    for call in range(2):
+        jax.block_until_ready(feed.at(call * steps, steps))
+    feed.close()
+    assert len(huge.asked) <= 1 + 3 * steps * 2
+
+
+def test_what_is_no_source_is_refused():
+    with pytest.raises(
+        TypeError, match=r"len\(dataset\) and dataset\[i\], got a repeat; an iterator cannot be read from"
+    ):
+        Source(itertools.repeat(1))
+    with pytest.raises(ValueError, match="films is empty"):
+        Source([], name="films")
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        Source([1], threads=0)
+    with pytest.raises(
+        ValueError, match=r"example 1 has \['float64\[3\]'\], example 0 has \['float64\[2\]'\]; crop, pad"
+    ):
+        Source([np.ones(2), np.ones(3)]).take([0, 1])
+    with pytest.raises(ValueError, match="batch_size must be between 1 and the number of examples, 67; got 68"):
+        train(source(), batch_size=68)
