@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 
-from jaxnets import prepare
+from jaxnets import __main__ as commands, prepare
 from jaxnets.data import read_shards
 
 pytest.importorskip("array_record", reason="needs pip install array-record")
@@ -109,3 +109,13 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, words, message):
     assert message in said
     assert said.startswith("jaxnets prepare: ")
     assert said.count("\n") == 1
+
+
+def test_commands_are_listed_and_unknown_ones_refused(capsys):
+    commands.main([])
+    assert "prepare    write a data set into shards" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="there is no command 'prepair'"):
+        commands.main(["prepair"])
+    with pytest.raises(SystemExit):
+        commands.main(["prepare", "--help"])
+    assert "usage: python -m jaxnets prepare" in capsys.readouterr().out

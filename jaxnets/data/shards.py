@@ -223,7 +223,7 @@ def read_shards(folder: str | os.PathLike[str]) -> Shards:
     """Open a folder of shards, of which nothing is read yet but the manifest.
 
     Args:
-        folder: as `write_shards` or `python -m jaxnets.prepare` made it.
+        folder: as `write_shards` or `python -m jaxnets prepare` made it.
 
     Returns:
         Examples by number.
@@ -235,7 +235,7 @@ def read_shards(folder: str | os.PathLike[str]) -> Shards:
     folder = Path(folder).expanduser()
     path = folder / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(f"read_shards: there is no {path}; make it by python -m jaxnets.prepare")
+        raise FileNotFoundError(f"read_shards: there is no {path}; make it by python -m jaxnets prepare")
     try:
         manifest = json.loads(path.read_text())
         if manifest["format"] != _FORMAT:

@@ -129,7 +129,7 @@ def test_writing_that_is_not_finished_leaves_no_data_set(tmp_path):
 
     with pytest.raises(OSError, match="the disk is full"):
         write_shards(tmp_path / "set", examples(), ["image"], per_shard=10)
-    with pytest.raises(FileNotFoundError, match=r"there is no .*manifest\.json; make it by python -m jaxnets.prepare"):
+    with pytest.raises(FileNotFoundError, match=r"there is no .*manifest\.json; make it by python -m jaxnets prepare"):
         read_shards(tmp_path / "set")
     with pytest.raises(ValueError, match=r"set is not empty; choose another folder, or delete what is in it"):
         write_shards(tmp_path / "set", iter(IMAGES), ["image"])

@@ -1,0 +1,33 @@
+"""The commands of the library: `python -m jaxnets COMMAND`, or `jaxnets COMMAND` where it is installed."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "prepare": ("jaxnets.prepare", "write a data set into shards, for training on data larger than memory"),
+}
+"""The module of each command, which has `main(words)`, and what it does; a module is imported when it is called."""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run a command, or list all.
+
+    Args:
+        words: of the command line; by default those of the process.
+    """
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] in COMMANDS:
+        importlib.import_module(COMMANDS[words[0]][0]).main(words[1:])
+        return
+    lines = ["usage: jaxnets COMMAND [...]; jaxnets COMMAND --help says more", ""]
+    lines += [f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items()]
+    if words and words[0] not in ("-h", "--help"):
+        sys.exit("\n".join([f"jaxnets: there is no command {words[0]!r}", *lines]))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
