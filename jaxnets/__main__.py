@@ -9,7 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "prepare": ("jaxnets.prepare", "write a data set into shards, for training on data larger than memory"),
 }
-"""The module of each command, which has `main(words)`, and what it does; a module is imported when it is called."""
+"""The module of each command, imported when it is called, with `make_parser()` and `main(words)`; and what it does."""
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -112,8 +112,9 @@ def read_image(path: Path, size: tuple[int, ...]) -> np.ndarray:
         raise ValueError(f"{path} is no image that can be decoded: {error}; remove or replace it") from error
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the kinds of input and their options to a parser."""
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line: the kinds of input and their options."""
+    parser = argparse.ArgumentParser(prog="python -m jaxnets prepare", description=__doc__)
     kinds = parser.add_subparsers(title="kinds", dest="kind", required=True, metavar="KIND")
 
     def kind(name: str, prepare: Callable[[argparse.Namespace], Prepared]) -> argparse.ArgumentParser:
@@ -142,6 +143,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for added in kinds.choices.values():
         added.add_argument("out", type=Path, help="the folder to write, new or empty")
         added.add_argument("--per-shard", type=int, default=10_000, help="examples a file")
+    return parser
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -158,8 +160,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Read the command line and run."""
-    parser = argparse.ArgumentParser(prog="python -m jaxnets prepare", description=__doc__)
-    add_arguments(parser)
+    parser = make_parser()
     arguments = parser.parse_args(words)
     try:
         run(arguments)

@@ -22,6 +22,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from jaxnets.__main__ import COMMANDS as LIBRARY_COMMANDS
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```([\w{}]*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
@@ -108,6 +110,8 @@ def test_command_works(command, tmp_path, monkeypatch):
     elif tool == "python" and rest[:2] == ["-m", "benchmarks"]:
         done = subprocess.run([sys.executable, *rest, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
         assert set(rest[2:]) <= set(re.findall(r"[\w-]+", done.stdout))
+    elif tool == "python" and rest[:2] == ["-m", "jaxnets"]:
+        importlib.import_module(LIBRARY_COMMANDS[rest[2]][0]).make_parser().parse_args(rest[3:])
     elif tool == "make":
         targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
         assert {word for word in rest if "=" not in word} <= set(targets)
