@@ -1,7 +1,8 @@
 """nanoGPT's character model for a CPU, 4 blocks of 128 features and a context of 64, on Shakespeare.
 
 `--size reference` is its larger one, 6 blocks of 384 features and a context of 256, for an accelerator: 5,002 steps of
-64 windows. Its page gives 1.4697 as the least validation loss; it was not trained here.
+64 windows. Its page gives 1.4697 as the least validation loss; here it is 1.479, at step 1,586, and 1.985 at the end,
+when the network knows the text by heart (seed 0, one NVIDIA H100, jax 0.11.2, 4.5 min and 2 to compile, beside others).
 
 expected:  validation loss, in nats per character, 1.854 +- 0.010 (mean and deviation over the seeds 0 to 2; 1.842 with
            seed 0) after 1,307 steps; nanoGPT's page gives 1.88 after 2,000
