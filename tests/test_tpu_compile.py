@@ -110,6 +110,6 @@ print(json.dumps({
 
 def test_gpt_2_divided_over_16_chips_fits_their_memory():
     found = on_the_tpu_compiler("-c", SHARDED)
-    assert found["state"] < 1.1 * 3 * 124_439_808 * 4 / 2**30 / 16  # parameters and two moments
+    assert found["state"] < 1.3 * 3 * 124_439_808 * 4 / 2**30 / 16  # parameters and two moments, padded to tiles
     assert found["state"] + found["temporaries"] < 10  # of 16 GiB; without gathered blocks it is above 38
     assert found["kernels"] == 3  # splash attention on each chip, forward and backward

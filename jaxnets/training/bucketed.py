@@ -79,7 +79,7 @@ def bucket_step(step: Step) -> Step:
         taken: tuple[TrainState, PyTree] = jax.lax.switch(group, [take(arrays) for arrays in groups], train_state)
         return taken
 
-    for name in ("finds_nonfinite", "optimizer"):
+    for name in ("finds_nonfinite", "optimizer", "placement"):
         if hasattr(step, name):
             setattr(from_buckets, name, getattr(step, name))
     return from_buckets

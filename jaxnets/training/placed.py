@@ -7,12 +7,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxnets.placement import placed_params
 from jaxnets.sharding import Placement, auto_mesh
 from jaxnets.training.batches import data_size
 from jaxnets.training.gradient import Loss
+from jaxnets.training.settings import data_checksum
 from jaxnets.training.shardings import train_state_shardings
 from jaxnets.training.state import Step, TrainState
 from jaxnets.tree import paths
@@ -106,7 +108,7 @@ def data_on_mesh(name: str, data: Any, train_state: TrainState) -> Any:
     """Put data on every device that a train state lies on; data that are divided over these devices stay so.
 
     Raises:
-        ValueError: if data are divided over other devices.
+        ValueError: if data are divided over other devices, or processes have different ones.
     """
     sharding = getattr(train_state.step, "sharding", None)
     devices = set() if sharding is None else sharding.device_set
@@ -123,7 +125,24 @@ def data_on_mesh(name: str, data: Any, train_state: TrainState) -> Any:
             )
         return leaf
 
+    _check_same_in_all_processes(name, data)
     return jax.tree.map(put, automatic(data))
+
+
+def _check_same_in_all_processes(name: str, data: Any) -> None:
+    """Raise ValueError if the arrays of NumPy of another process are others: JAX would only say `assert`."""
+    if jax.process_count() == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    own = data_checksum([leaf for leaf in jax.tree.leaves(data) if not isinstance(leaf, jax.Array)])
+    found = multihost_utils.process_allgather(np.uint32(own))
+    if len(set(np.ravel(found).tolist())) > 1:
+        raise ValueError(
+            f"fit: {name} differ between the {jax.process_count()} processes, whose checksums are {found.tolist()}; "
+            "each needs the same arrays in the same order, or one array of all parts: "
+            "jax.make_array_from_process_local_data(NamedSharding(mesh, PartitionSpec('data')), rows)"
+        )
 
 
 def on_mesh_of(step: Step, train_state: TrainState, evaluate: Any) -> tuple[TrainState, Any]:
