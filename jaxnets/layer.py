@@ -164,6 +164,10 @@ class Call(NamedTuple):
 class Placed(Protocol):
     """Where parameters lie on a mesh of devices, and how a layer runs with them; see `jaxnets.placement`."""
 
+    @property
+    def gathers(self) -> bool:
+        """Whether a layer gathers parameters from the devices that divide the batch."""
+
     def run(self, function: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result:
         """Run a layer whose parameters have this mark."""
 

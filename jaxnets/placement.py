@@ -46,12 +46,17 @@ class PlacedHere(NamedTuple):
         divided: Result = self._divided(result)
         return divided
 
+    @property
+    def gathers(self) -> bool:
+        """Whether a layer gathers parameters from the devices that divide the batch."""
+        divided = {axis for partition in self.placement.partitions.values() for axis in _axes(partition)}
+        return not self.gathered and bool(divided & set(self.placement.batch_axes))
+
     def split(self) -> Split:
         """Return how batch and heads are divided, if these are the parameters of queries."""
         partition = self.placement.partitions.get(f"{self.path}/kernel", PartitionSpec(None, None))
-        heads = partition[-2]  # of [..., in, heads, head_dim]
-        axes = heads if isinstance(heads, tuple) else () if heads is None else (heads,)
-        return Split(self.placement.mesh, self.placement.batch_axes, axes)
+        heads = _axes(partition[-2:-1])  # of [..., in, heads, head_dim]
+        return Split(self.placement.mesh, self.placement.batch_axes, tuple(heads))
 
     def _divided(self, tree: PyTree) -> Any:
         return jax.tree.map(lambda leaf: divided_by_rows(leaf, self.rows, self.placement), tree)
@@ -100,12 +105,19 @@ def _gathered_array(array: Any, here: PlacedHere) -> Any:
     if partition is None or not jnp.issubdtype(jnp.result_type(array), jnp.floating):
         return array
     entries = partition[len(partition) - jnp.ndim(array) :]  # one of stacked blocks lacks the first axis
-    axes = [entry if isinstance(entry, tuple) else () if entry is None else (entry,) for entry in entries]
-    whole = PartitionSpec(*(tuple(axis for axis in entry if axis not in batch_axes) or None for entry in axes))
-    if len(entries) != jnp.ndim(array) or not batch_axes & {axis for entry in axes for axis in entry}:
+    if len(entries) != jnp.ndim(array) or not batch_axes & set(_axes(entries)):
         return array
+    whole = PartitionSpec(
+        *(tuple(axis for axis in _axes((entry,)) if axis not in batch_axes) or None for entry in entries)
+    )
     mesh = here.placement.mesh
     return _gather(NamedSharding(mesh, whole), NamedSharding(mesh, PartitionSpec(*entries)), array)
+
+
+def _axes(partition: Any) -> list[str]:
+    """The axes of the mesh in a partition."""
+    entries = (entry if isinstance(entry, tuple) else (entry,) for entry in partition if entry is not None)
+    return [axis for entry in entries for axis in entry]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.backend import fast_path, platform
+from jaxnets.layer import NO_MARKS
 from jaxnets.random import subkey
 from jaxnets.recompute import keep_costly
 from jaxnets.tree import describe, differences
@@ -46,7 +47,8 @@ def repeat(
         remat: keep only the blocks' inputs for the backward pass and compute the rest again (`jax.checkpoint`):
             less memory for one more forward pass.
         unroll: on CPU, up to this many blocks are written out: a scan copies the parameters of each block and what
-            its gradient needs. On GPU up to 24 are, unless `remat` is set: that takes longer to compile.
+            its gradient needs. On GPU up to 24 are, unless `remat` is set: that takes longer to compile. Blocks whose
+            parameters are divided over the devices of a batch never are: they would be kept whole for the gradient.
 
     Returns:
         What the last block returned; with `state`, the pair of that and the new state of all blocks.
@@ -80,6 +82,10 @@ def repeat(
     if remat:
         body = jax.checkpoint(body)
     few = count <= {"cpu": unroll, "gpu": 0 if remat else _WRITTEN_OUT_ON_GPU}.get(platform(), 0)
+    placed = getattr(params, "marks", NO_MARKS).placed
+    few = few and not (
+        placed and placed.gathers
+    )  # in a scan each block is gathered again for its gradient, and not kept
     if fast_path("repeat", "cpu", "gpu", "tpu") and not few and not written_out:
         if not remat and fast_path("recompute", "cpu", "gpu", "tpu"):
             body = jax.checkpoint(body, policy=keep_costly, prevent_cse=False)

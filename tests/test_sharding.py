@@ -9,10 +9,12 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnets import models, nn
+from jaxnets import losses, models, nn
+from jaxnets.backend import trace_for
 from jaxnets.kernels.attention import Split
 from jaxnets.sharding import FSDP, FSDP_TENSOR, TENSOR, make_mesh, partitions, place, sharding_table
-from jaxnets.training import init_train_state
+from jaxnets.training import init_train_state, supervised
+from jaxnets.training.placed import placed_loss
 from jaxnets.training.shardings import train_state_shardings
 from jaxnets.tree import paths, tree_bytes
 from tests.forms import needs_devices
@@ -157,3 +159,19 @@ def test_a_mask_is_divided_as_batch_and_heads_are(shape):
         *attention_arrays(), mask
     )
     assert_close(actual, jax.jit(attend)(*attention_arrays(), mask), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_gathered_blocks_are_not_kept_for_the_gradient(platform):
+    model = models.gpt(models.GPTConfig(vocabulary=8, context=4, layers=4, heads=2, features=64))
+    placement, ids = place(model, make_mesh({"data": 8}), FSDP), jnp.zeros((8, 4), jnp.int32)
+    loss = placed_loss(supervised(model, losses.cross_entropy), placement)
+    params, state = jax.eval_shape(model.init, jax.random.key(0))
+
+    def kept(params):
+        return jax.vjp(lambda params: loss(params, state, (ids, ids), key=None, train=True)[0], params)[1]
+
+    with trace_for(platform):
+        stored = jax.eval_shape(kept, params)
+    # The parameters themselves are among what is stored; gathered ones would be as much again.
+    assert tree_bytes(stored) < 1.5 * tree_bytes(params)
