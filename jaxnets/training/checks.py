@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jaxnets import metrics as metric
-from jaxnets.data.source import Source
 from jaxnets.integers import as_integer
 from jaxnets.training.batches import check_data
 from jaxnets.tree import describe, differences
@@ -95,6 +94,8 @@ def check_fit(train_state: Any, step: Any, validation: Any, evaluate: Any) -> No
         )
     if not callable(step):
         raise TypeError(f"fit: step must be a function, got {describe(step)}; write make_step(loss, optimizer)")
+    from jaxnets.data.source import Source  # whose package imports the events of `fit`
+
     if not isinstance(validation, Source):
         check_data(validation)
     if (validation is None) != (evaluate is None):
