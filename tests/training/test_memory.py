@@ -1,5 +1,6 @@
 """`fit` needs the memory of its train state once, and a long run no more than a short one."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from jaxnets.training import TrainState, fit, make_step
+from jaxnets.training import TrainState, fit, make_step, scan_data
 from jaxnets.training.programs import Program, run_steps
 from tests.oracles import permissive_optimizer
 
@@ -73,6 +74,8 @@ def test_a_step_of_fit_writes_its_update_in_place():
 
     optimizer, size = permissive_optimizer(optax.adam(1e-3)), 1_000_000
     initial = TrainState.create({"w": jnp.zeros(size)}, optimizer.init({"w": jnp.zeros(size)}), seed=0)
-    program = Program(run_steps(make_step(loss, optimizer), steps=2, batch_size=2, shuffle=True), donate=True)
+    program = Program(
+        run_steps(make_step(loss, optimizer), functools.partial(scan_data, steps=2, batch_size=2)), donate=True
+    )
     memory = program.compiled(initial, jnp.ones(4), jnp.int32(2), None).memory_analysis()
     assert memory.temp_size_in_bytes < 10 * size

@@ -1,5 +1,7 @@
 """The program of a dispatch: a traced number of steps, and the forms in which an update is taken or not."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -21,7 +23,7 @@ TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 @pytest.fixture(scope="module")
 def five_steps():
-    return Program(run_steps(STEP, steps=5, batch_size=16, shuffle=True))
+    return Program(run_steps(STEP, functools.partial(scan_data, steps=5, batch_size=16)))
 
 
 def by_hand(count):
