@@ -83,9 +83,8 @@ def repeat(
         body = jax.checkpoint(body)
     few = count <= {"cpu": unroll, "gpu": 0 if remat else _WRITTEN_OUT_ON_GPU}.get(platform(), 0)
     placed = getattr(params, "marks", NO_MARKS).placed
-    few = few and not (
-        placed and placed.gathers
-    )  # in a scan each block is gathered again for its gradient, and not kept
+    if placed is not None and placed.gathers:  # in a scan each block is gathered again for its gradient, and not kept
+        few = False
     if fast_path("repeat", "cpu", "gpu", "tpu") and not few and not written_out:
         if not remat and fast_path("recompute", "cpu", "gpu", "tpu"):
             body = jax.checkpoint(body, policy=keep_costly, prevent_cse=False)

@@ -1,5 +1,6 @@
 """Rules from logical axes to meshes, what they refuse, and what each device then holds."""
 
+import collections
 import functools
 
 import chex
@@ -163,8 +164,8 @@ def test_a_mask_is_divided_as_batch_and_heads_are(shape):
 
 @pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
 def test_gathered_blocks_are_not_kept_for_the_gradient(platform):
-    model = models.gpt(models.GPTConfig(vocabulary=8, context=4, layers=4, heads=2, features=64))
-    placement, ids = place(model, make_mesh({"data": 8}), FSDP), jnp.zeros((8, 4), jnp.int32)
+    model = models.gpt(models.GPTConfig(vocabulary=8, context=2, layers=4, heads=2, features=64))
+    placement, ids = place(model, make_mesh({"data": 8}), FSDP), jnp.zeros((8, 1), jnp.int32)
     loss = placed_loss(supervised(model, losses.cross_entropy), placement)
     params, state = jax.eval_shape(model.init, jax.random.key(0))
 
@@ -173,5 +174,10 @@ def test_gathered_blocks_are_not_kept_for_the_gradient(platform):
 
     with trace_for(platform):
         stored = jax.eval_shape(kept, params)
-    # The parameters themselves are among what is stored; gathered ones would be as much again.
-    assert tree_bytes(stored) < 1.5 * tree_bytes(params)
+    # The parameters themselves may be stored, in their shards; gathered ones would be others of that many bytes.
+    shapes = collections.Counter(leaf.shape for leaf in jax.tree.leaves(params))
+    others = []
+    for leaf in jax.tree.leaves(stored):
+        shapes[leaf.shape] -= 1
+        others += [leaf] if shapes[leaf.shape] < 0 else []
+    assert tree_bytes(others) < 0.3 * tree_bytes(params)
