@@ -6,7 +6,7 @@ here costs anything, and no device is touched.
 
 from __future__ import annotations
 
-import atexit
+import contextlib
 import os
 import pickle
 import signal
@@ -14,7 +14,8 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
 from typing import Any, TypeVar
 
 import jax
@@ -109,7 +110,7 @@ def start_processes(
             "the program"
         ) from error
     signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # in the place of the handler of JAX
-    atexit.register(_leave_in_time)
+    _leave_after_errors()
 
 
 def _settings(coordinator_address: str | None, num_processes: int | None, process_id: int | None) -> dict[str, Any]:
@@ -130,9 +131,8 @@ def _settings(coordinator_address: str | None, num_processes: int | None, proces
         found[name] = value
     address = found.get("coordinator_address")
     if address is not None and not str(address).rpartition(":")[2].isdigit():
-        raise ValueError(
-            f'start_processes: coordinator_address must be "host:port", as "10.0.0.1:1234"; got {address!r}'
-        )
+        wanted = 'coordinator_address must be "host:port", such as "10.0.0.1:1234"'
+        raise ValueError(f"start_processes: {wanted}; got {address!r}")
     if found.get("process_id", -1) >= found.get("num_processes", np.inf):
         raise ValueError(
             f"start_processes: process_id {found['process_id']} is none of {found['num_processes']} processes, which "
@@ -151,25 +151,37 @@ def _wait_for_first(address: str, seconds: float) -> None:
         except OSError as error:
             if time.monotonic() > end:
                 raise ConnectionError(
-                    f"start_processes: nothing answers at {address} within {seconds:g} s ({error}); process 0 has "
-                    "to run on that machine and listen at that port, which must be reachable from here"
+                    f"start_processes: nothing answers at {address} within {seconds:g} seconds ({error}); process 0 "
+                    "has to run on that machine and listen at that port, which must be reachable from here"
                 ) from error
             time.sleep(0.2)
         else:
             return
 
 
-def _leave_in_time() -> None:
-    """After an exception, wait for the other processes a short time only: they may be waiting for this one."""
-    if getattr(sys, "last_value", None) is None:
-        return
-    leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
-    leaving.start()
-    leaving.join(_GRACE_SECONDS)
-    if leaving.is_alive():
+def _leave_after_errors() -> None:
+    """Let a process that ends by an exception wait for the others a short time only: they may be waiting for it.
+
+    Python would wait for background threads first, which may wait for other processes in their turn, and JAX up to five
+    minutes. Process 0 stays for that time anyway, since the others are aborted when it goes, before they can say why.
+    """
+    show = sys.excepthook
+
+    def leave(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        show(kind, error, traceback)
+        if is_lost(error):
+            time.sleep(_GRACE_SECONDS if is_first() else 0)
+        else:
+            leaving = threading.Thread(target=jax.distributed.shutdown, daemon=True)
+            leaving.start()
+            leaving.join(_GRACE_SECONDS)
+            if not leaving.is_alive():
+                return
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(130 if isinstance(sys.last_value, KeyboardInterrupt) else 1)
+        os._exit(130 if isinstance(error, KeyboardInterrupt) else 1)
+
+    sys.excepthook = leave
 
 
 def process_count() -> int:
@@ -374,6 +386,36 @@ def put_array(leaf: Any, sharding: Any) -> jax.Array:
         return placed
     here = np.asarray(leaf, dtype)
     return jax.make_array_from_callback(here.shape, sharding, lambda index: here[index])
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Say whether an error may mean that another process is gone.
+
+    Example:
+        >>> is_lost(ValueError("Gloo AllGather failed: Connection closed by peer"))
+        False
+    """
+    words = ("gloo", "nccl", "connection", "socket", "coordination service", "heartbeat")
+    return process_count() > 1 and error is not None and any(word in str(error).lower() for word in words)
+
+
+@contextlib.contextmanager
+def explain_lost(advice: str) -> Iterator[None]:
+    """Say in a note of an error that another process may be gone, and what to do then.
+
+    Example:
+        >>> with explain_lost("start all again"):
+        ...     pass
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_lost(error):
+            error.add_note(
+                f"process {jax.process_index()} of {process_count()}: another process seems to be gone, whose "
+                f"own output may say why; {advice}"
+            )
+        raise
 
 
 def to_host(tree: PyTree) -> Any:

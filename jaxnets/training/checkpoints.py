@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxnets.folder_lock import lock_folder, unlock_folder
 from jaxnets.integers import as_integer
-from jaxnets.processes import all_or_none, from_first, process_count
+from jaxnets.processes import all_or_none, from_first, is_lost, process_count
 from jaxnets.training import checkpoint_store as store
 from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.history import Mode, best_step, check_metric, is_best
@@ -68,7 +68,9 @@ class Checkpoints:
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if is_lost(error):  # nothing can be completed without the other process
+            self._managers.clear()
         self.close()
 
     def save_last(self, progress: Progress, *, now: bool = True) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxnets import metrics as metric
 from jaxnets.data.source import Source
 from jaxnets.label_check import check_labels_of
-from jaxnets.processes import check_same, to_host
+from jaxnets.processes import check_same, explain_lost, to_host
 from jaxnets.training.batches import steps_per_epoch
 from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.checkpoints import Checkpoints
@@ -227,7 +227,12 @@ def _checked_labels(name: str, data: Any) -> contextlib.AbstractContextManager[N
 @contextlib.contextmanager
 def _stoppable(checkpoints: Checkpoints | None) -> Iterator[StopRequest]:
     """Note signals if there are checkpoints to save at one, and close the checkpoints at the end."""
-    with stop_on_signals(enabled=checkpoints is not None) as request, checkpoints or contextlib.nullcontext():
+    saved = "" if checkpoints is None else f", and they go on from the last checkpoint in {checkpoints.folder}"
+    with (
+        stop_on_signals(enabled=checkpoints is not None) as request,
+        explain_lost(f"start all processes again{saved}"),
+        checkpoints or contextlib.nullcontext(),
+    ):
         yield request
 
 

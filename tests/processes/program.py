@@ -144,42 +144,42 @@ def refuse_all(folder):
 
 
 def damage_all(folder):
-    """Checkpoints of divided arrays of which one file is missing or damaged."""
+    """Checkpoints of divided arrays that were not completed, or of which one file is damaged or missing."""
     placement = place(GPT, make_mesh({"data": jax.device_count()}), FSDP)
     complete = folder / "complete"
     like = train(GPT, texts(), ADAM, placement, epochs=1, checkpoints=Checkpoints(complete, best=None)).train_state
-    names = from_first(lambda: sorted(str(f.relative_to(complete)) for f in complete.glob("last/**/*") if f.is_file()))
-    ends = {}
-    for number, name in enumerate(names):
-        for change in ("missing", "flipped"):
-            damaged = folder / f"{change}{number}"
-            from_first(lambda damaged=damaged, name=name, change=change: damage(complete, damaged, name, change))
-            try:
-                state = load_last(damaged, like=like)
-                ends[change, name] = "right" if same_arrays(state.params, like.params) else "wrong"
-            except ValueError as error:
-                ends[change, name] = "named" if str(damaged) in str(error) else str(error)
-            except OtherProcessError:
-                ends[change, name] = "named by another"
-    if is_first():
-        print(*(f"{key}: {end}" for key, end in ends.items()), sep="\n", flush=True)
+    assert same_arrays(load_last(complete, like=like), like)
+    changes = {
+        "an incomplete one": lambda step: step.rename(step.with_name("4.orbax-checkpoint-tmp")),
+        "no record": lambda step: (step / "run" / "metadata").unlink(),
+        "a damaged record": lambda step: flip(step / "run" / "metadata"),
+        "no list of arrays": lambda step: (step / "train_state" / "_METADATA").unlink(),
+        "a damaged list of arrays": lambda step: flip(step / "train_state" / "_METADATA"),
+        "shapes of one process damaged": lambda step: flip(step / "train_state" / "array_metadatas" / "process_1"),
+        "no data": lambda step: shutil.rmtree(step / "train_state" / "ocdbt.process_0"),  # the last: reads go on
+    }
+    for number, (what, change) in enumerate(changes.items()):
+        damaged = folder / f"damaged{number}"
+        from_first(lambda damaged=damaged, change=change: change(shutil.copytree(complete, damaged) / "last" / "4"))
+        with pytest.raises((FileNotFoundError, ValueError, OtherProcessError)) as caught:
+            load_last(damaged, like=like)
+        named = "no complete checkpoint in" if what == "an incomplete one" else "cannot be read"
+        assert named in str(caught.value) or caught.type is OtherProcessError, what
+        print(what, "is named" if str(damaged) in str(caught.value) else "is named by another", flush=True)
+    sys.stdout.flush()
+
+
+def flip(file):
+    """Change the byte in the middle."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
 
 
 def same_arrays(tree, other):
     """Whether all entries are equal, those in other processes included."""
     pairs = zip(*map(jax.tree.leaves, to_host((tree, other))), strict=True)
     return all(np.array_equal(a, b) for a, b in pairs)
-
-
-def damage(complete, damaged, name, change):
-    shutil.copytree(complete, damaged)
-    file = damaged / name
-    if change == "missing":
-        file.unlink()
-    else:
-        content = bytearray(file.read_bytes())
-        content[len(content) // 2] ^= 0xFF
-        file.write_bytes(content)
 
 
 def long_run(folder):
