@@ -18,6 +18,7 @@ from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.checkpoints import Checkpoints
 from jaxnets.training.checks import check_fit, check_metrics, check_step_count, check_steps_done, positive_integers
 from jaxnets.training.event import Callback, Event
+from jaxnets.training.first_step import note_run
 from jaxnets.training.history import Record
 from jaxnets.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from jaxnets.training.nonfinite import is_bad, nonfinite_error
@@ -126,6 +127,7 @@ def fit(
     examples, shuffle = data_size(data), bool(shuffle)
     per_epoch = steps_per_epoch(examples, batch_size)
     total, per_call = epochs * per_epoch, steps_of_call(per_epoch, steps_per_call)
+    note_run((data, validation), total)
     train_state, evaluate = on_mesh_of(step, train_state, evaluate)
     train = Program(run_steps(step, steps=per_call, batch_size=batch_size, shuffle=shuffle), donate=True)
     measure = Program(evaluation(evaluate))
