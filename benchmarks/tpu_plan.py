@@ -18,12 +18,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from unittest import mock
 
-from benchmarks.tpu_program import count_operations, cycles
+from jaxnets.plan.chips import CHIPS
+from jaxnets.plan.program_text import count_operations, cycles
 
-PEAK = 197e12
-"""FLOP/s of a TPU v5e in bfloat16, from its data sheet."""
-CLOCK = PEAK / (2 * 4 * 128 * 128)
-"""Cycles per second at which its four units of 128 x 128 multipliers reach that peak."""
+PEAK, CLOCK = CHIPS["v5e"].peak, CHIPS["v5e"].clock
 ENVIRONMENT = {"JAX_PLATFORMS": "cpu", "TPU_SKIP_MDS_QUERY": "1", "JAXNETS_PLATFORM": "tpu", "JAXNETS_TUNE": "0"}
 
 

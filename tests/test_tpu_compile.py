@@ -61,7 +61,7 @@ import json, jax, jax.numpy as jnp
 from jax.experimental import topologies
 from jax.sharding import SingleDeviceSharding
 from benchmarks.tpu_plan import CLOCK
-from benchmarks.tpu_program import cycles
+from jaxnets.plan.program_text import cycles
 
 topology = topologies.get_topology_desc("v5e:1x1", platform="tpu", chips_per_host_bounds=(1, 1, 1))
 size = 4096

@@ -9,6 +9,8 @@ import jax
 from jaxnets.backend import platform, types_carry_sharding
 from jaxnets.types import Array
 
+CAUSAL = "causal_attention"
+"""The name of causal attention in a program, by which `jaxnets.plan` knows that tiles are left out."""
 _LANES = 128
 _SHORTEST = 1024
 """From here on a head's weights take 4 MiB in float32 and more. Chosen by that size, not measured on a TPU."""
@@ -62,7 +64,10 @@ def splash_attention(
             f"implementation 'splash' needs lengths that are multiples of {_LANES}, "
             f"got {length} queries and {size} keys; pass implementation='einsum'"
         )
-    with jax.numpy_dtype_promotion("standard"):  # it mixes dtypes, also where the caller forbids that
+    with (
+        jax.numpy_dtype_promotion("standard"),  # it mixes dtypes, also where the caller forbids that
+        jax.named_scope(CAUSAL if causal else "attention"),
+    ):
         attend = jax.vmap(_kernel(length, size, heads, causal))
         y: Array = attend((queries * scale).swapaxes(1, 2), keys.swapaxes(1, 2), values.swapaxes(1, 2))
     return y.swapaxes(1, 2).astype(queries.dtype)

@@ -14,6 +14,7 @@ from jaxnets.integers import as_integer, as_seed
 from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.training.batches import data_size
+from jaxnets.training.first_step import reach
 from jaxnets.training.gradient import Loss, loss_gradient
 from jaxnets.training.loss_scale import loss_scale
 from jaxnets.training.nonfinite import guarded
@@ -86,6 +87,7 @@ def alternate(
     skip_nonfinite = as_integer("alternate", "skip_nonfinite", skip_nonfinite, at_least=0)
 
     def step(train_state: TrainState, batch: Any, constants: PyTree = None) -> tuple[TrainState, PyTree]:
+        reach(guarded_step, train_state, batch, constants)
         _check_networks(train_state, list(parts))
         step_key = subkey(subkey(train_state.key, "step"), train_state.step)
         if axis_name is not None:

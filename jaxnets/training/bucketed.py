@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxnets import metrics as metric
 from jaxnets.random import subkey
+from jaxnets.training.first_step import reach
 from jaxnets.training.gradient import Loss, call_loss
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
@@ -66,6 +67,7 @@ def bucket_step(step: Step) -> Step:
     """
 
     def from_buckets(train_state: TrainState, places: Array, groups: Groups = ()) -> tuple[TrainState, PyTree]:
+        reach(from_buckets, train_state, places, groups)
         if jnp.shape(places) != (1, 2) or not groups:
             raise ValueError(
                 f"bucket_step: expected one place [1, 2] and the groups, got {list(jnp.shape(places))} and "

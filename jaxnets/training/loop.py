@@ -22,6 +22,7 @@ from jaxnets.training.checkpoints import Checkpoints
 from jaxnets.training.checks import check_fit, check_metrics, check_step_count, check_steps_done, positive_integers
 from jaxnets.training.event import Callback, Event, call
 from jaxnets.training.feeds import SourceEvaluation, feed_of
+from jaxnets.training.first_step import note_run
 from jaxnets.training.history import Record
 from jaxnets.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from jaxnets.training.nonfinite import is_bad, nonfinite_error
@@ -135,6 +136,7 @@ def fit(
     per_epoch = steps_per_epoch(feed.examples, batch_size)
     per_call = steps_of_call(per_epoch, feed.most_steps(steps_per_call, batch_size))
     total = epochs * per_epoch
+    note_run((data, validation), total)
     train_state, evaluate = on_mesh_of(step, train_state, evaluate)
     check_in_all_processes(train_state)
     given = {"data": _known_by(data), "validation data": _known_by(validation), "constants": constants}

@@ -14,6 +14,7 @@ from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.sharding import Placement
 from jaxnets.training.checks import check_optimizer
+from jaxnets.training.first_step import note_model
 from jaxnets.training.shardings import given_on_mesh, train_state_shardings
 from jaxnets.tree import paths
 from jaxnets.types import Array, DTypeLike, Key, Params, PyTree, State
@@ -147,6 +148,7 @@ def init_train_state(
         Array([1., 2.], dtype=float32)
     """
     check_optimizer("init_train_state", optimizer)
+    note_model(model)
     seed = as_seed("init_train_state", seed)
 
     def initialize(params: Params | None, state: State | None) -> TrainState:

@@ -15,6 +15,7 @@ from jaxnets.integers import as_integer
 from jaxnets.random import subkey
 from jaxnets.sharding import Placement
 from jaxnets.training.checks import check_loss_and_optimizer, check_opt_state
+from jaxnets.training.first_step import reach
 from jaxnets.training.gradient import Loss, loss_gradient
 from jaxnets.training.loss_scale import loss_scale
 from jaxnets.training.nonfinite import Gradients, decide, find_nonfinite, where
@@ -92,6 +93,7 @@ def make_step(
     local = loss if placement is None else placed_loss(loss, placement)
 
     def step(train_state: TrainState, batch: Any, constants: PyTree = None) -> tuple[TrainState, PyTree]:
+        reach(step, train_state, batch, constants)
         check_opt_state("make_step", optimizer, train_state)
         check_lookahead("make_step", train_state.params, train_state.opt_state)
         bound = local if constants is None else functools.partial(local, constants=constants)
@@ -107,6 +109,10 @@ def make_step(
 
     step.finds_nonfinite = True  # type: ignore[attr-defined]
     step.optimizer = optimizer  # type: ignore[attr-defined]
+    step.loss = loss  # type: ignore[attr-defined]
+    step.on_mesh = functools.partial(  # type: ignore[attr-defined]
+        make_step, loss, optimizer, accumulate=accumulate, skip_nonfinite=skip_nonfinite
+    )
     return step if placement is None else placed_step(step, placement)
 
 
