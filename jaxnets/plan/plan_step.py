@@ -117,7 +117,7 @@ def plan_training(
         given[0],
         given[1:],
         training.data_bytes,
-        program if isinstance(program, int) else memory_module.compiled_temporaries(program),
+        program,
         None if numbers["stored"] is None else numbers["stored"] // (placement or single).batch_parts,
         wanted.chip,
     )

@@ -113,7 +113,8 @@ def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) 
         def one(carry: TrainState, rows: jax.Array) -> tuple[TrainState, PyTree]:
             batch = jax.tree.map(lambda array: array[rows], data)
             note_rows(batch)
-            return watched(step)(carry, batch, *constants)
+            taken: tuple[TrainState, PyTree] = watched(step)(carry, batch, *constants)
+            return taken
 
         return jax.lax.scan(one, train_state, indices)
 

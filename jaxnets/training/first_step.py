@@ -74,7 +74,7 @@ def reach(step: Callable[..., Any], train_state: Any, batch: Any, constants: Any
 
 
 def watched(step: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a step that reaches itself, unless one within it does so before; outside of `stop_at_first_step`, itself."""
+    """Return the step; within `stop_at_first_step` one that reaches itself, unless another within it does so before."""
     if _NOTED.get() is None:
         return step
 

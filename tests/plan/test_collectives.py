@@ -52,7 +52,7 @@ def test_pieces_of_one_operation_count_once_and_loops_by_their_turns():
 ENTRY %main (p: bf16[8,4]) -> bf16[8,4] {
   %w = bf16[8,4]{1,0} while(%p), condition=%condition, body=%body
   %r = (f32[16]{0}, bf16[2,3]{1,0}) all-reduce(%a, %b), channel_id=6, replica_groups=mesh['x'=4] {'x'}
-  %s = (f32[8]{0}, f32[8]{0}, u32[], u32[]) collective-permute-start(%c), channel_id=7, source_target_pairs={{0,1},{1,0}}
+  %s = (f32[8]{0}, f32[8]{0}, u32[]) collective-permute-start(%c), channel_id=7, source_target_pairs={{0,1},{1,0}}
   ROOT %t = f32[4]{0} reduce-scatter(%c), channel_id=8, replica_groups={{0,1,2,3}}, dimensions={0}
 }
 """

@@ -10,7 +10,7 @@ from jaxnets.plan.kernels import kernels_of
 BATCH, TIME, HEADS = 2, 2048, 3
 
 
-@pytest.mark.parametrize(("causal", "share"), [(True, 10 / 16), (False, 1)])  # tiles of 512: 10 of 16 below the diagonal
+@pytest.mark.parametrize(("causal", "share"), [(True, 10 / 16), (False, 1)])  # of the tiles of 512
 @pytest.mark.parametrize("head_dim", [64, 128])  # a matrix unit of 128 lanes takes as long for 64
 def test_attention_and_its_gradient(causal, share, head_dim):
     def total(queries, keys, values):
