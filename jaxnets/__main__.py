@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 COMMANDS = {
-    "plan": ("jaxnets.plan.command", "what a training step needs on TPUs that are not there: memory, time, price"),
+    "plan": ("jaxnets.plan.command", "say what a training step needs on TPUs, none of which is needed for it"),
     "prepare": ("jaxnets.prepare", "write a data set into shards, for training on data larger than memory"),
 }
 """The module of each command, imported when it is called, with `make_parser()` and `main(words)`; and what it does."""

@@ -25,26 +25,18 @@ RULES = {
 """What `--rules` takes."""
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(words: Sequence[str]) -> None:
     """Plan the training step of a program; exits with 1 if it does not fit or cannot be planned."""
-    own, _, options = _split(arguments)
-    asked = make_parser().parse_args(own)
+    at = list(words).index("--") if "--" in words else len(words)
+    asked = make_parser().parse_args(words[:at])
     jax.config.update("jax_platforms", "cpu")  # JAX would look for a TPU where its compiler is installed
     try:
         machine(asked.target)
         require_compiler()
-        fits = run(asked, load_program(asked.program, options))
+        fits = run(asked, load_program(asked.program, words[at + 1 :]))
     except (ValueError, TypeError, ModuleNotFoundError) as error:
         sys.exit(str(error))
     sys.exit(0 if fits else 1)
-
-
-def _split(arguments: Sequence[str]) -> tuple[list[str], bool, list[str]]:
-    words = list(arguments)
-    if "--" not in words:
-        return words, False, []
-    at = words.index("--")
-    return words[:at], True, words[at + 1 :]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -52,10 +44,11 @@ def make_parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="python -m jaxnets plan",
         description="Compile a program's training step for TPUs that are not there; print what the compiler predicts.",
-        epilog="Options of an experiment follow --: python -m jaxnets plan shakespeare_gpt --target v5e:1x1 -- --size "
+        epilog="Options of an experiment follow --: python -m jaxnets plan --target v5e:1x1 shakespeare_gpt -- --size "
         "reference",
     )
     found.add_argument("program", help="an experiment, or module:function; see the documentation")
+    found.add_argument("options", nargs="*", help="of the experiment, after --")
     found.add_argument("--target", required=True, help=f"chip ({', '.join(CHIPS)}) and slice: v5e:1x1, v5e:4x4")
     found.add_argument("--mesh", type=mesh_sizes, help="data=4,model=4; by default data=CHIPS")
     found.add_argument("--rules", choices=RULES, default="none", help="how arrays are divided (default: none)")

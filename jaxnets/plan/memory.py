@@ -21,6 +21,7 @@ class Memory(NamedTuple):
         parameters: of the network.
         optimizer: what the optimizer keeps.
         other: the rest of what the step is given: batch, state of the model, counters, constants.
+        padding: what whole tiles of the chip's memory take beyond the arrays that the step is given.
         data: the data set, which `fit` keeps whole on every device, but for the batch.
         temporaries: what the compiler needs besides: gradients, activations, buffers for communication, the program.
         activations: the part of the temporaries that the backward pass reads; at most that much, because the compiler
@@ -31,6 +32,7 @@ class Memory(NamedTuple):
     parameters: int
     optimizer: int
     other: int
+    padding: int
     data: int
     temporaries: int
     activations: int | None
@@ -39,7 +41,7 @@ class Memory(NamedTuple):
     @property
     def used(self) -> int:
         """All of them."""
-        return self.parameters + self.optimizer + self.other + self.data + self.temporaries
+        return self.parameters + self.optimizer + self.other + self.padding + self.data + self.temporaries
 
     @property
     def fits(self) -> bool:
@@ -59,19 +61,28 @@ def held(tree: Any) -> int:
 
 
 def memory_of(
-    train_state: TrainState, other: Any, data_bytes: int, temporaries: int, activations: int | None, chip: Chip
+    train_state: TrainState, other: Any, data_bytes: int, program: Any, activations: int | None, chip: Chip
 ) -> Memory:
-    """Add up what a device holds, by what it is for."""
+    """Add up what a device holds, by what it is for.
+
+    Args:
+        train_state: shapes with shardings.
+        other: shapes of all else that the step is given.
+        data_bytes: of the data set.
+        program: what was compiled, or the bytes of the temporaries for which it was refused.
+        activations: of a device.
+        chip: whose memory it is.
+    """
     rest: Any = train_state._replace(params=None, opt_state=None)
     params, optimizer = held(train_state.params), held(train_state.opt_state)
-    return Memory(params, optimizer, held((rest, other)), data_bytes, temporaries, activations, chip.memory)
-
-
-def compiled_temporaries(program: Any) -> int:
-    """Return the bytes that a compiled program needs besides its arguments."""
+    remaining = held((rest, other))
+    if isinstance(program, int):
+        return Memory(params, optimizer, remaining, 0, data_bytes, program, activations, chip.memory)
     stats = program.memory_analysis()
+    padding = max(0, stats.argument_size_in_bytes - params - optimizer - remaining)
     results = stats.output_size_in_bytes - stats.alias_size_in_bytes
-    return int(stats.temp_size_in_bytes + results + stats.generated_code_size_in_bytes)
+    temporaries = stats.temp_size_in_bytes + results + stats.generated_code_size_in_bytes
+    return Memory(params, optimizer, remaining, padding, data_bytes, temporaries, activations, chip.memory)
 
 
 def refused_temporaries(error: Exception) -> int | None:

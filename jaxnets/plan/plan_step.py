@@ -117,7 +117,7 @@ def plan_training(
         given[0],
         given[1:],
         training.data_bytes,
-        program if isinstance(program, int) else memory_module.compiled_temporaries(program),
+        program,
         None if numbers["stored"] is None else numbers["stored"] // (placement or single).batch_parts,
         wanted.chip,
     )
@@ -194,12 +194,16 @@ def _compiled(training: Training, placement: Placement | None, devices: list[Any
         batch = jax.tree.map(lambda leaf: _placed(leaf, rows), shapes[1])
         given = (state, batch, *jax.tree.map(lambda leaf: _placed(leaf, everywhere), shapes[2:]))
     traced = jax.jit(on_placement(training.step, placement), donate_argnums=0).trace(*given)
+    return _compile(traced), traced.jaxpr, given
+
+
+def _compile(traced: Any) -> Any:
     try:
-        return traced.lower().compile(), traced.jaxpr, given
+        return traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
         if (temporaries := memory_module.refused_temporaries(error)) is None:
             raise
-        return temporaries, traced.jaxpr, given
+        return temporaries
 
 
 def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:

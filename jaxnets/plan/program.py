@@ -123,7 +123,7 @@ def _training(reached: FirstStepReached, noted: Noted) -> Training:
         batch,
         constants,
         _model_of(noted, train_state),
-        data_bytes=held(jax.tree.map(shape_of, noted.data)),
+        data_bytes=held([shape_of(leaf) for leaf in jax.tree.leaves(noted.data) if hasattr(leaf, "dtype")]),
         steps=noted.steps,
     )
 

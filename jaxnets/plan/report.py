@@ -104,7 +104,8 @@ class Plan:
     def _memory_lines(self) -> list[str]:
         memory = self.memory
         rows = [("parameters", memory.parameters), ("optimizer", memory.optimizer)]
-        rows += [("batch, state and constants", memory.other), ("data set", memory.data)]
+        rows += [("batch, state and constants", memory.other), ("padding to tiles", memory.padding)]
+        rows += [("data set", memory.data)]
         rows += [("temporaries", memory.temporaries), ("all", memory.used)]
         notes = {
             "all": f"of {_size(memory.limit)}: {'fits' if self.fits else 'DOES NOT FIT'}",

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxnets.label_check import note_rows
 from jaxnets.training.batches import batch_indices, data_size
 from jaxnets.training.checks import positive_integers
+from jaxnets.training.first_step import watched
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
 from jaxnets.training.tune import compiler_options, keep_freed_memory
@@ -45,7 +46,7 @@ def compile_step(step: TrainFunction) -> Any:
         1
     """
     keep_freed_memory()
-    return jax.jit(step, donate_argnums=0, compiler_options=compiler_options())
+    return jax.jit(watched(step), donate_argnums=0, compiler_options=compiler_options())
 
 
 def scan_steps(step: Step) -> TrainFunction:
@@ -69,7 +70,7 @@ def scan_steps(step: Step) -> TrainFunction:
     """
 
     def run(train_state: TrainState, batches: Any, *constants: PyTree) -> tuple[TrainState, PyTree]:
-        return jax.lax.scan(lambda carry, batch: step(carry, batch, *constants), train_state, batches)
+        return jax.lax.scan(lambda carry, batch: watched(step)(carry, batch, *constants), train_state, batches)
 
     return run
 
@@ -112,7 +113,8 @@ def scan_data(step: Step, *, steps: int, batch_size: int, shuffle: bool = True) 
         def one(carry: TrainState, rows: jax.Array) -> tuple[TrainState, PyTree]:
             batch = jax.tree.map(lambda array: array[rows], data)
             note_rows(batch)
-            return step(carry, batch, *constants)
+            taken: tuple[TrainState, PyTree] = watched(step)(carry, batch, *constants)
+            return taken
 
         return jax.lax.scan(one, train_state, indices)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -70,6 +71,20 @@ def reach(step: Callable[..., Any], train_state: Any, batch: Any, constants: Any
     """Raise FirstStepReached within `stop_at_first_step`; a step calls it before all else."""
     if _NOTED.get() is not None:
         raise FirstStepReached(step, train_state, batch, constants)
+
+
+def watched(step: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the step; within `stop_at_first_step` one that reaches itself, unless another within it does so before."""
+    if _NOTED.get() is None:
+        return step
+
+    @functools.wraps(step)
+    def run(train_state: Any, batch: Any, *constants: Any) -> Any:
+        result = step(train_state, batch, *constants)
+        reach(step, train_state, batch, *constants)
+        return result
+
+    return run
 
 
 def note_model(model: Model) -> None:

@@ -48,7 +48,7 @@ def test_what_is_no_train_state():
             (batch for batch in [DATA]),
             r"got a builtins.generator in it; .* of an iterator together by np.concatenate",
         ),
-        (iter([DATA]), r"got a builtins.list_iterator in it; .* a loop of your own over compile_step\(step\)"),
+        (iter([DATA]), r"got a builtins.list_iterator in it; .* as jaxnets.data.Source\(dataset\)"),
         (torch.utils.data.DataLoader([1, 2]), r"DataLoader in it; .* put the batches of an iterator together"),
     ],
 )
