@@ -10,8 +10,6 @@ from experiments.support import runner
 from jaxnets.plan.plan_step import plan_training
 from jaxnets.plan.program import find_training, load_program
 
-jax.config.update("jax_platforms", "cpu")
-
 
 def without_smoke(config, presets, with_presets=runner.with_presets):
     """The settings of a full run; only the data are those of `--smoke`."""
@@ -27,4 +25,6 @@ def plan(name, *options):
     return {"fits": planned.fits, "parameters": params, "used": planned.memory.used, "cycles": planned.cycles}
 
 
-print(json.dumps({words: plan(*words.split()) for words in sys.argv[1:]}))
+if __name__ == "__main__":
+    jax.config.update("jax_platforms", "cpu")
+    print(json.dumps({words: plan(*words.split()) for words in sys.argv[1:]}))
