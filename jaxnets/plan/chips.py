@@ -43,7 +43,7 @@ class Chip(NamedTuple):
         return self.peak / (2 * self.multiply_adds)
 
 
-CHIPS = {
+CHIPS: dict[str, Chip] = {
     "v5e": Chip(197e12, 16 * 2**30, 4 * 128**2, link=50e9, axes=2, closes=16),
     "v5p": Chip(459e12, 95 * 2**30, 8 * 128**2, link=100e9, axes=3, closes=4),
     "v6e": Chip(918e12, 32 * 2**30, 2 * 256**2, link=100e9, axes=2, closes=16, lanes=256),
