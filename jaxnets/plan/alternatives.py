@@ -10,55 +10,50 @@ import jax
 
 from jaxnets import sharding
 from jaxnets.model import Model
-from jaxnets.plan.chips import machine
 from jaxnets.plan.plan_step import Training, plan_training
 from jaxnets.plan.report import Plan
 from jaxnets.sharding import Rules
 
 
 def alternatives(
-    load: Callable[[bool], Training],
-    target: str,
-    *,
-    mesh: Mapping[str, int] | None,
-    rules: Rules | None,
-    price: float | None = None,
+    load: Callable[[bool], Training], plan: Plan, *, mesh: Mapping[str, int] | None, rules: Rules | None
 ) -> Iterator[tuple[str, Plan]]:
     """Plan a step in ways that need less memory, one after the other, up to the first that fits.
 
-    FSDP comes first, then remat, then smaller batches; each keeps what came before.
+    FSDP comes first, then remat, then smaller batches; each keeps what came before, if it helped.
 
     Args:
         load: `load(remat)` returns the training.
-        target: the machine.
+        plan: the one that does not fit.
         mesh: as asked.
         rules: as asked.
-        price: of a chip for an hour.
 
     Yields:
         What was changed, in words, and the plan.
     """
-    training, changes = load(False), []
-    if not rules and machine(target).size > 1 and mesh is None and training.model is not None:
-        rules = sharding.FSDP
+    training, changes, least = load(False), list[str](), plan.memory.used
+    if not rules and plan.chips > 1 and mesh is None and training.model is not None:
         changes.append("FSDP")
-        plan = plan_training(training, target, mesh=mesh, rules=rules, price=price)
-        yield _words(changes), plan
-        if plan.fits:
+        rules = sharding.FSDP
+        other = plan_training(training, plan.target, rules=rules, price=plan.price)
+        least = other.memory.used
+        yield _words(changes), other
+        if other.fits:
             return
     config = training.model.config if isinstance(training.model, Model) else None
     if getattr(config, "remat", True) is False:
-        training = load(True)
-        changes.append("remat")
-        plan = plan_training(training, target, mesh=mesh, rules=rules, price=price)
-        yield _words(changes), plan
-        if plan.fits:
+        other = plan_training(load(True), plan.target, mesh=mesh, rules=rules, price=plan.price)
+        yield _words([*changes, "remat"]), other
+        if other.fits:
             return
-    while (smaller := half_batch(training, machine(target).size)) is not None:
+        if other.memory.used < least:
+            training = load(True)
+            changes.append("remat")
+    while (smaller := half_batch(training, plan.chips)) is not None:
         training = smaller
-        plan = plan_training(training, target, mesh=mesh, rules=rules, price=price)
-        yield _words([*changes, f"a batch of {plan.batch:,}"]), plan
-        if plan.fits:
+        other = plan_training(training, plan.target, mesh=mesh, rules=rules, price=plan.price)
+        yield _words([*changes, f"a batch of {other.batch:,}"]), other
+        if other.fits:
             return
 
 

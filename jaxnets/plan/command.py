@@ -83,6 +83,6 @@ def run(asked: argparse.Namespace, program: Program) -> bool:
     print(plan, flush=True)
     if plan.fits:
         return True
-    for words, other in alternatives(load, asked.target, mesh=asked.mesh, rules=rules, price=asked.price):
+    for words, other in alternatives(load, plan, mesh=asked.mesh, rules=rules):
         print(f"\n{words}: {'it fits' if other.fits else 'it does not fit either'}\n\n{other}", flush=True)
     return False

@@ -113,7 +113,9 @@ class Plan:
             if memory.activations is None
             else f"gradients, and at most {_size(memory.activations)} of activations",
         }
-        lines = [f"  {name:28}{_size(size):>12}  {notes.get(name, '')}".rstrip() for name, size in rows if size]
+        lines = [
+            f"  {name:28}{_size(size):>12}  {notes.get(name, '')}".rstrip() for name, size in rows if size > 50_000
+        ]
         return ["memory of a chip", *lines]
 
     def _time_lines(self) -> list[str]:
@@ -146,10 +148,12 @@ class Plan:
         if self.steps is None:
             return []
         fast, slow = (self.steps * seconds / 3600 for seconds in self.step_seconds)
-        lines = ["", "the run", _row("steps", f"{self.steps:,}"), _row("hours", f"{fast:,.3g} to {slow:,.3g}")]
+        hours = f"{fast:,.3g} to {slow:,.3g}" if fast < 0.995 * slow else f"{slow:,.3g}"
+        lines = ["", "the run", _row("steps", f"{self.steps:,}"), _row("hours", hours)]
         if self.run_price is not None:
             low, high = self.run_price
-            lines += [_row("price", f"{low:,.2f} to {high:,.2f}, at {self.price:g} an hour for a chip")]
+            span = f"{low:,.2f} to {high:,.2f}" if low < 0.995 * high else f"{high:,.2f}"
+            lines += [_row("price", f"{span}, at {self.price:g} an hour for a chip")]
         return lines
 
 
