@@ -150,7 +150,9 @@ def _check(name: str, leaf: Any, allowed: Allowed, all_count: bool) -> None:
 
 def is_here(array: Any) -> bool:
     """Whether the values of an array can be looked at: it is not traced, nor partly on other hosts."""
-    return not isinstance(array, jax.core.Tracer) and bool(getattr(array, "is_fully_addressable", True))
+    if isinstance(array, jax.core.Tracer):
+        return False
+    return not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated
 
 
 def check_integers(name: str, array: Any) -> None:

@@ -14,14 +14,18 @@ from experiments.support.settings import TrainingSettings
 from jaxnets import losses, metrics, summary
 from jaxnets.data import DataSet, augment
 from jaxnets.model import Model
+from jaxnets.processes import process_count, to_host
 from jaxnets.report import RunFolder, plot_confusion, plot_curves, plot_mistakes, progress, record_metrics
 from jaxnets.training import (
     Checkpoints,
     Loss,
     TrainState,
+    data_parallel,
+    device_mesh,
     fit,
     gradient_table,
     init_train_state,
+    is_first,
     make_evaluate,
     make_gradient_report,
     make_step,
@@ -40,16 +44,17 @@ def train_classifier(
     loss_function: Callable[[Any, Any], Any] = losses.cross_entropy,
     augmentation: augment.Augmentation | None = None,
 ) -> Findings:
-    """Train, evaluate, and draw; a run that was stopped goes on.
+    """Train, evaluate, and draw; a run that was stopped goes on. Several processes divide every batch.
 
     A network may return more than its logits in training, as long as they are called so and `loss_function` knows what
     to do with the rest.
     """
     loss = supervised(model, loss_function, {"accuracy": _accuracy})
     print(summary(model, data.train[0][: config.batch_size]), flush=True)
+    step = make_step(augment.augmented(loss, augmentation) if augmentation else loss, optimizer)
     trained = fit(
         init_train_state(model, optimizer, config.seed),
-        make_step(augment.augmented(loss, augmentation) if augmentation else loss, optimizer),
+        data_parallel(step, device_mesh()) if process_count() > 1 else step,
         data.train,
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -58,7 +63,7 @@ def train_classifier(
         callbacks=[progress(), record_metrics(folder)],
         checkpoints=Checkpoints(folder.checkpoints),
     )
-    train_state = trained.train_state
+    train_state = to_host(trained.train_state) if process_count() > 1 else trained.train_state
     logits = logits_in_batches(lambda *given: model.apply(*given, train=False)[0], train_state, data.test[0])
     test = loss_and_accuracy(logits, data.test[1])
     folder.append_metrics(step=int(train_state.step), epoch=float(config.epochs), split="test", metrics=test)
@@ -102,7 +107,8 @@ def write_gradients(folder: RunFolder, loss: Loss, train_state: TrainState, data
     """Write the gradient report of one batch, after training, into `gradients.txt`."""
     batch = jax.tree.map(lambda array: array[:batch_size], data.train)
     report = jax.jit(make_gradient_report(loss))(train_state, batch)
-    (folder.path / "gradients.txt").write_text(gradient_table(report) + "\n", encoding="utf-8")
+    if is_first():
+        (folder.path / "gradients.txt").write_text(gradient_table(report) + "\n", encoding="utf-8")
 
 
 def adam_with_cosine(config: TrainingSettings, data: DataSet) -> optax.GradientTransformation:

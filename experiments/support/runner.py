@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ import tyro
 
 from experiments.support.settings import Config, with_presets
 from jaxnets.report import RunFolder
-from jaxnets.training import Interrupted, keep_freed_memory
+from jaxnets.training import Interrupted, is_first, keep_freed_memory, start_processes
 from jaxnets.types import Params
 
 Result: TypeAlias = dict[str, Any]
@@ -84,14 +85,20 @@ def run_experiment(work: Work[Config], config: Config) -> Result:
         first_step=found.first_step,
     )
     print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}", flush=True)
-    if found.draw is not None:
+    if found.draw is not None and is_first():
         found.draw()
     return result
 
 
 def main(config_class: type[Any], run: Callable[[Any], Any], description: str | None) -> None:
-    """Read the settings from the command line, run the experiment, and say how to go on if it is interrupted."""
+    """Read the settings from the command line, run the experiment, and say how to go on if it is interrupted.
+
+    Of several processes the first one alone prints.
+    """
     config = tyro.cli(config_class, description=description)
+    start_processes()
+    if not is_first():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         run(config)
     except Interrupted as interrupted:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxnets.processes import is_first
 from jaxnets.training.event import Callback, Event
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def progress(console: Console | None = None) -> Callback:
     the last steps and the last validation; in a notebook the same below one line per epoch. Elsewhere (a file, a pipe,
     the log of a CI run, a terminal that cannot move its cursor) it is one plain line per epoch. All end with one
     summary line. Examples per second exclude compilation, evaluation and callbacks.
+
+    In several processes, the first one alone shows it.
 
     Put it first among the callbacks, so that the bar is removed before another callback can fail at the end.
 
@@ -43,6 +46,8 @@ def progress(console: Console | None = None) -> Callback:
     """
     from rich.console import Console
 
+    if not is_first():
+        return lambda event: None
     if console is None:
         console = Console(stderr=True)
         if console.is_jupyter:

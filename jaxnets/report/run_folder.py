@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnets.folder_lock import FolderInUseError, lock_folder, unlock_folder
+from jaxnets.processes import from_first, is_first, to_host
 from jaxnets.report import provenance
 from jaxnets.report.metrics_file import append_metrics, drop_metrics_after, read_metrics
 from jaxnets.report.strict_json import dumps, read_object, write_atomically
@@ -25,7 +26,8 @@ from jaxnets.types import Params
 class RunFolder:
     """The folder of one run: `config.json`, `metrics.jsonl`, `result.json`, and other files of the run.
 
-    `RunFolder.open` creates a folder or reopens that of the same run; `create` and `reopen` do one of the two.
+    `RunFolder.open` creates a folder or reopens that of the same run; `create` and `reopen` do one of the two. In
+    several processes all call the same methods; process 0 alone writes, and all have the folder that it chose.
 
     Attributes:
         path: the folder.
@@ -70,6 +72,10 @@ class RunFolder:
               "learning_rate": 0.001
             }
         """
+        return from_first(lambda: cls._create(experiment, config, path))
+
+    @classmethod
+    def _create(cls, experiment: str, config: Any, path: str | os.PathLike[str] | None) -> RunFolder:
         text = _config_text(config)
         folder = _new_folder(experiment, config.seed) if path is None else _empty_folder(Path(path).expanduser())
         lock_folder(folder)
@@ -87,6 +93,10 @@ class RunFolder:
             ValueError: if that run had other settings, with their names and values, or its settings cannot be read.
             FolderInUseError: a ValueError, if another process works in it.
         """
+        return from_first(lambda: cls._reopen(experiment, config, path))
+
+    @classmethod
+    def _reopen(cls, experiment: str, config: Any, path: str | os.PathLike[str]) -> RunFolder:
         folder = Path(path).expanduser()
         different = _differences(folder / "config.json", config)
         if different:
@@ -122,21 +132,25 @@ class RunFolder:
             ...     RunFolder.open("example", Config(), path=folder) == first
             True
         """
+        return from_first(lambda: cls._open(experiment, config, path))
+
+    @classmethod
+    def _open(cls, experiment: str, config: Any, path: str | os.PathLike[str] | None) -> RunFolder:
         if path is not None:
             folder = Path(path).expanduser()
             if not (folder / "config.json").exists():
-                return cls.create(experiment, config, path=folder)
+                return cls._create(experiment, config, folder)
             if _is_untouched(folder):
                 lock_folder(folder)
                 write_atomically(folder / "config.json", _config_text(config))
-            return cls.reopen(experiment, config, folder)
+            return cls._reopen(experiment, config, folder)
         text = _config_text(config)
         for settings in sorted((Path("runs") / experiment).glob("*/config.json"), reverse=True):
             there = settings.read_text(encoding="utf-8", errors="replace")
             if there == text and not (settings.parent / "result.json").exists():
                 with contextlib.suppress(FolderInUseError):
-                    return cls.reopen(experiment, config, settings.parent)
-        return cls.create(experiment, config)
+                    return cls._reopen(experiment, config, settings.parent)
+        return cls._create(experiment, config, None)
 
     @property
     def checkpoints(self) -> Path:
@@ -150,7 +164,8 @@ class RunFolder:
 
     def drop_metrics_after(self, step: int) -> None:
         """Remove later rows of `metrics.jsonl`; see `jaxnets.report.metrics_file.drop_metrics_after`."""
-        drop_metrics_after(self.path / "metrics.jsonl", step)
+        if is_first():
+            drop_metrics_after(self.path / "metrics.jsonl", step)
 
     @classmethod
     def _of(cls, folder: Path, experiment: str, config: Any) -> RunFolder:
@@ -160,7 +175,8 @@ class RunFolder:
 
     def append_metrics(self, *, step: int, epoch: float, split: str, metrics: Mapping[str, Any]) -> None:
         """Append one row to `metrics.jsonl`; see `jaxnets.report.append_metrics`."""
-        append_metrics(self.path / "metrics.jsonl", step=step, epoch=epoch, split=split, metrics=metrics)
+        if is_first():
+            append_metrics(self.path / "metrics.jsonl", step=step, epoch=epoch, split=split, metrics=metrics)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """Return the rows of `metrics.jsonl`; see `jaxnets.report.read_metrics`."""
@@ -193,7 +209,7 @@ class RunFolder:
             "experiment": self.experiment,
             "seed": self.seed,
             "metrics": metrics,
-            "fingerprint": fingerprint(params),
+            "fingerprint": fingerprint(to_host(params)),
             "seconds": {"compile": round(compile_seconds, 3), "run": round(run_seconds, 3)},
             "first_step": first_step,
             "command": self.command,
@@ -202,7 +218,8 @@ class RunFolder:
             "device": provenance.device(),
         }
         text = dumps(result, indent=2)
-        write_atomically(self.path / "result.json", text + "\n")
+        if is_first():
+            write_atomically(self.path / "result.json", text + "\n")
         unlock_folder(self.path)
         written: dict[str, Any] = json.loads(text)
         return written

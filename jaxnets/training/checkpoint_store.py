@@ -188,7 +188,9 @@ def naming_damage(what: str, folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except _ERRORS as error:
+    except Exception as error:
+        if not isinstance(error, _ERRORS) and type(error) is not Exception:  # orbax raises that too
+            raise
         if isinstance(error, PermissionError) or "PERMISSION_DENIED" in str(error):
             raise PermissionError(f"{what} may not be read: {error}") from error
         raise ValueError(

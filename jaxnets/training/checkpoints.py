@@ -10,6 +10,7 @@ from typing import Any
 
 from jaxnets.folder_lock import lock_folder, unlock_folder
 from jaxnets.integers import as_integer
+from jaxnets.processes import all_or_none, from_first, is_lost, process_count
 from jaxnets.training import checkpoint_store as store
 from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.history import Mode, best_step, check_metric, is_best
@@ -67,7 +68,9 @@ class Checkpoints:
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if is_lost(error):  # nothing can be completed without the other process
+            self._managers.clear()
         self.close()
 
     def save_last(self, progress: Progress, *, now: bool = True) -> None:
@@ -111,16 +114,21 @@ class Checkpoints:
                 dtypes than `like`, or cannot be read.
             FolderInUseError: a ValueError, if another process trains in this folder.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock_folder(self.folder)
+        from_first(self._take_folder)
         if store.read_settings(self.folder / "last") is None:
             self._put_aside_best(settings)
         for which in ("last", "best"):
             self._check_settings(which, settings)
-        progress = store.restore(self.folder / "last", like, epoch_metrics_like)
+        progress = all_or_none(
+            "reading the checkpoint", lambda: store.restore(self.folder / "last", like, epoch_metrics_like)
+        )
         self._saved_step = int((like if progress is None else progress.train_state).step)
         self._mend_best(progress)
         return progress
+
+    def _take_folder(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock_folder(self.folder)
 
     def close(self) -> None:
         """Wait until everything is written."""
@@ -145,10 +153,14 @@ class Checkpoints:
         there, path = store.read_settings(self.folder / "best"), self.folder / "best"
         if there is None or not different(there[1], settings):
             return
-        number = 1
-        while (aside := self.folder / f"best-of-run-before-{number}").exists():
-            number += 1
-        path.rename(aside)
+
+        def rename() -> Path:
+            number = 1
+            while (aside := self.folder / f"best-of-run-before-{number}").exists():
+                number += 1
+            return path.rename(aside)
+
+        aside = from_first(rename)
         warnings.warn(f"{path} was of another run, whose last checkpoint is gone; it is now {aside}", stacklevel=5)
 
     def _mend_best(self, progress: Progress | None) -> None:
@@ -172,6 +184,9 @@ class Checkpoints:
     def _save(self, which: str, progress: Progress) -> None:
         if which not in self._managers:
             self._managers[which] = store.open_manager(self.folder / which, write=True)
+        for name, manager in self._managers.items():
+            if name != which and process_count() > 1:
+                manager.wait_until_finished()  # the barriers of two managers have the same names
         store.save(self._managers[which], progress)
 
 
@@ -196,7 +211,7 @@ def load_best(folder: str | os.PathLike[str], *, like: TrainState) -> TrainState
 
 
 def _load(path: Path, like: TrainState) -> TrainState:
-    progress = store.restore(path, like, None)
+    progress = all_or_none("reading the checkpoint", lambda: store.restore(path, like, None))
     if progress is None:
         raise FileNotFoundError(f"there is no complete checkpoint in {path}")
     return progress.train_state

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
 
 from jaxnets.training.history import History
 from jaxnets.training.state import TrainState
@@ -41,3 +43,24 @@ class Event(NamedTuple):
 
 Callback: TypeAlias = Callable[[Event], bool | None]
 """A plain function that `fit` calls with every event; the run ends early if it returns True. None means False."""
+
+
+def call(callbacks: Sequence[Callback], event: Event) -> bool:
+    """Call all callbacks, and return whether one ends the run.
+
+    Raises:
+        TypeError: if one returns something else than True, False or None.
+
+    Example:
+        >>> call([lambda event: None, lambda event: True], None)
+        True
+    """
+    stop = False
+    for callback in callbacks:
+        answer = callback(event)
+        if not isinstance(answer, bool | np.bool_ | None):
+            raise TypeError(
+                f"fit: a callback returns True to end the run, or False or None, got {type(answer).__name__}"
+            )
+        stop |= bool(answer)
+    return stop

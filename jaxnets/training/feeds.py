@@ -12,13 +12,13 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from jaxnets import metrics as metric
+from jaxnets.checksum import data_checksum
 from jaxnets.data.source import Source
 from jaxnets.sharding import Placement
 from jaxnets.training.batches import data_size, epoch_order, steps_per_epoch
 from jaxnets.training.compiled import TrainFunction, scan_data, scan_steps
 from jaxnets.training.placed import data_on_mesh
 from jaxnets.training.programs import Program
-from jaxnets.training.settings import data_checksum
 from jaxnets.training.state import Step, TrainState
 from jaxnets.types import PyTree
 

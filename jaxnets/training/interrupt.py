@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
+
+from jaxnets.processes import OtherProcessError, agree
+from jaxnets.training.event import Callback, Event, call
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 """Ctrl-C, a request to end, a closed terminal, and what SLURM sends some time before it ends a job (`--signal`)."""
@@ -27,14 +30,45 @@ class Interrupted(KeyboardInterrupt):
 
 
 class StopRequest:
-    """Whether a signal has asked to stop.
+    """Whether the run is to stop, because a signal came or a callback said so; all processes agree on it.
 
     Attributes:
-        signal_number: of the first such signal; None as long as there was none.
+        received: the number of the first signal that came to this process; None as long as there was none.
+        signal_number: that of a signal that came to any process, once they agreed on it.
+        stop: whether a callback of any process ended the run, once they agreed on it.
     """
 
     def __init__(self) -> None:
+        self.received: int | None = None
         self.signal_number: int | None = None
+        self.stop = False
+        self._answer = False
+        self._error: Exception | None = None
+
+    def __bool__(self) -> bool:
+        return self.stop or self.signal_number is not None
+
+    def tell(self, callbacks: Sequence[Callback], event: Event) -> None:
+        """Call callbacks; what they answer or raise counts as soon as the processes agree."""
+        if self._error is None:
+            try:
+                self._answer |= call(callbacks, event)
+            except Exception as error:
+                self._error = error
+
+    def agree(self) -> None:
+        """Agree with the other processes on what callbacks answered and which signals came.
+
+        Raises:
+            Exception: what a callback raised.
+            OtherProcessError: if one raised in another process.
+        """
+        failed, stop, received = agree(int(self._error is not None), int(self._answer), self.received or 0)
+        if self._error is not None:
+            raise self._error
+        if failed:
+            raise OtherProcessError("fit: a callback failed in another process, whose output says why")
+        self.stop, self.signal_number = bool(stop), received or None
 
 
 @contextlib.contextmanager
@@ -49,7 +83,7 @@ def stop_on_signals(*, enabled: bool = True) -> Iterator[StopRequest]:
     Example:
         >>> with stop_on_signals() as request:
         ...     signal.raise_signal(signal.SIGTERM)
-        >>> request.signal_number == signal.SIGTERM
+        >>> request.received == signal.SIGTERM
         True
     """
     request = StopRequest()
@@ -64,7 +98,7 @@ def stop_on_signals(*, enabled: bool = True) -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
     def note(number: int, frame: FrameType | None) -> None:
-        request.signal_number = number
+        request.received = number
         restore()
 
     for number in before:

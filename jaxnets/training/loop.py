@@ -15,16 +15,17 @@ import numpy as np
 from jaxnets import metrics as metric
 from jaxnets.data.source import Source
 from jaxnets.label_check import check_labels_of
+from jaxnets.processes import check_same, explain_lost, to_host
 from jaxnets.training.batches import steps_per_epoch
 from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.checkpoints import Checkpoints
 from jaxnets.training.checks import check_fit, check_metrics, check_step_count, check_steps_done, positive_integers
-from jaxnets.training.event import Callback, Event
+from jaxnets.training.event import Callback, Event, call
 from jaxnets.training.feeds import SourceEvaluation, feed_of
 from jaxnets.training.history import Record
 from jaxnets.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from jaxnets.training.nonfinite import is_bad, nonfinite_error
-from jaxnets.training.placed import data_on_mesh, on_mesh_of
+from jaxnets.training.placed import check_in_all_processes, data_on_mesh, on_mesh_of
 from jaxnets.training.programs import Program, evaluation, run_steps, sum_shapes, sum_steps
 from jaxnets.training.settings import describe_optimizer
 from jaxnets.training.state import TrainState
@@ -135,6 +136,10 @@ def fit(
     per_call = steps_of_call(per_epoch, feed.most_steps(steps_per_call, batch_size))
     total = epochs * per_epoch
     train_state, evaluate = on_mesh_of(step, train_state, evaluate)
+    check_in_all_processes(train_state)
+    given = {"data": data, "validation data": validation, "constants": constants, "batch_size": batch_size}
+    given |= {"epochs": epochs, "steps_per_call": steps_per_call, "evaluate_every": evaluate_every}
+    check_same("fit", {name: tree.checksum() if isinstance(tree, Source) else tree for name, tree in given.items()})
     scan = functools.partial(feed.scan, steps=per_call, batch_size=batch_size, shuffle=shuffle)
     train = Program(run_steps(step, scan), donate=True)
     measure = (SourceEvaluation if isinstance(validation, Source) else Program)(evaluation(evaluate))
@@ -167,13 +172,14 @@ def fit(
         skipped = int(run.train_state.skipped)
         check_steps_done(done, epochs, per_epoch)
 
-        def tell(kind: Any, split: Any = "train", numbers: Mapping[str, Any] | None = None, seen: int = 0) -> bool:
-            event = Event(kind, done, done / per_epoch, total, seen, split, numbers or {}, run.train_state)
-            return _call(callbacks, event._replace(history=run.history, splits=tuple(measured)))
+        def event(kind: Any, split: Any = "train", numbers: Mapping[str, Any] | None = None, seen: int = 0) -> Event:
+            happened = Event(kind, done, done / per_epoch, total, seen, split, numbers or {}, run.train_state)
+            return happened._replace(history=run.history, splits=tuple(measured))
 
-        stop = tell("start")
+        request.tell(callbacks, event("start"))
+        request.agree()
         try:
-            while done < total and not stop and request.signal_number is None:
+            while done < total and not request:
                 count = min(per_call - done % per_epoch % per_call, per_epoch - done % per_epoch)
                 after, stacked, watch = train(run.train_state, feed.at(done, count), np.int32(count), constants)
                 run, done, before = run._replace(train_state=after), int(after.step), done
@@ -183,22 +189,25 @@ def fit(
                 skipped = _warn_of_skipped(done, int(after.skipped), skipped)
                 summed = sum_steps(stacked, count)
                 run = run._replace(epoch_metrics=_added(run.epoch_metrics, summed))
-                stop |= tell("steps", numbers=_numbers(summed), seen=count * batch_size)
+                request.tell(callbacks, event("steps", numbers=_numbers(summed), seen=count * batch_size))
                 if done % per_epoch == 0:
                     run = _record(run, "train", run.epoch_metrics, per_epoch)._replace(epoch_metrics=None)
-                    stop |= tell("epoch", numbers=run.metrics["train"])
+                    request.tell(callbacks, event("epoch", numbers=run.metrics["train"]))
+                request.agree()
+                if done % per_epoch == 0:
                     _keep_best(checkpoints, run)
-                    if validation is not None and (done // per_epoch % evaluate_every == 0 or done == total or stop):
+                    due = done // per_epoch % evaluate_every == 0 or done == total or request.stop
+                    if validation is not None and due:
                         run = _record(run, "validation", measure(run.train_state, validation, constants), per_epoch)
-                        stop |= tell("evaluate", "validation", run.metrics["validation"])
+                        request.tell(callbacks, event("evaluate", "validation", run.metrics["validation"]))
+                        request.agree()
                         _keep_best(checkpoints, run)
                 if checkpoints is not None:
-                    now = done % per_epoch == 0 or stop or request.signal_number is not None
-                    checkpoints.save_last(run, now=now)
+                    checkpoints.save_last(run, now=done % per_epoch == 0 or bool(request))
             _leave_if_asked(request, checkpoints, done, total)
         finally:
             feed.close()
-            tell("end")
+            call(callbacks, event("end"))
     compiling = train.compile_seconds + measure.compile_seconds
     running = time.perf_counter() - started - compiling
     metrics = {split: dict(numbers) for split, numbers in run.metrics.items()}
@@ -213,7 +222,12 @@ def _checked_labels(name: str, data: Any) -> contextlib.AbstractContextManager[N
 @contextlib.contextmanager
 def _stoppable(checkpoints: Checkpoints | None) -> Iterator[StopRequest]:
     """Note signals if there are checkpoints to save at one, and close the checkpoints at the end."""
-    with stop_on_signals(enabled=checkpoints is not None) as request, checkpoints or contextlib.nullcontext():
+    saved = "" if checkpoints is None else f", and they go on from the last checkpoint in {checkpoints.folder}"
+    with (
+        stop_on_signals(enabled=checkpoints is not None) as request,
+        explain_lost(f"start all processes again{saved}"),
+        checkpoints or contextlib.nullcontext(),
+    ):
         yield request
 
 
@@ -227,19 +241,6 @@ def _leave_if_asked(request: StopRequest, checkpoints: Checkpoints | None, done:
         request.signal_number,
         done,
     )
-
-
-def _call(callbacks: Sequence[Callback], event: Event) -> bool:
-    """Call all callbacks, and return whether one ends the run."""
-    stop = False
-    for callback in callbacks:
-        answer = callback(event)
-        if not isinstance(answer, bool | np.bool_ | None):
-            raise TypeError(
-                f"fit: a callback returns True to end the run, or False or None, got {type(answer).__name__}"
-            )
-        stop |= bool(answer)
-    return stop
 
 
 def _record(run: Progress, split: str, metrics: PyTree, per_epoch: int) -> Progress:
@@ -273,7 +274,7 @@ def _warn_of_skipped(done: int, now: int, before: int) -> int:
 def _numbers(metrics: PyTree) -> dict[str, Any]:
     """The numbers of metrics: Python's where they are scalars, else numpy arrays."""
     computed: dict[str, Any] = jax.tree.map(
-        lambda array: array.item() if array.ndim == 0 else array, jax.device_get(metric.compute(metrics))
+        lambda array: array.item() if array.ndim == 0 else array, to_host(metric.compute(metrics))
     )
     return computed
 

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxnets.processes import put_tree
 from jaxnets.sharding import Placement, auto_mesh, make_mesh
 from jaxnets.training.placed import check_divisible, placed_step
 from jaxnets.training.state import TrainState
@@ -47,7 +48,7 @@ def replicate(tree: PyTree, mesh: Mesh) -> Any:
         >>> replicate(jax.numpy.ones(2), device_mesh()).is_fully_replicated
         True
     """
-    return jax.device_put(tree, NamedSharding(auto_mesh(mesh), PartitionSpec()))
+    return put_tree("replicate", "arrays", tree, NamedSharding(auto_mesh(mesh), PartitionSpec()))
 
 
 def data_parallel(step: Step, mesh: Mesh) -> Step:

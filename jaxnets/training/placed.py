@@ -7,14 +7,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxnets.label_check import note_rows
 from jaxnets.placement import placed_params
+from jaxnets.processes import process_count, put_array, put_tree
 from jaxnets.sharding import Placement, auto_mesh
 from jaxnets.training.batches import data_size
 from jaxnets.training.gradient import Loss
-from jaxnets.training.settings import data_checksum
 from jaxnets.training.shardings import train_state_shardings
 from jaxnets.training.state import Step, TrainState
 from jaxnets.tree import paths
@@ -37,7 +37,11 @@ def rows_on_mesh(batch: Any, rows: int, placement: Placement) -> Any:
     """Divide a batch over the devices by its rows, if they can be divided into equal parts."""
     if rows % placement.batch_parts:
         return batch
-    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, placement.of_rows(jnp.ndim(leaf))), batch)
+    divided = jax.tree.map(
+        lambda leaf: jax.lax.with_sharding_constraint(leaf, placement.of_rows(jnp.ndim(leaf))), batch
+    )
+    note_rows(divided, part_of=batch)
+    return divided
 
 
 def placed_step(step: Step, placement: Placement, *, function: str = "make_step") -> Step:
@@ -108,15 +112,15 @@ def data_on_mesh(name: str, data: Any, train_state: TrainState) -> Any:
     """Put data on every device that a train state lies on; data that are divided over these devices stay so.
 
     Raises:
-        ValueError: if data are divided over other devices, or processes have different ones.
+        ValueError: if data are divided over other devices.
     """
     sharding = getattr(train_state.step, "sharding", None)
     devices = set() if sharding is None else sharding.device_set
     everywhere = NamedSharding(sharding.mesh, PartitionSpec()) if isinstance(sharding, NamedSharding) else None
 
-    def put(leaf: Any) -> Any:
+    def placed(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1:
-            return jax.device_put(leaf, everywhere)
+            return put_array(leaf, everywhere)
         if leaf.sharding.device_set != devices:
             raise ValueError(
                 f"fit: {name} are divided over {len(leaf.sharding.device_set)} devices, but the train state lies on "
@@ -125,24 +129,7 @@ def data_on_mesh(name: str, data: Any, train_state: TrainState) -> Any:
             )
         return leaf
 
-    _check_same_in_all_processes(name, data)
-    return jax.tree.map(put, automatic(data))
-
-
-def _check_same_in_all_processes(name: str, data: Any) -> None:
-    """Raise ValueError if the arrays of NumPy of another process are others: JAX would only say `assert`."""
-    if jax.process_count() == 1:
-        return
-    from jax.experimental import multihost_utils
-
-    own = data_checksum([leaf for leaf in jax.tree.leaves(data) if not isinstance(leaf, jax.Array)])
-    found = multihost_utils.process_allgather(np.uint32(own))
-    if len(set(np.ravel(found).tolist())) > 1:
-        raise ValueError(
-            f"fit: {name} differ between the {jax.process_count()} processes, whose checksums are {found.tolist()}; "
-            "each needs the same arrays in the same order, or one array of all parts: "
-            "jax.make_array_from_process_local_data(NamedSharding(mesh, PartitionSpec('data')), rows)"
-        )
+    return jax.tree.map(placed, automatic(data))
 
 
 def on_mesh_of(step: Step, train_state: TrainState, evaluate: Any) -> tuple[TrainState, Any]:
@@ -151,7 +138,17 @@ def on_mesh_of(step: Step, train_state: TrainState, evaluate: Any) -> tuple[Trai
     train_state = automatic(train_state)
     if placement is None:
         return train_state, evaluate
-    train_state = jax.device_put(train_state, train_state_shardings(train_state, placement))
+    train_state = put_tree("fit", "train state", train_state, train_state_shardings(train_state, placement))
     if hasattr(evaluate, "on_mesh") and evaluate.placement is None:
         evaluate = evaluate.on_mesh(placement=placement)
     return train_state, evaluate
+
+
+def check_in_all_processes(train_state: TrainState) -> None:
+    """Raise ValueError if there are several processes, but each would train a network of its own."""
+    sharding = getattr(train_state.step, "sharding", None)
+    if process_count() > 1 and (sharding is None or sharding.is_fully_addressable):
+        raise ValueError(
+            f"fit: the train state lies in one process, but there are {process_count()}, each of which would train all "
+            "by itself; write data_parallel(step, mesh), with mesh = device_mesh(), or give make_step a placement"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import zlib
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -13,23 +12,8 @@ import numpy as np
 
 from jaxnets.training.optimizer_arguments import cell_content
 from jaxnets.tree import fingerprint
-from jaxnets.types import PyTree
 
 _DEPTH, _VERSION = 24, "version of optax"
-
-
-def data_checksum(data: PyTree) -> int:
-    """Return a checksum of the bytes of all arrays of a data set, as an integer of 32 bits.
-
-    Example:
-        >>> data_checksum(np.zeros(3)) == data_checksum(np.ones(3))
-        False
-    """
-    value = 0
-    for leaf in jax.tree.leaves(data):
-        array = np.ascontiguousarray(np.asarray(leaf))
-        value = zlib.crc32(array.reshape(-1).view(np.uint8).data, zlib.crc32(str(array.dtype).encode(), value))
-    return value
 
 
 def describe_optimizer(step: Any) -> dict[str, str]:

@@ -1,11 +1,5 @@
 """What `fit` and its steps do on a mesh of devices that a user might not expect, and what they refuse."""
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import chex
 import jax
 import jax.numpy as jnp
@@ -124,27 +118,3 @@ def test_the_mesh_decides_on_attention_by_a_kernel_for_one_device(devices):
     with trace_for("tpu"):
         program = str(jax.make_jaxpr(placed)(train_state, (ids, ids)))
     assert ("pallas_call" in program) == (devices == 1)
-
-
-@pytest.mark.slow
-def test_different_data_in_two_processes_are_refused():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(root)}
-    environment.pop("XLA_FLAGS", None)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.training.one_of_two_processes", str(rank), address],
-            cwd=root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        output, errors = process.communicate(timeout=120)
-        assert "fit: data differ between the 2 processes, whose checksums are" in output, errors
