@@ -25,7 +25,7 @@ from jaxnets.checksum import data_checksum
 from jaxnets.integers import as_integer
 from jaxnets.types import PyTree
 
-Result = TypeVar("Result")
+_Result = TypeVar("_Result")
 
 _GRACE_SECONDS = 5.0
 _CLUSTERS = ("KUBERNETES_SERVICE_HOST", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID", "TPU_WORKER_ID", "TPU_WORKER_HOSTNAMES")
@@ -233,7 +233,7 @@ def agree(*numbers: int) -> tuple[int, ...]:
     return tuple(gather(np.array(numbers, np.int32)).max(axis=0).tolist())
 
 
-def from_first(function: Callable[[], Result]) -> Result:
+def from_first(function: Callable[[], _Result]) -> _Result:
     """Call a function in process 0 alone, and return its result, or raise its error, in all processes.
 
     All have to call it, and it begins when all have come so far. So no process can find a file half written by another
@@ -278,7 +278,7 @@ def _portable(error: Exception) -> Exception:
     return RuntimeError(f"{type(error).__name__}: {error}")
 
 
-def all_or_none(what: str, function: Callable[[], Result]) -> Result:
+def all_or_none(what: str, function: Callable[[], _Result]) -> _Result:
     """Call a function in every process; if it fails in one, the others raise too instead of waiting for that one.
 
     Args:
