@@ -294,14 +294,15 @@ def all_or_none(what: str, function: Callable[[], _Result]) -> _Result:
     """
     if process_count() == 1:
         return function()
-    error: Exception | None = None
     try:
         result = function()
-    except Exception as raised:
-        error = raised
-    failed = gather(np.array([error is not None], np.int32))[:, 0]
-    if error is not None:
-        raise error
+    except Exception:
+        # After reads of arrays that failed, some of which go on, it happened that this did not return.
+        telling = threading.Thread(target=gather, args=(np.ones(1, np.int32),), daemon=True)
+        telling.start()
+        telling.join(_GRACE_SECONDS)
+        raise
+    failed = gather(np.zeros(1, np.int32))[:, 0]
     if failed.any():
         raise OtherProcessError(f"{what} failed in process {failed.argmax()} of {len(failed)}, which says why")
     return result

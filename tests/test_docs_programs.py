@@ -6,14 +6,16 @@ it stands for any text, and a line with `...` for one such line or more.
 Commands are the lines of the other fenced blocks, and what stands in backticks and begins like a command. An experiment
 (`python -m experiments.NAME`) runs with its options and `--smoke`, or with `--help` if it has none, because its smoke
 run is tested elsewhere; a `make` target, an extra of pip and a file that a command names have to exist. A command of
-any other kind fails, so that none goes unchecked.
+any other kind fails, so that none goes unchecked. Scripts (```bash) and YAML are checked for their syntax.
 """
 
 import ast
 import importlib
+import os
 import re
 import runpy
 import shlex
+import socket
 import subprocess
 import sys
 import tomllib
@@ -28,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```([\w{}]*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`((?:[\w./]*python|pip|make|git) [^`]+)`")
-NOT_COMMANDS = ("python", "toml", "text", "json", "{toctree}")
+NOT_COMMANDS = ("python", "toml", "text", "json", "bash", "yaml", "{toctree}")
 
 
 def pages():
@@ -67,6 +69,41 @@ def pattern(line):
     """A regular expression for what a line after `# prints` stands for."""
     text = re.escape(line + "\n")
     return f"(?:{text.replace(re.escape('...'), '.*')})+" if "..." in line else text
+
+
+def blocks(language):
+    """All blocks in a language, named by page and number."""
+    found = [(name, code) for name, text in pages().items() for kind, code in BLOCK.findall(text) if kind == language]
+    return [pytest.param(code, id=f"{name}-{number}") for number, (name, code) in enumerate(found)]
+
+
+@pytest.mark.parametrize("script", blocks("bash"))
+def test_scripts_have_the_syntax_of_bash(script):
+    done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("content", blocks("yaml"))
+def test_yaml_can_be_read(content):
+    yaml = pytest.importorskip("yaml")
+    assert list(yaml.safe_load(content)) == ["apiVersion", "kind", "metadata", "spec"]
+
+
+@pytest.mark.slow
+def test_the_launch_of_several_processes_does_what_the_page_says(tmp_path):
+    """The page's program, by the page's script, on a port that is free."""
+    text = pages()["docs/how-to/processes.md"]
+    (tmp_path / "train.py").write_text(program(text))
+    script = next(code for language, code in BLOCK.findall(text) if language == "bash")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        script = script.replace(":12345", f":{free.getsockname()[1]}")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=True
+    )
+    assert done.stdout.count("True") == 1, done.stdout + done.stderr
 
 
 def test_the_loop_of_ones_own_is_that_of_the_experiment():

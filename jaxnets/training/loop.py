@@ -139,9 +139,9 @@ def fit(
     note_run(tuple(() if isinstance(tree, Source) else tree for tree in (data, validation)), total)
     train_state, evaluate = on_mesh_of(step, train_state, evaluate)
     check_in_all_processes(train_state)
-    given = {"data": _known_by(data), "validation data": _known_by(validation), "constants": constants}
-    given |= {"batch_size": batch_size, "epochs": epochs, "steps_per_call": steps_per_call}
-    check_same("fit", given | {"evaluate_every": evaluate_every})
+    given = {"data": data, "validation data": validation, "constants": constants, "batch_size": batch_size}
+    given |= {"epochs": epochs, "steps_per_call": steps_per_call, "evaluate_every": evaluate_every}
+    check_same("fit", {name: tree.checksum() if isinstance(tree, Source) else tree for name, tree in given.items()})
     scan = functools.partial(feed.scan, steps=per_call, batch_size=batch_size, shuffle=shuffle)
     train = Program(run_steps(step, scan), donate=True)
     measure = (SourceEvaluation if isinstance(validation, Source) else Program)(evaluation(evaluate))
@@ -214,11 +214,6 @@ def fit(
     running = time.perf_counter() - started - compiling
     metrics = {split: dict(numbers) for split, numbers in run.metrics.items()}
     return FitResult(run.train_state, metrics, compiling, running, first_step, list(run.history), feed.waited)
-
-
-def _known_by(data: Any) -> Any:
-    """What processes compare of their data: all of it, or the checksum of a source."""
-    return data.checksum() if isinstance(data, Source) else data
 
 
 def _checked_labels(name: str, data: Any) -> contextlib.AbstractContextManager[None]:

@@ -112,7 +112,7 @@ def data_on_mesh(name: str, data: Any, train_state: TrainState) -> Any:
     """Put data on every device that a train state lies on; data that are divided over these devices stay so.
 
     Raises:
-        ValueError: if data are divided over other devices, or processes have different ones.
+        ValueError: if data are divided over other devices.
     """
     sharding = getattr(train_state.step, "sharding", None)
     devices = set() if sharding is None else sharding.device_set

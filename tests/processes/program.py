@@ -164,7 +164,7 @@ def damage_all(folder):
         with pytest.raises((FileNotFoundError, ValueError, OtherProcessError)) as caught:
             load_last(damaged, like=like)
         named = "no complete checkpoint in" if what == "an incomplete one" else "cannot be read"
-        assert named in str(caught.value) or caught.type is OtherProcessError, what
+        assert named in str(caught.value) or caught.type is OtherProcessError, f"{what}: {caught.value!r}"
         print(what, "is named" if str(damaged) in str(caught.value) else "is named by another", flush=True)
     sys.stdout.flush()
 
