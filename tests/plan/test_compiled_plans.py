@@ -40,7 +40,7 @@ def test_what_an_mlp_keeps_and_moves():
     assert "optimal" not in whole["text"]
 
 
-EXPERIMENTS = ("shakespeare_gpt --size reference", "mnist_cnn", "mnist_gan")
+EXPERIMENTS = ("shakespeare_gpt", "mnist_cnn", "mnist_gan")
 """A Transformer, a convolutional network, and one with two networks: all would take too long."""
 
 
