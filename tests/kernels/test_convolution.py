@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from jaxnets.backend import plain_forms
-from jaxnets.nn.check import vary_like
+from jaxnets.devices import vary_like
 from jaxnets.nn.convolution import convolve
 from jaxnets.nn.window import Geometry, transposed_kernel
 from tests.forms import needs_cpu
