@@ -10,7 +10,7 @@ from jax.sharding import Mesh, PartitionSpec
 from torch.nn import functional
 
 from jaxnets import losses, nn
-from jaxnets.nn.check import vary_like
+from jaxnets.devices import vary_like
 from tests.forms import float64, needs_devices
 from tests.oracles import normal, quick_jit
 from tests.torch_oracle import assert_parity
