@@ -303,7 +303,7 @@ def test_after_an_error_the_end_event_has_the_last_good_state():
 
 def test_a_step_that_is_compiled_already_is_refused():
     with pytest.raises(
-        TypeError, match=r"so pass the step itself: make_step\(...\), not jax.jit or compile_step of it"
+        TypeError, match=r"so pass the step itself: make_step\(...\), not jax.jit, compile_step or pmap_step of it"
     ):
         run_plain(compile_step(STEP))
 
