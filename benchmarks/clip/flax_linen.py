@@ -9,8 +9,9 @@ from flax import linen as nn
 from flax.training.train_state import TrainState
 
 from benchmarks import clip as case
+from benchmarks.loops import one_by_one
 from benchmarks.nanogpt.blocks import numbered
-from benchmarks.peer import Peer, cycle
+from benchmarks.peer import cycle
 from benchmarks.segmentation_unet.flax_linen import decayed
 
 
@@ -101,11 +102,4 @@ def prepare(weights, images, ids):
     optimizer = optax.chain(optax.clip_by_global_norm(case.CLIP), adamw)
     state = TrainState.create(apply_fn=CLIP().apply, params=params, tx=optimizer)
     advance = cycle(jax.device_put(case.batches(images, ids)))
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps):
-            state, value = train_step(state, *advance())
-        return float(value)
-
-    return Peer(run)
+    return one_by_one(train_step, state, advance)

@@ -5,13 +5,12 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks import clip as case
-from benchmarks.last_loss import last_loss
+from benchmarks.loops import many_at_once
 from benchmarks.nanogpt.jaxnets import stack_blocks
-from benchmarks.peer import Peer
 from jaxnets import losses, metrics
 from jaxnets.models import CLIPConfig, CLIPInputs, clip
 from jaxnets.regularizers import decay_mask
-from jaxnets.training import TrainState, compile_step, make_step, scan_data
+from jaxnets.training import TrainState, make_step
 
 
 def make_model():
@@ -34,13 +33,5 @@ def prepare(weights, images, ids):
     stacked = {half: stack_blocks(weights[half]) for half in ("image", "text")}
     params = jax.device_put(weights | stacked)
     state = TrainState.create(params, optimizer.init(params), seed=0)
-    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put((images, ids))
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps // case.STEPS):
-            state, measured = run_steps(state, data)
-        return last_loss(measured, state)
-
-    return Peer(run)
+    return many_at_once(make_step(loss, optimizer), state, data, case)

@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks import dcgan as case
-from benchmarks.last_loss import last_loss
-from benchmarks.peer import Peer
+from benchmarks.loops import many_at_once
 from benchmarks.seq2seq.jaxnets import load
 from jaxnets import losses, metrics, models
-from jaxnets.training import Part, alternate, alternate_state, compile_step, scan_data
+from jaxnets.training import Part, alternate, alternate_state
 
 
 def make_networks():
@@ -56,13 +55,5 @@ def prepare(weights, *data):
     parts = make_parts(networks)
     state = alternate_state(networks, parts, seed=0)
     state = state._replace(params=load(state.params, weights), state=start_vectors(state.state, weights))
-    run_steps = compile_step(scan_data(alternate(parts), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put(data)
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps // case.STEPS):
-            state, measured = run_steps(state, data)
-        return last_loss(measured, state, ("d/loss", "g/loss"))
-
-    return Peer(run)
+    return many_at_once(alternate(parts), state, data, case, ("d/loss", "g/loss"))

@@ -11,7 +11,8 @@ from flax.training.train_state import TrainState
 from flax.traverse_util import unflatten_dict
 
 from benchmarks import diffusion_unet as case
-from benchmarks.peer import Peer, cycle, numbered_paths
+from benchmarks.loops import one_by_one
+from benchmarks.peer import cycle, numbered_paths
 
 
 def normalize(x, name):
@@ -112,11 +113,4 @@ def prepare(weights, *data):
     optimizer = optax.chain(optax.clip_by_global_norm(case.CLIP), optax.adam(case.RATE))
     state = TrainState.create(apply_fn=UNet().apply, params=params, tx=optimizer)
     advance = cycle(jax.device_put(case.batches(*data)))
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps):
-            state, value = train_step(state, *advance())
-        return float(value)
-
-    return Peer(run)
+    return one_by_one(train_step, state, advance)

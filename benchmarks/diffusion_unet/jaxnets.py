@@ -5,12 +5,11 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks import diffusion_unet as case
-from benchmarks.last_loss import last_loss
-from benchmarks.peer import Peer
+from benchmarks.loops import many_at_once
 from benchmarks.seq2seq.jaxnets import load
 from jaxnets import diffusion, losses, metrics
 from jaxnets.models import DiffusionInputs, DiffusionUNetConfig, diffusion_unet
-from jaxnets.training import compile_step, init_train_state, make_step, scan_data
+from jaxnets.training import init_train_state, make_step
 
 
 def make_model():
@@ -33,13 +32,5 @@ def prepare(weights, *data):
     optimizer = optax.chain(optax.clip_by_global_norm(case.CLIP), optax.adam(case.RATE))
     state = init_train_state(model, optimizer, seed=0)
     state = state._replace(params=load(state.params, weights))
-    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put(data)
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps // case.STEPS):
-            state, measured = run_steps(state, data)
-        return last_loss(measured, state)
-
-    return Peer(run)
+    return many_at_once(make_step(loss, optimizer), state, data, case)

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks import gru as case
-from benchmarks.last_loss import last_loss
-from benchmarks.peer import Peer
+from benchmarks.loops import many_at_once
 from jaxnets import losses, make_model, nn
-from jaxnets.training import TrainState, compile_step, make_step, scan_data, supervised
+from jaxnets.training import TrainState, make_step, supervised
 
 SPEC = nn.stacked_spec(nn.gru_spec, case.UNITS, case.UNITS, count=case.LAYERS, bidirectional=True)
 
@@ -33,13 +32,5 @@ def prepare(weights, x, y):
     shapes, _ = jax.eval_shape(model.init, jax.random.key(0))
     params = load(shapes, weights)
     state = TrainState.create(params, optimizer.init(params), seed=0)
-    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put((x, y))
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps // case.STEPS):
-            state, measured = run_steps(state, data)
-        return last_loss(measured, state)
-
-    return Peer(run)
+    return many_at_once(make_step(loss, optimizer), state, data, case)

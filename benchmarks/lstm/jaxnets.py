@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks import lstm as case
-from benchmarks.last_loss import last_loss
-from benchmarks.peer import Peer
+from benchmarks.loops import many_at_once
 from jaxnets import metrics, nn
-from jaxnets.training import TrainState, compile_step, make_step, scan_data
+from jaxnets.training import TrainState, make_step
 
 
 def loss(params, state, batch, *, key, train, implementation="scan"):
@@ -24,13 +23,5 @@ def prepare(weights, x, y):
     }
     optimizer = optax.sgd(case.RATE)
     state = TrainState.create(params, optimizer.init(params), seed=0)
-    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put((x, y))
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps // case.STEPS):
-            state, measured = run_steps(state, data)
-        return last_loss(measured, state)
-
-    return Peer(run)
+    return many_at_once(make_step(loss, optimizer), state, data, case)

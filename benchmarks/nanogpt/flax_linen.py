@@ -9,9 +9,10 @@ from flax import linen as nn
 from flax.training.train_state import TrainState
 
 from benchmarks import nanogpt as case
+from benchmarks.loops import one_by_one
 from benchmarks.nanogpt.blocks import numbered
 from benchmarks.nanogpt.optimizer import clipped_adamw
-from benchmarks.peer import Peer, cycle
+from benchmarks.peer import cycle
 
 
 class Block(nn.Module):
@@ -54,14 +55,7 @@ def train(model, weights, optimizer, batches):
     params = jax.tree.map(jnp.asarray, numbered(weights))
     state = TrainState.create(apply_fn=model.apply, params=params, tx=optimizer)
     advance = cycle(batches)
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps):
-            state, value = train_step(state, *advance())
-        return float(value)
-
-    return Peer(run)
+    return one_by_one(train_step, state, advance)
 
 
 def prepare(weights, ids):

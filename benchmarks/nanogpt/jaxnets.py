@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import nanogpt as case
-from benchmarks.last_loss import last_loss
+from benchmarks.loops import many_at_once
 from benchmarks.nanogpt.optimizer import clipped_adamw
-from benchmarks.peer import Peer
 from jaxnets import losses
 from jaxnets.models import GPTConfig, gpt
-from jaxnets.training import TrainState, compile_step, make_step, path_mask, scan_data, supervised
+from jaxnets.training import TrainState, make_step, path_mask, supervised
 
 
 def stack_blocks(weights):
@@ -26,13 +25,5 @@ def prepare(weights, ids):
     optimizer, loss = clipped_adamw(decayed), supervised(model, losses.cross_entropy)
     params = jax.device_put(stack_blocks(weights))
     state = TrainState.create(params, optimizer.init(params), seed=0)
-    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put((ids[:, :-1], ids[:, 1:]))
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps // case.STEPS):
-            state, measured = run_steps(state, data)
-        return last_loss(measured, state)
-
-    return Peer(run)
+    return many_at_once(make_step(loss, optimizer), state, data, case)

@@ -11,7 +11,8 @@ from flax.training import train_state
 from flax.traverse_util import unflatten_dict
 
 from benchmarks import resnet20 as case
-from benchmarks.peer import Peer, cycle
+from benchmarks.loops import one_by_one
+from benchmarks.peer import cycle
 
 
 class ConvNorm(nn.Module):
@@ -70,14 +71,7 @@ def train(case, model, weights, images, labels):
     optimizer = optax.sgd(case.RATE, case.MOMENTUM)
     state = TrainState.create(apply_fn=model.apply, params=params, tx=optimizer, batch_stats=stats)
     advance = cycle(batches)
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps):
-            state, value = train_step(state, *advance())
-        return float(value)
-
-    return Peer(run)
+    return one_by_one(train_step, state, advance)
 
 
 def prepare(weights, images, labels):

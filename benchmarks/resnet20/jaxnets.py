@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks import resnet20 as case
-from benchmarks.last_loss import last_loss
-from benchmarks.peer import Peer
+from benchmarks.loops import many_at_once
 from jaxnets import losses
 from jaxnets.models import cifar_resnet
-from jaxnets.training import compile_step, init_train_state, make_step, scan_data, supervised
+from jaxnets.training import init_train_state, make_step, supervised
 
 
 def conv_norm(weights, path):
@@ -35,16 +34,8 @@ def train(case, model, params, images, labels):
     """The program after the network."""
     loss, optimizer = supervised(model, losses.cross_entropy), optax.sgd(case.RATE, case.MOMENTUM)
     state = init_train_state(model, optimizer, seed=0)._replace(params=params)
-    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put((images, labels))
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps // case.STEPS):
-            state, measured = run_steps(state, data)
-        return last_loss(measured, state)
-
-    return Peer(run)
+    return many_at_once(make_step(loss, optimizer), state, data, case)
 
 
 def prepare(weights, images, labels):

@@ -9,7 +9,8 @@ from flax import linen as nn
 from flax.traverse_util import path_aware_map, unflatten_dict
 
 from benchmarks import segmentation_unet as case
-from benchmarks.peer import Peer, cycle, numbered_paths
+from benchmarks.loops import one_by_one
+from benchmarks.peer import cycle, numbered_paths
 from benchmarks.resnet20.flax_linen import TrainState
 
 
@@ -79,11 +80,4 @@ def prepare(weights, images, labels):
     optimizer = optax.adamw(case.RATE, weight_decay=case.DECAY, mask=decayed)
     state = TrainState.create(apply_fn=model.apply, params=params, tx=optimizer, batch_stats=stats)
     advance = cycle(batches)
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps):
-            state, value = train_step(state, *advance())
-        return float(value)
-
-    return Peer(run)
+    return one_by_one(train_step, state, advance)

@@ -5,13 +5,12 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks import segmentation_unet as case
-from benchmarks.last_loss import last_loss
-from benchmarks.peer import Peer
+from benchmarks.loops import many_at_once
 from benchmarks.seq2seq.jaxnets import load
 from jaxnets import losses, metrics
 from jaxnets.models import SegmentationUNetConfig, segmentation_unet
 from jaxnets.regularizers import decay_mask
-from jaxnets.training import compile_step, init_train_state, make_step, scan_data
+from jaxnets.training import init_train_state, make_step
 
 
 def prepare(weights, images, labels):
@@ -27,13 +26,5 @@ def prepare(weights, images, labels):
     optimizer = optax.adamw(case.RATE, weight_decay=case.DECAY, mask=decay_mask)
     state = init_train_state(model, optimizer, seed=0)
     state = state._replace(params=load(state.params, weights))
-    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put((images, labels))
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps // case.STEPS):
-            state, measured = run_steps(state, data)
-        return last_loss(measured, state)
-
-    return Peer(run)
+    return many_at_once(make_step(loss, optimizer), state, data, case)

@@ -10,7 +10,8 @@ from flax.training.train_state import TrainState
 
 from benchmarks import seq2seq as case
 from benchmarks.gru.flax_linen import cell
-from benchmarks.peer import Peer, cycle
+from benchmarks.loops import one_by_one
+from benchmarks.peer import cycle
 
 ENCODER = nn.Bidirectional(*(nn.RNN(nn.GRUCell(case.HIDDEN)) for _ in range(2)), return_carry=True)
 
@@ -71,11 +72,4 @@ def train(case, model, params, source, target):
     optimizer = optax.chain(optax.clip_by_global_norm(case.CLIP), optax.adam(case.RATE))
     state = TrainState.create(apply_fn=model.apply, params=jax.tree.map(jnp.asarray, params), tx=optimizer)
     advance = cycle(jax.device_put(case.batches(source, target)))
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps):
-            state, value = train_step(state, *advance())
-        return float(value)
-
-    return Peer(run)
+    return one_by_one(train_step, state, advance)

@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks import seq2seq as case
-from benchmarks.last_loss import last_loss
-from benchmarks.peer import Peer
+from benchmarks.loops import many_at_once
 from jaxnets import losses
 from jaxnets.models import Seq2SeqConfig, SourceTarget, seq2seq
-from jaxnets.training import TrainState, compile_step, make_step, scan_data, supervised
+from jaxnets.training import TrainState, make_step, supervised
 
 
 def load(shapes, weights):
@@ -29,13 +28,5 @@ def train(case, model, params, source, target):
     optimizer = optax.chain(optax.clip_by_global_norm(case.CLIP), optax.adam(case.RATE))
     loss = supervised(model, losses.cross_entropy)
     state = TrainState.create(params, optimizer.init(params), seed=0)
-    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put((SourceTarget(source, target[:, :-1]), target[:, 1:]))
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps // case.STEPS):
-            state, measured = run_steps(state, data)
-        return last_loss(measured, state)
-
-    return Peer(run)
+    return many_at_once(make_step(loss, optimizer), state, data, case)

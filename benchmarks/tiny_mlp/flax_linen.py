@@ -6,7 +6,8 @@ from flax import linen as nn
 from flax.training.train_state import TrainState
 
 from benchmarks import tiny_mlp as case
-from benchmarks.peer import Peer, cycle
+from benchmarks.loops import one_by_one
+from benchmarks.peer import cycle
 
 
 class Net(nn.Module):
@@ -35,11 +36,4 @@ def prepare(weights, x, y):
     batches = jax.device_put(case.batches(x, y))
     state = TrainState.create(apply_fn=model.apply, params=params, tx=optax.adam(1e-3))
     advance = cycle(batches)
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps):
-            state, value = train_step(state, *advance())
-        return float(value)
-
-    return Peer(run)
+    return one_by_one(train_step, state, advance)

@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import optax
 
 from benchmarks import vae as case
-from benchmarks.last_loss import last_loss
-from benchmarks.peer import Peer
+from benchmarks.loops import many_at_once
 from benchmarks.vae import elbo
 from jaxnets import make_model, metrics, nn
-from jaxnets.training import TrainState, compile_step, make_step, scan_data
+from jaxnets.training import TrainState, make_step
 
 SPEC = {name: nn.linear_spec(*sizes) for name, sizes in case.LAYERS.items()}
 
@@ -36,13 +35,5 @@ def prepare(weights, images):
     optimizer = optax.adam(case.RATE)
     params = {name: {part: jnp.asarray(weights[f"{name}/{part}"]) for part in layer} for name, layer in SPEC.items()}
     state = TrainState.create(params, optimizer.init(params), seed=0)
-    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put(images)
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps // case.STEPS):
-            state, measured = run_steps(state, data)
-        return last_loss(measured, state)
-
-    return Peer(run)
+    return many_at_once(make_step(loss, optimizer), state, data, case)

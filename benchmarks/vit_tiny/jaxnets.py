@@ -4,12 +4,11 @@ import jax
 import optax
 
 from benchmarks import vit_tiny as case
-from benchmarks.last_loss import last_loss
+from benchmarks.loops import many_at_once
 from benchmarks.nanogpt.jaxnets import stack_blocks
-from benchmarks.peer import Peer
 from jaxnets import losses
 from jaxnets.models import ViTConfig, vit
-from jaxnets.training import TrainState, compile_step, make_step, scan_data, supervised
+from jaxnets.training import TrainState, make_step, supervised
 
 
 def prepare(weights, images, labels):
@@ -18,13 +17,5 @@ def prepare(weights, images, labels):
     loss = supervised(model, losses.cross_entropy)
     params = jax.device_put(stack_blocks(weights))
     state = TrainState.create(params, optimizer.init(params), seed=0)
-    run_steps = compile_step(scan_data(make_step(loss, optimizer), steps=case.STEPS, batch_size=case.BATCH))
     data = jax.device_put((images, labels))
-
-    def run(steps):
-        nonlocal state
-        for _ in range(steps // case.STEPS):
-            state, measured = run_steps(state, data)
-        return last_loss(measured, state)
-
-    return Peer(run)
+    return many_at_once(make_step(loss, optimizer), state, data, case)

@@ -1,4 +1,4 @@
-"""Fast forms of embeddings: gradients of rows as products on TPU, and tables of even height in products on GPU.
+"""Fast forms of embeddings: gradients of rows as products on TPU, and scores in aligned rows on GPU.
 
 A TPU adds up scattered rows one after the other, and multiplies matrices fast. The fast products of NVIDIA's library in
 half precision need rows that begin at multiples of 16 bytes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -73,30 +73,7 @@ def attention_spec(
     query_bound = features + (one_matrix if memory_features is None else query_outputs)
     kv_bound = memory + (one_matrix if memory_features is None else kv_outputs)
 
-    def product(shape: tuple[int, ...], axes: tuple[str, ...], inputs: int, torch_init: Initializer) -> Spec:
-        layout: TorchLayout = "to_heads" if inputs == 1 else "from_heads"
-        kernel = ArraySpec(
-            shape,
-            _as_matrix(kernel_init, inputs),
-            axes=axes,
-            torch_initializer=_as_matrix(torch_init, inputs),
-            torch_layout=layout,
-        )
-        if not bias:
-            return {"kernel": kernel}
-        zeros = jax.nn.initializers.zeros
-        return {
-            "kernel": kernel,
-            "bias": dataclasses.replace(
-                kernel,
-                shape=shape[inputs:],
-                initializer=bias_init,
-                axes=axes[inputs:],
-                torch_initializer=zeros,
-                torch_layout=layout if inputs == 1 else None,
-            ),
-        }
-
+    product = functools.partial(_product_spec, kernel_init, bias_init if bias else None)
     kv_shape, kv_axes = (memory, kv_heads, head_dim), ("features", "kv_heads", "head_dim")
     query_axes, out_axes = ("features", "heads", "head_dim"), ("heads", "head_dim", "features")
     norm: Spec = {"norm": rms_norm_spec(head_dim)} if head_norm else {}
@@ -106,6 +83,29 @@ def attention_spec(
         "value": product(kv_shape, kv_axes, 1, _uniform(math.sqrt(6 / kv_bound))),
         "out": product((heads, head_dim, features), out_axes, 2, torch_uniform(query_outputs)),
     }
+
+
+def _product_spec(
+    kernel_init: Initializer,
+    bias_init: Initializer | None,
+    shape: tuple[int, ...],
+    axes: tuple[str, ...],
+    inputs: int,
+    torch_init: Initializer,
+) -> Spec:
+    """Describe a product with heads, whose kernel has so many axes of inputs, and no bias without an initializer."""
+    layout: TorchLayout = "to_heads" if inputs == 1 else "from_heads"
+    draw, torch_draw = _as_matrix(kernel_init, inputs), _as_matrix(torch_init, inputs)
+    spec: Spec = {"kernel": ArraySpec(shape, draw, axes=axes, torch_initializer=torch_draw, torch_layout=layout)}
+    if bias_init is not None:
+        spec["bias"] = ArraySpec(
+            shape[inputs:],
+            bias_init,
+            axes=axes[inputs:],
+            torch_initializer=jax.nn.initializers.zeros,
+            torch_layout=layout if inputs == 1 else None,
+        )
+    return spec
 
 
 @layer

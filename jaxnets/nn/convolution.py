@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 
-from jaxnets.kernels.convolution import convolve_on_cpu, is_fast_on_cpu
 from jaxnets.layer import layer, names_errors
-from jaxnets.nn.check import add_parameter, check_features, check_floating, flatten_leading, match_dtype
-from jaxnets.nn.initializers import InLayout, torch_uniform
+from jaxnets.nn.convolve import check_groups, convolution_layer, kernel_and_bias_spec, merge_groups
+from jaxnets.nn.initializers import InLayout
 from jaxnets.nn.window import (
-    Geometry,
     PerAxis,
-    check_spatial,
     check_window,
-    per_axis,
-    resolve_padding,
-    span,
     window_size,
 )
-from jaxnets.spec import ArraySpec, Spec, TorchLayout
+from jaxnets.spec import Spec
 from jaxnets.types import Array, Initializer, Padding, Params
 
 
@@ -290,118 +283,3 @@ def depthwise_conv(
     *kernel_size, channels, multiplier = kernel.shape
     merged = jnp.reshape(kernel, (*kernel_size, 1, channels * multiplier))
     return convolution_layer(params, merged, x, channels, stride, padding, dilation)
-
-
-def convolution_layer(
-    params: Params,
-    kernel: Array,
-    x: Array,
-    groups: int,
-    stride: PerAxis,
-    padding: Padding,
-    dilation: PerAxis,
-) -> Array:
-    """Check the arguments, convolve with the kernel `[*kernel_size, in / groups, out]` and add the bias."""
-    kernel_size = check_arrays(params, kernel, x, groups * kernel.shape[-2])
-    rank, sizes = len(kernel_size), x.shape[-len(kernel_size) - 1 : -1]
-    steps = per_axis("stride", stride, rank, minimum=1)
-    gaps = per_axis("dilation", dilation, rank, minimum=1)
-    if padding == "CAUSAL":
-        padding = [(span(width, gap) - 1, 0) for width, gap in zip(kernel_size, gaps, strict=True)]
-    sides = resolve_padding(padding, sizes, kernel_size, steps, gaps)
-    geometry = Geometry(steps, sides, gaps, input_dilation=(1,) * rank, groups=groups)
-    geometry.output_sizes(sizes, kernel_size)  # raises if the kernel does not fit
-    return convolve_and_add_bias(params, kernel, x, geometry)
-
-
-def check_arrays(params: Params, kernel: Array, x: Array, channels: int) -> tuple[int, ...]:
-    """Return the size of the kernel `[*kernel_size, ..., ...]`; raise unless `x` fits it and has these channels."""
-    kernel_size = kernel.shape[:-2]
-    if not 1 <= len(kernel_size) <= 3:
-        raise ValueError(
-            f"kernel must have one to three spatial axes before its channels, got {list(params['kernel'].shape)}"
-        )
-    check_floating(x)
-    check_spatial(x, len(kernel_size), f"the kernel {list(params['kernel'].shape)}")
-    check_features(x, channels, params["kernel"], spatial=len(kernel_size))
-    return kernel_size
-
-
-def convolve_and_add_bias(params: Params, kernel: Array, x: Array, geometry: Geometry) -> Array:
-    """Convolve `[..., *spatial, in]` with `[*kernel_size, in / groups, out]` and add the bias, if there is one."""
-    (kernel,) = match_dtype(x, kernel)
-    rows, leading = flatten_leading(x, kernel.ndim - 1)
-    y = convolve(rows, kernel, geometry)
-    if "bias" in params:  # over one leading axis, which has the fastest backward pass
-        y = add_parameter(y.reshape((math.prod(y.shape[:-1]), y.shape[-1])), params["bias"]).reshape(y.shape)
-    return y.reshape((*leading, *y.shape[1:]))
-
-
-def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    """Convolve: all that the layers of this file and transposed convolution compute.
-
-    Args:
-        x: `[batch, *spatial, in]`.
-        kernel: `[*kernel_size, in / groups, out]`, of the same dtype. Output channels are ordered by group.
-        geometry: see `Geometry`.
-
-    Returns:
-        `[batch, *positions, out]`.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> x, kernel = jnp.arange(4.0).reshape(1, 4, 1), jnp.ones((2, 1, 1))
-        >>> convolve(x, kernel, Geometry((1,), ((0, 0),), (1,), (1,))).ravel()
-        Array([1., 3., 5.], dtype=float32)
-    """
-    if is_fast_on_cpu(x, kernel):
-        y: Array = convolve_on_cpu(x, kernel, geometry)  # the same function
-        return y
-    axes = "DHW"[-len(geometry.stride) :]
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=geometry.stride,
-        padding=geometry.padding,
-        lhs_dilation=geometry.input_dilation,
-        rhs_dilation=geometry.dilation,
-        dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
-        feature_group_count=geometry.groups,
-    )
-
-
-def kernel_and_bias_spec(
-    shape: tuple[int, ...],
-    axes: tuple[str | None, ...],
-    torch_layout: TorchLayout,
-    out_channels: int,
-    *,
-    bias: bool,
-    kernel_init: Initializer,
-    bias_init: Initializer,
-    torch_fan_in: int,
-) -> Spec:
-    """Describe `kernel` and, if `bias`, `bias` `[out_channels]`, with PyTorch's initial values for that fan-in."""
-    torch_init = torch_uniform(torch_fan_in)
-    kernel = ArraySpec(shape, kernel_init, axes=axes, torch_initializer=torch_init, torch_layout=torch_layout)
-    if not bias:
-        return {"kernel": kernel}
-    return {
-        "kernel": kernel,
-        "bias": ArraySpec((out_channels,), bias_init, axes=("out",), torch_initializer=torch_init),
-    }
-
-
-def check_groups(in_channels: int, out_channels: int, groups: int) -> None:
-    """Raise ValueError unless `groups` is positive and divides both numbers of channels."""
-    if groups < 1 or in_channels % groups or out_channels % groups:
-        raise ValueError(
-            f"groups must be positive and divide in_channels and out_channels, got groups {groups} for "
-            f"{in_channels} and {out_channels} channels"
-        )
-
-
-def merge_groups(kernel: Array) -> Array:
-    """Reshape `[*kernel_size, groups, in, out]` to `[*kernel_size, in, groups * out]`, the layout of `convolve`."""
-    *kernel_size, groups, fan_in, out = kernel.shape
-    return jnp.swapaxes(kernel, -3, -2).reshape(*kernel_size, fan_in, groups * out)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jax
 
 from jaxnets.layer import layer, names_errors
-from jaxnets.nn.convolution import (
+from jaxnets.nn.convolve import (
     check_arrays,
     check_groups,
     convolve_and_add_bias,

@@ -5,8 +5,8 @@ from jaxnets.processes import (
     OtherProcessError as OtherProcessError,
     from_first as from_first,
     is_first as is_first,
-    start_processes as start_processes,
 )
+from jaxnets.start_processes import start_processes as start_processes
 from jaxnets.training.alternate import Part as Part, alternate as alternate, alternate_state as alternate_state
 from jaxnets.training.batches import (
     batch_indices as batch_indices,

@@ -21,7 +21,7 @@ from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.checkpoints import Checkpoints
 from jaxnets.training.checks import check_fit, check_metrics, check_step_count, check_steps_done, positive_integers
 from jaxnets.training.event import Callback, Event, call
-from jaxnets.training.feeds import SourceEvaluation, feed_of
+from jaxnets.training.feeds import Feed, SourceEvaluation, feed_of
 from jaxnets.training.first_step import note_run
 from jaxnets.training.history import Record
 from jaxnets.training.interrupt import Interrupted, StopRequest, stop_on_signals
@@ -132,7 +132,7 @@ def fit(
     epochs, batch_size, steps_per_call, evaluate_every = positive_integers(
         "fit", epochs=epochs, batch_size=batch_size, steps_per_call=steps_per_call, evaluate_every=evaluate_every
     )
-    feed, shuffle = feed_of(data), bool(shuffle)
+    feed = feed_of(data)
     per_epoch = steps_per_epoch(feed.examples, batch_size)
     per_call = steps_of_call(per_epoch, feed.most_steps(steps_per_call, batch_size))
     total = epochs * per_epoch
@@ -141,29 +141,17 @@ def fit(
     check_in_all_processes(train_state)
     given = {"data": data, "validation data": validation, "constants": constants, "batch_size": batch_size}
     given |= {"epochs": epochs, "steps_per_call": steps_per_call, "evaluate_every": evaluate_every}
-    check_same("fit", {name: tree.checksum() if isinstance(tree, Source) else tree for name, tree in given.items()})
-    scan = functools.partial(feed.scan, steps=per_call, batch_size=batch_size, shuffle=shuffle)
-    train = Program(run_steps(step, scan), donate=True)
-    measure = (SourceEvaluation if isinstance(validation, Source) else Program)(evaluation(evaluate))
-    settings: dict[str, Any] = {
-        "batch_size": batch_size,
-        "examples": feed.examples,
-        "seed": int(train_state.seed),
-        "shuffle": shuffle,
-    }
+    check_same("fit", given)
+    settings: dict[str, Any] = {"batch_size": batch_size, "examples": feed.examples, "shuffle": bool(shuffle)}
+    settings |= {"seed": int(train_state.seed)}
     if checkpoints is not None:
         settings |= {"checksum of the data": feed.checksum(), "optimizer": describe_optimizer(step)}
+    scan = functools.partial(feed.scan, steps=per_call, batch_size=batch_size, shuffle=bool(shuffle))
+    train = Program(run_steps(step, scan), donate=True)
+    measure = (SourceEvaluation if isinstance(validation, Source) else Program)(evaluation(evaluate))
     feed.place(train_state, getattr(step, "placement", None))
-    validation, constants = (
-        tree if isinstance(tree, Source) else data_on_mesh(name, tree, train_state)
-        for name, tree in (("validation data", validation), ("constants", constants))
-    )
-    with _checked_labels("fit: data", data):
-        traced = train.result_shapes(train_state, feed.shapes(), np.int32(1), constants)
-        measured = {"train": sum_shapes(traced[1])}
-    if validation is not None:
-        with _checked_labels("fit: validation", validation):
-            measured["validation"] = measure.result_shapes(train_state, validation, constants)
+    constants, validation = _placed(constants, validation, train_state)
+    measured = _trace(train, measure, train_state, data, feed, constants, validation)
     check_metrics(measured, None if checkpoints is None else checkpoints.best)
 
     with _stoppable(checkpoints) as request:
@@ -214,6 +202,33 @@ def fit(
     running = time.perf_counter() - started - compiling
     metrics = {split: dict(numbers) for split, numbers in run.metrics.items()}
     return FitResult(run.train_state, metrics, compiling, running, first_step, list(run.history), feed.waited)
+
+
+def _placed(constants: PyTree, validation: Any, train_state: TrainState) -> tuple[PyTree, Any]:
+    """Put the constants, and validation data that are no source, where the train state lies."""
+    validation = (
+        validation if isinstance(validation, Source) else data_on_mesh("validation data", validation, train_state)
+    )
+    return data_on_mesh("constants", constants, train_state), validation
+
+
+def _trace(
+    train: Program,
+    measure: Program | SourceEvaluation,
+    train_state: TrainState,
+    data: Any,
+    feed: Feed,
+    constants: PyTree,
+    validation: Any,
+) -> dict[str, PyTree]:
+    """Trace the programs, which checks the labels, and return the shapes of the metrics of each split."""
+    with _checked_labels("fit: data", data):
+        traced = train.result_shapes(train_state, feed.shapes(), np.int32(1), constants)
+    measured = {"train": sum_shapes(traced[1])}
+    if validation is not None:
+        with _checked_labels("fit: validation", validation):
+            measured["validation"] = measure.result_shapes(train_state, validation, constants)
+    return measured
 
 
 def _checked_labels(name: str, data: Any) -> contextlib.AbstractContextManager[None]:

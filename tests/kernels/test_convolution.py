@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from jaxnets.backend import plain_forms
 from jaxnets.devices import vary_like
-from jaxnets.nn.convolution import convolve
+from jaxnets.nn.convolve import convolve
 from jaxnets.nn.window import Geometry, transposed_kernel
 from tests.forms import needs_cpu
 from tests.oracles import assert_close, normal

@@ -12,7 +12,7 @@ from jaxnets import nn
 from jaxnets.backend import plain_forms
 from jaxnets.kernels import onednn
 from jaxnets.kernels.onednn import onednn_available
-from jaxnets.nn.convolution import convolve
+from jaxnets.nn.convolve import convolve
 from tests.forms import needs_cpu
 from tests.kernels.test_convolution import SETTINGS, geometry_and_arrays, lax_convolve, transposes
 from tests.oracles import assert_close, normal

@@ -15,9 +15,10 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnets import losses, metrics, models
-from jaxnets.processes import OtherProcessError, all_or_none, from_first, is_first, start_processes, to_host
+from jaxnets.processes import OtherProcessError, all_or_none, from_first, is_first, to_host
 from jaxnets.report import RunFolder, progress, record_metrics
 from jaxnets.sharding import FSDP, make_mesh, place
+from jaxnets.start_processes import start_processes
 from jaxnets.training import (
     Checkpoints,
     data_parallel,
