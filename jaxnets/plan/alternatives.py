@@ -42,12 +42,13 @@ def alternatives(
             return
     config = training.model.config if isinstance(training.model, Model) else None
     if getattr(config, "remat", True) is False:
-        other = plan_training(load(True), plan.target, mesh=mesh, rules=rules, price=plan.price)
+        recomputing = load(True)
+        other = plan_training(recomputing, plan.target, mesh=mesh, rules=rules, price=plan.price)
         yield _words([*changes, "remat"]), other
         if other.fits:
             return
         if other.memory.used < least:
-            training = load(True)
+            training = recomputing
             changes.append("remat")
     while (smaller := half_batch(training, plan.chips)) is not None:
         training = smaller

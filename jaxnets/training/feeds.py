@@ -46,8 +46,8 @@ class Feed(Protocol):
     def scan(self, step: Step, *, steps: int, batch_size: int, shuffle: bool) -> TrainFunction:
         """Make the program of a dispatch, which takes what `at` returns."""
 
-    def place(self, train_state: TrainState, placement: Placement | None) -> None:
-        """Learn where training runs."""
+    def place(self, train_state: TrainState, placement: Placement | None, total: int) -> None:
+        """Learn where training runs, and with which step it ends."""
 
     def shapes(self) -> Any:
         """Return what `at` returns, or its shapes."""
@@ -88,7 +88,7 @@ class ArrayFeed:
         """See `scan_data`."""
         return scan_data(step, steps=steps, batch_size=batch_size, shuffle=shuffle)
 
-    def place(self, train_state: TrainState, placement: Placement | None) -> None:
+    def place(self, train_state: TrainState, placement: Placement | None, total: int) -> None:
         """Put the data where the train state lies."""
         self._data = data_on_mesh("data", self._data, train_state)
 
@@ -126,8 +126,9 @@ class SourceFeed:
         self._steps, self._batch_size, self._shuffle = steps, batch_size, shuffle
         return scan_steps(step)
 
-    def place(self, train_state: TrainState, placement: Placement | None) -> None:
+    def place(self, train_state: TrainState, placement: Placement | None, total: int) -> None:
         """Batches are divided over the devices as the placement says."""
+        self._total = total
         self._seed = int(train_state.seed)
         self._sharding = _sharding(train_state, placement, self._batch_size)
 
@@ -148,8 +149,9 @@ class SourceFeed:
         ahead, self._ahead = self._ahead, None
         stack = ahead[1].result() if ahead and ahead[0] == (first, count) else self._read(first, count)
         self.waited += time.perf_counter() - started
-        following = first + count, min(self._steps, self._left_of_epoch(first + count))
-        self._ahead = following, self._reader.submit(self._read, *following)
+        if (done := first + count) < self._total:
+            following = done, min(self._steps, self._left_of_epoch(done))
+            self._ahead = following, self._reader.submit(self._read, *following)
         return stack
 
     def close(self) -> None:

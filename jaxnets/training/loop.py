@@ -149,7 +149,7 @@ def fit(
     scan = functools.partial(feed.scan, steps=per_call, batch_size=batch_size, shuffle=bool(shuffle))
     train = Program(run_steps(step, scan), donate=True)
     measure = (SourceEvaluation if isinstance(validation, Source) else Program)(evaluation(evaluate))
-    feed.place(train_state, getattr(step, "placement", None))
+    feed.place(train_state, getattr(step, "placement", None), total)
     constants, validation = _placed(constants, validation, train_state)
     measured = _trace(train, measure, train_state, data, feed, constants, validation)
     check_metrics(measured, None if checkpoints is None else checkpoints.best)

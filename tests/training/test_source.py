@@ -89,7 +89,7 @@ def test_each_device_gets_its_rows():
     chex.assert_trees_all_equal(actual.train_state, expected.train_state)
     feed = SourceFeed(source())
     feed.scan(step, steps=2, batch_size=8, shuffle=False)
-    feed.place(replicate(start(), mesh), step.placement)
+    feed.place(replicate(start(), mesh), step.placement, 4)
     for leaf, array in zip(jax.tree.leaves(feed.at(0, 2)), jax.tree.leaves(DATA), strict=True):
         assert {shard.data.shape[1] for shard in leaf.addressable_shards} == {1}
         np.testing.assert_array_equal(np.asarray(leaf), np.reshape(array[:16], (2, 8, *array.shape[1:])))
@@ -133,11 +133,18 @@ def test_no_more_is_read_than_one_dispatch_ahead():
     steps = feed.most_steps(50, 2)
     assert steps == 2
     feed.scan(STEP, steps=steps, batch_size=2, shuffle=True)
-    feed.place(start(), None)
+    feed.place(start(), None, 100)
     for call in range(2):
         jax.block_until_ready(feed.at(call * steps, steps))
     feed.close()
     assert len(huge.asked) <= 1 + 3 * steps * 2
+
+
+def test_each_example_of_the_last_epoch_is_read_once_and_none_after_it():
+    examples = source()
+    train(examples, epochs=1, steps_per_call=1, shuffle=False)
+    first, *read = examples.dataset.asked  # the first one says what examples look like
+    assert (first, sorted(read)) == (0, list(range(64)))
 
 
 def test_what_is_no_source_is_refused():
