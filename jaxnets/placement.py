@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnets.kernels.attention import Split
 from jaxnets.layer import NO_MARKS, like_params
-from jaxnets.sharding import Placement
+from jaxnets.sharding import Placement, axes_of
 from jaxnets.types import Array, PyTree
 
 Result = TypeVar("Result")
@@ -49,13 +49,13 @@ class PlacedHere(NamedTuple):
     @property
     def gathers(self) -> bool:
         """Whether a layer gathers parameters from the devices that divide the batch."""
-        divided = {axis for partition in self.placement.partitions.values() for axis in _axes(partition)}
+        divided = {axis for partition in self.placement.partitions.values() for axis in axes_of(partition)}
         return not self.gathered and bool(divided & set(self.placement.batch_axes))
 
     def split(self) -> Split:
         """Return how batch and heads are divided, if these are the parameters of queries."""
         partition = self.placement.partitions.get(f"{self.path}/kernel", PartitionSpec(None, None))
-        heads = _axes(partition[-2:-1])  # of [..., in, heads, head_dim]
+        heads = axes_of(partition[-2:-1])  # of [..., in, heads, head_dim]
         return Split(self.placement.mesh, self.placement.batch_axes, tuple(heads))
 
     def _divided(self, tree: PyTree) -> Any:
@@ -105,19 +105,13 @@ def _gathered_array(array: Any, here: PlacedHere) -> Any:
     if partition is None or not jnp.issubdtype(jnp.result_type(array), jnp.floating):
         return array
     entries = partition[len(partition) - jnp.ndim(array) :]  # one of stacked blocks lacks the first axis
-    if len(entries) != jnp.ndim(array) or not batch_axes & set(_axes(entries)):
+    if len(entries) != jnp.ndim(array) or not batch_axes & set(axes_of(entries)):
         return array
     whole = PartitionSpec(
-        *(tuple(axis for axis in _axes((entry,)) if axis not in batch_axes) or None for entry in entries)
+        *(tuple(axis for axis in axes_of((entry,)) if axis not in batch_axes) or None for entry in entries)
     )
     mesh = here.placement.mesh
     return _gather(NamedSharding(mesh, whole), NamedSharding(mesh, PartitionSpec(*entries)), array)
-
-
-def _axes(partition: Any) -> list[str]:
-    """The axes of the mesh in a partition."""
-    entries = (entry if isinstance(entry, tuple) else (entry,) for entry in partition if entry is not None)
-    return [axis for entry in entries for axis in entry]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

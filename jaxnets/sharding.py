@@ -10,7 +10,7 @@ import dataclasses
 import fnmatch
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -277,5 +277,15 @@ def _where(array: jax.Array) -> str:
         return "none, whole on each"
     if not isinstance(array.sharding, NamedSharding):
         return str(array.sharding)
-    entries = [axes if isinstance(axes, tuple) else (axes,) for axes in array.sharding.spec if axes is not None]
-    return ", ".join(axis for axes in entries for axis in axes)
+    return ", ".join(axes_of(array.sharding.spec))
+
+
+def axes_of(partition: PartitionSpec | Sequence[Any]) -> list[str]:
+    """Return the axes of the mesh in a partition, or in some of its entries.
+
+    Example:
+        >>> axes_of(PartitionSpec(None, ("data", "model"), "rest"))
+        ['data', 'model', 'rest']
+    """
+    entries = (entry if isinstance(entry, tuple) else (entry,) for entry in partition if entry is not None)
+    return [axis for entry in entries for axis in entry]
