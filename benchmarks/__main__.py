@@ -13,7 +13,7 @@ from benchmarks import machine, one_step, pima_mlp, tiny_mlp, tpu_plan as tpu_pl
 from benchmarks.chart import draw
 from benchmarks.compare import Timing, compare
 from benchmarks.imports import import_table
-from benchmarks.processes import compile_table, process_table, seeds_table, training_table
+from benchmarks.processes import compile_table, module_table, process_table, seeds_table
 from benchmarks.to_result.table import result_table
 
 
@@ -114,10 +114,22 @@ def training_section(rounds: int) -> str:
     """The cost of `fit` besides its steps."""
     return (
         "## Checkpoints\n\nThe MNIST network in `fit`; CPU time includes compilation:\n\n"
-        f"{training_table('checkpoints', 2 * rounds + 1)}\n\n"
+        f"{module_table('training', 'checkpoints', 2 * rounds + 1)}\n\n"
         "## Memory of a long run\n\nThe tiny MLP in `fit`, 50 steps and an evaluation per epoch:\n\n"
-        f"{training_table('memory', 4000)}\n\n"
-        f"With a checkpoint after every epoch:\n\n{training_table('memory_with_checkpoints', 400)}"
+        f"{module_table('training', 'memory', 4000)}\n\n"
+        f"With a checkpoint after every epoch:\n\n{module_table('training', 'memory_with_checkpoints', 400)}"
+    )
+
+
+def data_section(rounds: int) -> str:
+    """Training on data that are read from disk."""
+    return (
+        "## Data read from disk\n\nExamples in a random order, in batches of 128; the files were in the memory that "
+        f"Linux keeps files in:\n\n{module_table('data', 'reading', rounds)}\n\n"
+        "The course's MNIST network in `fit`, batch 64, one epoch of 200 steps, in turns; `waiting` is the share of "
+        f"the time in which no batch was ready:\n\n{module_table('data', 'training', rounds)}\n\n"
+        "The memory of a process that trains on a set of ten times its limit:\n\n"
+        f"{module_table('data', 'memory', 320)}"
     )
 
 
@@ -133,6 +145,7 @@ SECTIONS = {
     "seeds": seeds_section,
     "compile": compile_section,
     "training": training_section,
+    "data": data_section,
     "import": import_section,
     "to_result": to_result_section,
 }

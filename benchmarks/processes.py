@@ -45,9 +45,9 @@ def process_table(case: str, steps: int, rounds: int) -> str:
     return "\n".join(lines)
 
 
-def training_table(table: str, number: int) -> str:
-    """A table of `benchmarks.training`, which needs its own process."""
-    command = [sys.executable, "-m", "benchmarks.training", table, str(number)]
+def module_table(module: str, table: str, number: int) -> str:
+    """A table of `benchmarks.training` or `benchmarks.data`, which needs its own process."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", table, str(number)]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
