@@ -69,19 +69,26 @@ class Shards:
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Read several examples, each file once."""
-        numbers = np.asarray(indices)
+        taken = self.take(indices)
+        columns = taken if isinstance(taken, tuple) else (taken,)
+        rows = [tuple(column[i, ...] for column in columns) for i in range(len(indices))]
+        return rows if isinstance(taken, tuple) else [row[0] for row in rows]
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> Any:
+        """Read several examples, each file once, as an array `[examples, ...]` or a tuple of such arrays."""
+        numbers = np.asarray(indices, np.int64)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(self):
             raise IndexError(
                 f"{self.folder} has the examples 0 to {len(self) - 1}, got {numbers.min()} to {numbers.max()}"
             )
+        columns = [np.empty((len(numbers), field.bytes), np.uint8) for field in self.fields]
         places = np.searchsorted(self._ends, numbers, side="right")
-        found: dict[int, Any] = {}
         for shard in np.unique(places):
-            rows = numbers[places == shard]
+            here = np.flatnonzero(places == shard)
             first = int(self._ends[shard]) - self._shards[shard]["examples"]
-            records = self._records(int(shard), [int(row) - first for row in rows])
-            found |= {int(row): record for row, record in zip(rows, records, strict=True)}
-        return [found[int(number)] for number in numbers]
+            self._read(int(shard), (numbers[here] - first).tolist(), here.tolist(), columns)
+        arrays = tuple(map(_typed, columns, self.fields))
+        return arrays[0] if len(arrays) == 1 else arrays
 
     def checksum(self) -> int:
         """Return a checksum of all files, as their manifest says."""
@@ -99,27 +106,24 @@ class Shards:
                 if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
                     raise ValueError(f"{path} is damaged: its SHA-256 is not that of the manifest; prepare it again")
 
-    def _records(self, shard: int, rows: list[int]) -> list[Any]:
+    def _read(self, shard: int, rows: list[int], places: list[int], columns: list[np.ndarray]) -> None:
+        """Read rows of a file into these places of arrays `[examples, bytes]`, one a field."""
         reader = self._reader(shard)
         try:
             records = reader.read(rows)
         except (RuntimeError, ValueError, IndexError) as error:
             row = next((row for row in rows if not _readable(reader, row)), rows[0])
             raise self._damaged(shard, row, str(error)) from error
-        return [self._parse(shard, row, record) for row, record in zip(rows, records, strict=True)]
-
-    def _parse(self, shard: int, row: int, record: bytes) -> Any:
-        body, expected = memoryview(record)[_CRC:], sum(field.bytes for field in self.fields)
-        if len(body) != expected or zlib.crc32(body) != int.from_bytes(record[:_CRC], "little"):
-            raise self._damaged(shard, row, f"its {len(record)} bytes are not those that were written")
-        arrays, start = [], 0
-        for field in self.fields:
-            part = body[start : start + field.bytes]
-            arrays.append(
-                np.frombuffer(part, np.dtype(field.dtype).newbyteorder("<")).reshape(field.shape).astype(field.dtype)
-            )
-            start += field.bytes
-        return arrays[0] if len(arrays) == 1 else tuple(arrays)
+        sizes = [field.bytes for field in self.fields]
+        expected = _CRC + sum(sizes)
+        for record, row, place in zip(records, rows, places, strict=True):
+            body = memoryview(record)[_CRC:]
+            if len(record) != expected or zlib.crc32(body) != int.from_bytes(record[:_CRC], "little"):
+                raise self._damaged(shard, row, f"its {len(record)} bytes are not those that were written")
+            start = 0
+            for column, size in zip(columns, sizes, strict=True):
+                column[place] = np.frombuffer(body[start : start + size], np.uint8)
+                start += size
 
     def _reader(self, shard: int) -> Any:
         readers: dict[Any, Any] = self._readers.__dict__
@@ -150,6 +154,12 @@ class Shards:
     def _damaged(self, shard: int, row: int, why: str) -> ValueError:
         path = self.folder / self._shards[shard]["file"]
         return ValueError(f"{path} is damaged at record {row}: {why}; prepare it again")
+
+
+def _typed(column: np.ndarray, field: Field) -> np.ndarray:
+    """The numbers `[examples, ...]` of bytes `[examples, bytes]`."""
+    stored = column.view(np.dtype(field.dtype).newbyteorder("<")) if column.size else np.empty(0, field.dtype)
+    return stored.reshape(len(column), *field.shape).astype(field.dtype, copy=False)
 
 
 def write_shards(
