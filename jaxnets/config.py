@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import math
 import numbers
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Self, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 import jax
@@ -100,6 +102,32 @@ Activation: TypeAlias = Annotated[str, one_of(ACTIVATIONS)]
 """The name of a function in `ACTIVATIONS`."""
 
 
+_REPLACED: contextvars.ContextVar[Mapping[str, Any]] = contextvars.ContextVar(
+    "jaxnets_replaced_fields", default=types.MappingProxyType({})
+)
+
+
+@contextlib.contextmanager
+def replaced_fields(**fields: Any) -> Iterator[None]:
+    """Give fields of these names these values in every config that is made in a `with` block, for `jaxnets.plan`.
+
+    Example:
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class BlocksConfig(ModelConfig):
+        ...     blocks: PositiveInt
+        ...     remat: bool = False
+        >>> with replaced_fields(remat=True):
+        ...     config = BlocksConfig(2)
+        >>> config.remat, BlocksConfig(2).remat
+        (True, False)
+    """
+    token = _REPLACED.set(fields)
+    try:
+        yield
+    finally:
+        _REPLACED.reset(token)
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The base of all configs: a frozen dataclass of which a network's spec and computation follow.
@@ -128,6 +156,8 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)
+        for name in _REPLACED.get().keys() & {field.name for field in dataclasses.fields(self)}:
+            object.__setattr__(self, name, _REPLACED.get()[name])
         for field in dataclasses.fields(self):
             name = f"{type(self).__name__}: {field.name}"
             object.__setattr__(self, field.name, _checked(getattr(self, field.name), hints[field.name], name))

@@ -8,17 +8,18 @@ import importlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import jax
 
-from jaxnets.config import ModelConfig
+from jaxnets.config import replaced_fields
 from jaxnets.model import Model
 from jaxnets.plan.memory import held
 from jaxnets.plan.plan_step import Training, shape_of
+from jaxnets.sharding import spec_of
+from jaxnets.spec import Spec, init
 from jaxnets.training.first_step import FirstStepReached, Noted, stop_at_first_step
 from jaxnets.training.state import TrainState
 from jaxnets.tree import paths
@@ -94,7 +95,8 @@ def find_training(program: Program, *, remat: bool = False) -> Training:
     Raises:
         ValueError: if the program ends without a training step, or needs data that are not there.
     """
-    with contextlib.redirect_stdout(sys.stderr), stop_at_first_step() as noted, _remat(remat):
+    blocks_again = replaced_fields(remat=True) if remat else contextlib.nullcontext()
+    with contextlib.redirect_stdout(sys.stderr), stop_at_first_step() as noted, blocks_again:
         try:
             returned = program()
         except FirstStepReached as reached:
@@ -128,28 +130,16 @@ def _training(reached: FirstStepReached, noted: Noted) -> Training:
     )
 
 
-def _model_of(noted: Noted, train_state: Any) -> Model | None:
-    """The model that has these parameters and a spec."""
+def _model_of(noted: Noted, train_state: Any) -> Model | Spec:
+    """The model that has these parameters and a spec, or the spec of several that have them together."""
     wanted = {path: leaf.shape for path, leaf in paths(train_state.params).items()}
 
-    def fits(model: Model) -> bool:
-        if model.spec is None:
+    def fits(spec: Spec) -> bool:
+        if spec is None:
             return False
-        made = jax.eval_shape(model.init, jax.random.key(0))[0]
+        made = jax.eval_shape(lambda: init(spec, jax.random.key(0)))[0]
         return {path: leaf.shape for path, leaf in paths(made).items()} == wanted
 
-    return next((model for model in reversed(noted.models) if fits(model)), None)
-
-
-@contextlib.contextmanager
-def _remat(wanted: bool) -> Iterator[None]:
-    """Set `remat` in every config of a model that is made within the block."""
-    check = ModelConfig.__post_init__
-
-    def with_remat(self: Any) -> None:
-        if hasattr(self, "remat"):
-            object.__setattr__(self, "remat", True)
-        check(self)
-
-    with mock.patch.object(ModelConfig, "__post_init__", with_remat) if wanted else contextlib.nullcontext():
-        yield
+    fitting = (model for model in reversed(noted.models) if fits(spec_of(model)))
+    found = next(fitting, None)
+    return found if isinstance(found, Model) else spec_of(found)
