@@ -128,12 +128,16 @@ class Placement:
 
 
 def place(
-    model: Model | Spec, mesh: Mesh, rules: Rules = FSDP, *, batch_axes: str | Sequence[str] | None = None
+    model: Model | Mapping[str, Model] | Spec,
+    mesh: Mesh,
+    rules: Rules = FSDP,
+    *,
+    batch_axes: str | Sequence[str] | None = None,
 ) -> Placement:
     """Say by rules where a network's arrays lie on a mesh.
 
     Args:
-        model: the network, or its spec.
+        model: the network, its spec, or several networks by name, as `alternate` trains them.
         mesh: see `make_mesh`; explicit axes are made automatic ones.
         rules: see `Rules`. `FSDP`, `TENSOR` and `FSDP_TENSOR` are tables for Transformers, the first for all networks;
             `{}` leaves all arrays whole on every device. Change a table by `{"head/*:out": None, **FSDP}`.
@@ -153,7 +157,7 @@ def place(
         >>> tuple(placement.partitions["blocks/linear1/kernel"])  # [layers, features, hidden]
         (None, 'data', 'model')
     """
-    spec = model.spec if isinstance(model, Model) else model
+    spec = spec_of(model)
     if spec is None:
         raise ValueError("place: the model has no spec, of which shardings follow; write place(spec, mesh, rules)")
     mesh = auto_mesh(mesh)
@@ -162,6 +166,23 @@ def place(
     if unknown := [axis for axis in axes if axis not in mesh.shape]:
         raise ValueError(f"place: batch_axes has {unknown}, but the axes of the mesh are {list(mesh.axis_names)}")
     return Placement(mesh, axes, partitions(spec, mesh, rules))
+
+
+def spec_of(model: Model | Mapping[str, Model] | Spec) -> Spec:
+    """Return the spec of a network, or of several by name; None if one has none.
+
+    Example:
+        >>> from jaxnets import models
+        >>> both = {name: models.mlp(models.MLPConfig((2, 1))) for name in ("actor", "critic")}
+        >>> list(spec_of(both))
+        ['actor', 'critic']
+    """
+    if isinstance(model, Model):
+        return model.spec
+    if isinstance(model, Mapping) and any(isinstance(entry, Model) for entry in model.values()):
+        specs = {name: spec_of(entry) for name, entry in model.items()}
+        return None if None in specs.values() else specs
+    return model
 
 
 def partitions(spec: Spec, mesh: Mesh, rules: Rules) -> dict[str, PartitionSpec]:

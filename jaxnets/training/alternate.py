@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,12 +14,15 @@ from jaxnets import metrics as metric
 from jaxnets.integers import as_integer, as_seed
 from jaxnets.model import Model
 from jaxnets.random import subkey
+from jaxnets.sharding import Placement
 from jaxnets.training.batches import data_size
-from jaxnets.training.first_step import reach
+from jaxnets.training.first_step import note_model, reach
 from jaxnets.training.gradient import Loss, loss_gradient
 from jaxnets.training.loss_scale import loss_scale
 from jaxnets.training.nonfinite import guarded
 from jaxnets.training.optimizer_arguments import argument_names, extra_arguments
+from jaxnets.training.placed import check_one_way, placed_loss, placed_step
+from jaxnets.training.shardings import train_state_shardings
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
 from jaxnets.tree import describe
@@ -41,7 +45,12 @@ class Part(NamedTuple):
 
 
 def alternate(
-    parts: Mapping[str, Part], *, accumulate: int = 1, skip_nonfinite: int = 0, axis_name: str | None = None
+    parts: Mapping[str, Part],
+    *,
+    accumulate: int = 1,
+    skip_nonfinite: int = 0,
+    axis_name: str | None = None,
+    placement: Placement | None = None,
 ) -> Step:
     """Make one training step that updates several networks in turns, each by its own loss and optimizer.
 
@@ -57,6 +66,7 @@ def alternate(
         accumulate: as in `make_step`, for each update.
         skip_nonfinite: as in `make_step`: a step of which any update gives a number that is not finite is left out.
         axis_name: as in `make_step`.
+        placement: as in `make_step`; `place(models, mesh)` is one of all networks.
 
     Returns:
         `step(train_state, batch) -> (train_state, metrics)`, for `fit`, `scan_data`, `compile_step` and the like.
@@ -66,7 +76,8 @@ def alternate(
 
     Raises:
         TypeError: if `parts` is not as described; by the step, if params, state or metrics are not.
-        ValueError: if a number is out of range; by the step, if a batch cannot be cut into equal parts.
+        ValueError: if a number is out of range, or `axis_name` comes with a placement; by the step, if a batch cannot
+            be cut into equal parts.
 
     Example:
         >>> def d_loss(params, state, batch, *, key, train):
@@ -85,6 +96,8 @@ def alternate(
     """
     _check_parts(parts, accumulate)
     skip_nonfinite = as_integer("alternate", "skip_nonfinite", skip_nonfinite, at_least=0)
+    check_one_way("alternate", axis_name, placement)
+    here = dict(parts) if placement is None else {name: _placed(part, placement) for name, part in parts.items()}
 
     def step(train_state: TrainState, batch: Any, constants: PyTree = None) -> tuple[TrainState, PyTree]:
         reach(guarded_step, train_state, batch, constants)
@@ -94,7 +107,7 @@ def alternate(
             step_key = subkey(step_key, jax.lax.axis_index(axis_name))
         params, state, opt_state = dict(train_state.params), train_state.state, dict(train_state.opt_state)
         measured: dict[str, Any] = {}
-        for name, part in parts.items():
+        for name, part in here.items():
             others = {other: tree for other, tree in params.items() if other != name}
             turn = _turn(name, part, others, constants, accumulate, axis_name)
             own = params[name], state, opt_state[name]
@@ -105,7 +118,14 @@ def alternate(
 
     step.optimizer = {name: (part.optimizer, part.updates) for name, part in parts.items()}  # type: ignore[attr-defined]
     guarded_step: Step = guarded(step, skip_nonfinite=skip_nonfinite)
-    return guarded_step
+    guarded_step.on_mesh = functools.partial(  # type: ignore[attr-defined]
+        alternate, parts, accumulate=accumulate, skip_nonfinite=skip_nonfinite
+    )
+    return guarded_step if placement is None else placed_step(guarded_step, placement, function="alternate")
+
+
+def _placed(part: Part, placement: Placement) -> Part:
+    return part._replace(loss=placed_loss(part.loss, placement))
 
 
 _Own: TypeAlias = tuple[Params, State, PyTree]
@@ -150,7 +170,12 @@ def _named(name: str, metrics: PyTree) -> dict[str, Any]:
 
 
 def alternate_state(
-    models: Mapping[str, Model], parts: Mapping[str, Part], seed: int | Array, *, dtype: DTypeLike = jnp.float32
+    models: Mapping[str, Model],
+    parts: Mapping[str, Part],
+    seed: int | Array,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    placement: Placement | None = None,
 ) -> TrainState:
     """Initialize several networks and their optimizers from one seed, for the step that `alternate` makes.
 
@@ -159,6 +184,7 @@ def alternate_state(
         parts: as in `alternate`.
         seed: an integer from 0 to 2^32 - 1, or a traced one.
         dtype: of the parameters.
+        placement: as in `init_train_state`.
 
     Returns:
         A train state whose `params` and `state` are dicts by the names of `models`, and whose `opt_state` is one by the
@@ -184,11 +210,20 @@ def alternate_state(
     if missing := sorted(parts.keys() - models.keys()):
         raise ValueError(f"alternate_state: there is no model for the parts {missing}; there are {sorted(models)}")
     seed = as_seed("alternate_state", seed)
-    key = subkey(jax.random.key(jnp.asarray(seed, jnp.uint32)), "init")
-    made = {name: model.init(subkey(key, name), dtype=dtype) for name, model in models.items()}
-    params, state = ({name: pair[i] for name, pair in made.items()} for i in (0, 1))
-    opt_state = {name: part.optimizer.init(params[name]) for name, part in parts.items()}
-    return TrainState.create(params, opt_state, state=state, seed=seed)
+    note_model(dict(models))
+
+    def initialize() -> TrainState:
+        key = subkey(jax.random.key(jnp.asarray(seed, jnp.uint32)), "init")
+        made = {name: model.init(subkey(key, name), dtype=dtype) for name, model in models.items()}
+        params, state = ({name: pair[i] for name, pair in made.items()} for i in (0, 1))
+        opt_state = {name: part.optimizer.init(params[name]) for name, part in parts.items()}
+        return TrainState.create(params, opt_state, state=state, seed=seed)
+
+    if placement is None:
+        return initialize()
+    shardings = train_state_shardings(jax.eval_shape(initialize), placement)
+    result: TrainState = jax.jit(initialize, out_shardings=shardings)()
+    return result
 
 
 def _check_parts(parts: Any, accumulate: int = 1) -> None:

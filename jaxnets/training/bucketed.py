@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,8 +11,10 @@ import jax.numpy as jnp
 
 from jaxnets import metrics as metric
 from jaxnets.random import subkey
+from jaxnets.sharding import Placement
 from jaxnets.training.first_step import reach
 from jaxnets.training.gradient import Loss, call_loss
+from jaxnets.training.placed import placed_loss
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
 from jaxnets.types import Array, PyTree
@@ -87,12 +90,13 @@ def bucket_step(step: Step) -> Step:
     return from_buckets
 
 
-def bucket_evaluate(loss: Loss) -> Callable[..., PyTree]:
+def bucket_evaluate(loss: Loss, *, placement: Placement | None = None) -> Callable[..., PyTree]:
     """Make the function that measures buckets with the metrics of a loss, in evaluation mode; see `bucket_step`.
 
     Args:
         loss: `loss(params, state, batch, *, key, train) -> (value, (new_state, metrics))` with streamable metrics,
             which take the `weights` of a batch.
+        placement: as in `make_evaluate`; a batch that cannot be divided into equal parts is measured by all devices.
 
     Returns:
         `evaluate(train_state, groups, constants) -> metrics`, pure and traceable, for `groups` of
@@ -101,6 +105,7 @@ def bucket_evaluate(loss: Loss) -> Callable[..., PyTree]:
     Raises:
         ValueError: by the returned function, if there are no groups.
     """
+    local = loss if placement is None else placed_loss(loss, placement)
 
     def evaluate(train_state: TrainState, groups: Groups, constants: PyTree = None) -> PyTree:
         if not groups:
@@ -114,10 +119,12 @@ def bucket_evaluate(loss: Loss) -> Callable[..., PyTree]:
             def measure(_: None, numbered: tuple[Array, Any], key: Array = subkey(key, number)) -> tuple[None, PyTree]:
                 index, batch = numbered
                 model = train_state.params, train_state.state
-                return None, call_loss(loss, *model, batch, key=subkey(key, index), train=False)[2]
+                return None, call_loss(local, *model, batch, key=subkey(key, index), train=False)[2]
 
             reduced = metric.reduce(jax.lax.scan(measure, None, (jnp.arange(count), arrays))[1])
             measured = reduced if measured is None else metric.merge(measured, reduced)
         return measured
 
+    evaluate.placement = placement  # type: ignore[attr-defined]
+    evaluate.on_mesh = functools.partial(bucket_evaluate, loss)  # type: ignore[attr-defined]
     return evaluate

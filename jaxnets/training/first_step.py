@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jaxnets.model import Model
@@ -30,13 +30,13 @@ class Noted:
     """What a program told before its first step.
 
     Attributes:
-        models: those it initialized, in that order.
+        models: those it initialized, in that order; several by name if they are in one train state.
         data: what `fit` keeps on the device: the data set and that of the validation.
         steps: of the whole run, if `fit` knows.
     """
 
     def __init__(self) -> None:
-        self.models: list[Model] = []
+        self.models: list[Model | Mapping[str, Model]] = []
         self.data: Any = None
         self.steps: int | None = None
 
@@ -87,8 +87,8 @@ def watched(step: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def note_model(model: Model) -> None:
-    """Note a model that is initialized."""
+def note_model(model: Model | Mapping[str, Model]) -> None:
+    """Note a model that is initialized, or several."""
     if (noted := _NOTED.get()) is not None:
         noted.models.append(model)
 

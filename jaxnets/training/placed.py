@@ -73,6 +73,14 @@ def placed_step(step: Step, placement: Placement, *, function: str = "make_step"
     return on_mesh
 
 
+def check_one_way(function: str, axis_name: str | None, placement: Placement | None) -> None:
+    """Raise ValueError if a step is to run as a program for each device and as one for all."""
+    if placement is not None and axis_name is not None:
+        raise ValueError(
+            f"{function}: axis_name is for a program for each device, a placement for one for all; leave one out"
+        )
+
+
 def check_divisible(function: str, batch: Any, axis: int, parts: int) -> None:
     """Raise ValueError unless an axis of all arrays of a batch can be cut into equal parts."""
     for leaf in jax.tree.leaves(batch):

@@ -35,8 +35,9 @@ def train_state_shardings(train_state: TrainState, placement: Placement) -> Trai
 
     def of_optimizer(path: str, leaf: Any) -> NamedSharding:
         parts = path.split("/")
-        suffixes = ("/".join(parts[first:]) for first in range(len(parts) + 1))
-        owner = next((name for name in suffixes if shapes.get(name) == jnp.shape(leaf)), None)
+        suffixes = ["/".join(parts[first:]) for first in range(len(parts) + 1)]
+        of_network = [f"{parts[0]}/{suffix}" for suffix in suffixes[1:]]  # of several, each with its optimizer
+        owner = next((name for name in suffixes + of_network if shapes.get(name) == jnp.shape(leaf)), None)
         if owner is None and math.prod(jnp.shape(leaf)) >= max(map(math.prod, shapes.values()), default=0) > 1:
             whole.append(f"{path} {list(jnp.shape(leaf))}")
         return placement.sharding(owner) if owner is not None else everywhere

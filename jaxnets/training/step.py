@@ -20,7 +20,7 @@ from jaxnets.training.gradient import Loss, loss_gradient
 from jaxnets.training.loss_scale import loss_scale
 from jaxnets.training.nonfinite import Gradients, decide, find_nonfinite, where
 from jaxnets.training.optimizer_arguments import argument_names, check_lookahead, extra_arguments
-from jaxnets.training.placed import placed_loss, placed_step
+from jaxnets.training.placed import check_one_way, placed_loss, placed_step
 from jaxnets.training.state import Step as Step, TrainState
 from jaxnets.tree import count
 from jaxnets.types import Array, Params, PyTree, State
@@ -86,10 +86,7 @@ def make_step(
     accumulate = as_integer("make_step", "accumulate", accumulate, at_least=1)
     skip_nonfinite = as_integer("make_step", "skip_nonfinite", skip_nonfinite, at_least=0)
     names = argument_names(optimizer)
-    if placement is not None and axis_name is not None:
-        raise ValueError(
-            "make_step: axis_name is for a program for each device, a placement for one for all; leave one out"
-        )
+    check_one_way("make_step", axis_name, placement)
     local = loss if placement is None else placed_loss(loss, placement)
 
     def step(train_state: TrainState, batch: Any, constants: PyTree = None) -> tuple[TrainState, PyTree]:

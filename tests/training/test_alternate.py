@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from jaxnets import losses, make_model, metrics, nn, subkey
+from jaxnets.sharding import FSDP, make_mesh, place
 from jaxnets.training import (
     Checkpoints,
     NonFiniteError,
@@ -26,6 +27,8 @@ from jaxnets.training import (
     use_ema,
     with_ema,
 )
+from jaxnets.tree import paths
+from tests.forms import needs_devices
 from tests.oracles import permissive_optimizer
 
 NOISE, BATCH, CRITIC_UPDATES = 2, 24, 3
@@ -308,3 +311,29 @@ def test_a_train_state_or_batch_that_does_not_fit_is_refused():
         alternate({"d": Part(lambda *_, **__: (jnp.zeros(()), ({}, jnp.zeros(()))), D_RULE)})(
             initial()._replace(state={}), gaussians(24)
         )
+
+
+@needs_devices(8)
+def test_networks_on_a_mesh_are_those_of_one_device():
+    """Their parameters are divided, and what their optimizers keep of them."""
+    placement = place(MODELS, make_mesh({"data": 8}), FSDP)
+    results = []
+    for where in (None, placement):
+        step = compile_step(alternate(PARTS, placement=where))
+        state = alternate_state(MODELS, PARTS, 5, placement=where)
+        for first in range(0, 96, BATCH):
+            state, measured = step(state, gaussians()[first : first + BATCH])
+        results.append((state, metrics.compute(measured)))
+    (one, of_one), (divided, of_divided) = results
+    chex.assert_trees_all_close(jax.device_get(divided), jax.device_get(one), rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(of_divided, of_one, rtol=1e-4)
+    found = {path: leaf.sharding.spec for path, leaf in paths(divided).items() if leaf.shape == (NOISE, 8)}
+    kept = [path for path in found if "opt_state" in path]
+    assert len(kept) >= 4  # two averages of the discriminator's Adam, the generator's momentum and its average
+    assert {tuple(spec) for spec in found.values()} == {(None, "data")}
+
+
+def test_a_mapped_axis_and_a_placement_exclude_each_other():
+    placement = place(MODELS, make_mesh({"data": jax.device_count()}), {})
+    with pytest.raises(ValueError, match="alternate: axis_name is for a program for each device, a placement for one"):
+        alternate(PARTS, axis_name="data", placement=placement)

@@ -8,6 +8,7 @@ import pytest
 
 from jaxnets import losses, make_model, metrics, nn
 from jaxnets.data import make_buckets
+from jaxnets.sharding import FSDP, make_mesh, place
 from jaxnets.training import (
     Checkpoints,
     bucket_evaluate,
@@ -20,6 +21,7 @@ from jaxnets.training import (
 )
 from jaxnets.training.batches import batch_indices
 from tests.compilations import count_compilations
+from tests.forms import needs_devices
 
 WORDS, CLASSES = 20, 3
 SPEC = {"embedding": nn.embedding_spec(WORDS, 4), "linear": nn.linear_spec(4, CLASSES)}
@@ -128,3 +130,39 @@ def test_wrong_arguments():
         fit(start(), bucket_step(STEP), BUCKETS.places, batch_size=1, epochs=1)
     with pytest.raises(ValueError, match="there is no example to evaluate"):
         bucket_evaluate(loss)(start(), ())
+
+
+@needs_devices(8)
+def test_buckets_on_a_mesh_are_those_of_one_device():
+    """Of the batches, those of 8 texts are divided over the devices."""
+    buckets = make_buckets({"text": TEXTS}, {"label": LABELS}, lengths=[8, 16], batch_size=8)
+    placement = place(MODEL, make_mesh({"data": 8}), FSDP)
+    results = []
+    for where in (None, placement):
+        results.append(
+            fit(
+                init_train_state(MODEL, OPTIMIZER, 0, placement=where),
+                bucket_step(make_step(loss, OPTIMIZER, placement=where)),
+                buckets.places,
+                constants=buckets.groups,
+                batch_size=1,
+                epochs=2,
+                evaluate=bucket_evaluate(loss),
+                validation=buckets.groups,
+            )
+        )
+    one, divided = results
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        jax.device_get(divided.train_state.params),
+        jax.device_get(one.train_state.params),
+    )
+    assert divided.train_state.params["linear"]["kernel"].sharding.is_fully_replicated  # neither 4 nor 3 divide by 8
+    for name, number in one.metrics["validation"].items():
+        np.testing.assert_allclose(divided.metrics["validation"][name], number, rtol=1e-5)
+    args = jax.eval_shape(lambda: start()), buckets.groups
+    flops = [
+        jax.jit(bucket_evaluate(loss, placement=where)).lower(*args).compile().cost_analysis()["flops"]
+        for where in (None, placement)
+    ]
+    assert flops[1] < flops[0] / 4  # of one device
