@@ -15,12 +15,14 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnets import losses, metrics, models
+from jaxnets.data import Source
 from jaxnets.processes import OtherProcessError, all_or_none, from_first, is_first, to_host
 from jaxnets.report import RunFolder, progress, record_metrics
 from jaxnets.sharding import FSDP, make_mesh, place
 from jaxnets.start_processes import start_processes
 from jaxnets.training import (
     Checkpoints,
+    checkpoint_store,
     data_parallel,
     device_mesh,
     fit,
@@ -59,6 +61,20 @@ def texts(size=32):
     return ids[:, :-1], ids[:, 1:]
 
 
+class Examples:
+    """The examples of arrays, by number, and which were asked for."""
+
+    def __init__(self, arrays):
+        self.arrays, self.asked = arrays, set()
+
+    def __len__(self):
+        return len(self.arrays[0])
+
+    def __getitem__(self, index):
+        self.asked.add(index)
+        return jax.tree.map(lambda array: array[index], self.arrays)
+
+
 def train(model, data, optimizer, placement=None, place_step=None, callbacks=(), checkpoints=None, **settings):
     """Train with or without devices of others, and evaluate on a part that cannot be divided."""
     loss = supervised(model, losses.cross_entropy, {"accuracy": metrics.accuracy})
@@ -88,6 +104,12 @@ def train_all(folder):
         callbacks=[progress(), record_metrics(run_folder)],
         checkpoints=Checkpoints(run_folder.checkpoints),
     )
+    examples = Examples(images(48))
+    read = train(CNN, Source(examples), ADAM, place_step=lambda step: data_parallel(step, mesh), epochs=1)
+    given = train(CNN, images(48), ADAM, place_step=lambda step: data_parallel(step, mesh), epochs=1)
+    assert same_arrays(read.train_state, given.train_state)
+    own = 48 // jax.process_count()  # beside the first example and the 16 of the checksum
+    assert own <= len(examples.asked) <= own + 17, (own, len(examples.asked))
     gpt = train(GPT, texts(), ADAM, placement)
     result = run_folder.write_result(gpt.metrics, gpt.train_state.params, compile_seconds=0, run_seconds=0)
     print(run_folder.path, result["fingerprint"], flush=True)
@@ -184,9 +206,16 @@ def same_arrays(tree, other):
 
 
 def long_run(folder):
-    """A run with checkpoints, slow enough to be stopped; `kill -9` or a signal may come at any time."""
+    """A run with checkpoints, slow enough to be stopped; `kill -9` or a signal may come at any time.
+
+    With READ=1 the examples are read one by one. With KILL_IN_SAVE=3 the last process kills itself while its third
+    checkpoint is being written.
+    """
     run_folder = RunFolder.open("long", Config(), path=folder / "run")
     pause = float(os.environ.get("PAUSE", "0"))
+    data = jax.device_get(problem.data(40))
+    if jax.process_index() == jax.process_count() - 1 and (saves := int(os.environ.get("KILL_IN_SAVE", "0"))):
+        die_in_save(saves)
 
     def slow(event):
         if event.kind == "steps":
@@ -195,7 +224,7 @@ def long_run(folder):
 
     result = train(
         problem.MODEL,
-        jax.device_get(problem.data(40)),
+        Source(Examples(data)) if os.environ.get("READ") else data,
         problem.OPTIMIZER,
         place_step=lambda step: data_parallel(step, device_mesh()),
         callbacks=[slow, record_metrics(run_folder)],
@@ -206,6 +235,19 @@ def long_run(folder):
     if is_first():
         np.savez(folder / "end.npz", **jax.device_get(paths(result.train_state.params)))
         (folder / "history.txt").write_text("\n".join(f"{row['split']} {row['step']}" for row in result.history))
+
+
+def die_in_save(saves):
+    """Kill this process once the files of that many checkpoints have begun to be written."""
+    save, begun = checkpoint_store.save, []
+
+    def save_and_die(manager, progress):
+        save(manager, progress)  # goes on in the background
+        begun.append(progress)
+        if len(begun) == saves:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint_store.save = save_and_die
 
 
 if __name__ == "__main__":

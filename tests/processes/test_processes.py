@@ -90,11 +90,11 @@ def test_checkpoints_that_are_incomplete_or_damaged_are_named(tmp_path):
 
 @slow
 def test_a_run_of_changing_processes_that_are_stopped_and_killed_loses_nothing(tmp_path):
-    """Two processes, of which one gets SIGTERM; then four, of which one is killed; then one."""
+    """Two processes, of which one gets SIGTERM; then four, of which one is killed; then two, in a save; then one."""
     run, whole = tmp_path / "run", tmp_path / "whole"
     run.mkdir()
     whole.mkdir()
-    with launched(2, tmp_path, PROGRAM, "long", run, PAUSE="0.3") as launch:
+    with launched(2, tmp_path, PROGRAM, "long", run, PAUSE="0.3", READ="1") as launch:
         launch.wait_for(0, "steps 8\n", SECONDS)
         launch.processes[1].send_signal(signal.SIGTERM)
         codes = launch.wait(60)
@@ -102,24 +102,31 @@ def test_a_run_of_changing_processes_that_are_stopped_and_killed_loses_nothing(t
     for number in range(2):
         assert "Interrupted: stopped after" in launch.output(number), launch.everything()
     stopped = int(launch.output(0).split("Interrupted: stopped after ")[1].split()[0])
-    assert 8 <= stopped < 40
+    assert 8 <= stopped < 20
 
-    with launched(4, tmp_path, PROGRAM, "long", run, PAUSE="0.3") as launch:
+    with launched(4, tmp_path, PROGRAM, "long", run, PAUSE="0.3", READ="1") as launch:
         launch.wait_for(0, f"steps {stopped + 8}\n", SECONDS)
         launch.processes[3].kill()
         codes = launch.wait(60)
     assert all(codes), launch.everything()
     assert f"steps {stopped}\n" not in launch.output(0)  # they are not done again
-    for number in range(3):
-        output = launch.output(number)
-        assert "another process seems to be gone" in output, launch.everything()
-        assert f"they go on from the last checkpoint in {run / 'run' / 'checkpoints'}" in output
+    assert_others_end(launch, run, 3)
 
-    with launched(1, tmp_path, PROGRAM, "long", run) as launch, launched(1, tmp_path, PROGRAM, "long", whole) as other:
+    with launched(2, tmp_path, PROGRAM, "long", run, READ="1", KILL_IN_SAVE="3") as launch:
+        codes = launch.wait(60 + SECONDS)
+    assert all(codes), launch.everything()
+    assert_others_end(launch, run, 1)
+    unfinished = list((run / "run" / "checkpoints").glob("*/*checkpoint-tmp*"))
+    assert unfinished, launch.everything()
+
+    with (
+        launched(1, tmp_path, PROGRAM, "long", run, READ="1") as launch,
+        launched(1, tmp_path, PROGRAM, "long", whole) as other,
+    ):
         resumed = launch.succeed(SECONDS)[0]
         other.succeed(SECONDS)
     first_step = int(resumed.split("first step ")[1].split()[0])
-    assert first_step >= stopped + 4
+    assert stopped + 4 <= first_step < min(int(path.name.split(".")[0]) for path in unfinished)
     assert (run / "history.txt").read_text() == (whole / "history.txt").read_text()
     steps = [
         [line.split('"loss"')[0] for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -129,3 +136,11 @@ def test_a_run_of_changing_processes_that_are_stopped_and_killed_loses_nothing(t
     found, expected = arrays(run / "end.npz"), arrays(whole / "end.npz")
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def assert_others_end(launch, run, gone):
+    """All but the process that is gone say so, and what goes on from where."""
+    for number in range(gone):
+        output = launch.output(number)
+        assert "another process seems to be gone" in output, launch.everything()
+        assert f"they go on from the last checkpoint in {run / 'run' / 'checkpoints'}" in output
