@@ -5,8 +5,8 @@ The network writes `[37*48]` behind `37*48-9=` and stops; the loop computes the 
 `[1776-9]`, reads `1767;` and answers `1767`. A call that cannot be read gets `?`, one whose value is no whole number
 `!`. Another network of the same size learns to answer the same questions at once.
 
-expected:  share of 1,000 held-out questions answered right (seed 0): 0.966 with the tool, 0.111 without; 0.655 if the
-           first call of every question is not understood
+expected:  share of 1,000 held-out questions answered right (mean of three seeds): 0.977 with the tool, 0.101 without;
+           0.614 if the first call of every question is not understood
 time:      5 min of processor time
 hardware:  one core of an Intel Xeon beside other work, jax 0.10.2
 command:   python -m experiments.agent_calculator --seed 0
