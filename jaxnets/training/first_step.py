@@ -79,9 +79,10 @@ def watched(step: Callable[..., Any]) -> Callable[..., Any]:
         return step
 
     @functools.wraps(step)
-    def run(train_state: Any, batch: Any, *constants: Any) -> Any:
-        result = step(train_state, batch, *constants)
-        reach(step, train_state, batch, *constants)
+    def run(*arguments: Any) -> Any:
+        result = step(*arguments)
+        if len(arguments) in (2, 3):  # what is compiled may also be a function of steps, with arguments of its own
+            reach(step, *arguments)
         return result
 
     return run

@@ -43,6 +43,13 @@ def by_jit_of_many():
     jax.jit(many)(states, DATA)
 
 
+def by_a_map_of_epochs():
+    """A compiled function of one argument."""
+    epoch = training.scan_data(step(), steps=5, batch_size=8)
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), start())
+    training.compile_step(lambda states: jax.lax.map(lambda state: epoch(state, DATA), states))(states)
+
+
 def by_a_loop():
     try:
         step()(start(), jax.tree.map(lambda x: x[:8], DATA))
@@ -54,7 +61,7 @@ def returned():
     return step(), jax.eval_shape(start), jax.tree.map(lambda x: jax.ShapeDtypeStruct((8, *x.shape[1:]), x.dtype), DATA)
 
 
-@pytest.mark.parametrize("program", [by_fit, by_compile_step, by_jit_of_many, by_a_loop, returned])
+@pytest.mark.parametrize("program", [by_fit, by_compile_step, by_jit_of_many, by_a_map_of_epochs, by_a_loop, returned])
 def test_the_step_its_state_and_its_batch(program):
     found = find_training(program)
     assert [leaf.shape for leaf in found.batch] == [(8, 6), (8,)]
