@@ -85,7 +85,7 @@ def train(model, data, optimizer, placement=None, place_step=None, callbacks=(),
         data,
         **{"epochs": 2, "batch_size": BATCH, "steps_per_call": 2, **settings},
         evaluate=make_evaluate(loss, batch_size=8),
-        validation=jax.tree.map(lambda array: array[:13], data),
+        validation=jax.tree.map(lambda array: array[:13], data.dataset.arrays if isinstance(data, Source) else data),
         callbacks=callbacks,
         checkpoints=checkpoints,
     )
