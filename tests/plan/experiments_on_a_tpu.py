@@ -6,7 +6,7 @@ from unittest import mock
 
 import jax
 
-from experiments.support import runner
+from jaxnets.experiment import runner
 from jaxnets.plan.plan_step import plan_training
 from jaxnets.plan.program import find_training, load_program
 
