@@ -77,11 +77,14 @@ def run(config: Config, folder: RunFolder) -> Findings:
     second = float(predict(new, inputs))
     print(f"\nnext prediction {second:.2f}")
 
-    for step, (at, y) in enumerate(((weights, prediction), (new, second))):
-        numbers = {"prediction": y, "error": float(error(at, inputs, config.target)), "delta": y - config.target}
-        folder.append_metrics(step=step, epoch=step, split="train", metrics=numbers)
+    measured: list[dict[str, Any]] = [
+        {"prediction": y, "error": float(error(at, inputs, config.target)), "delta": y - config.target}
+        for at, y in ((weights, prediction), (new, second))
+    ]
+    for step, row in enumerate(measured):
+        folder.append_metrics(step=step, epoch=step, split="train", metrics=row)
     arrays = {"gradient": by_hand.tolist(), "gradient_by_jax": by_jax.tolist(), "weights": new.tolist()}
-    return Findings({"before": folder.read_metrics()[0], "after": numbers | arrays}, {"weights": new})
+    return Findings({"before": measured[0], "after": measured[1] | arrays}, {"weights": new})
 
 
 if __name__ == "__main__":
