@@ -2,6 +2,7 @@
 #   PYTHON=/path/to/python3.12   create the virtual environment with this interpreter
 #   SEED=1 ARGS='--epochs 5'     settings of `make train`
 #   WORKERS=1                    test processes; by default one per core, at most four, for the slow tests two
+#   PARITY=0                     `make test` without PyTorch; the tests that compare with it are skipped and counted
 #   QUICK=                       `make test` with XLA's own settings, by which it takes twice as long
 
 VENV := .venv
@@ -10,6 +11,9 @@ PYTHON ?=
 SEED ?=
 ARGS ?=
 WORKERS ?= logical
+PARITY ?= 1
+TEST := $(VENV)/.installed-test$(if $(filter 0,$(PARITY)),-base)
+export JAXNETS_PARITY := $(PARITY)
 QUICK ?= $$($(BIN)/python -m tests.quick_flags)
 NEWER := import sys; sys.exit(sys.version_info < (3, 11))
 
@@ -38,7 +42,7 @@ ONNX := $(VENV)/onnx
 
 help:
 	@echo "make train      train the example network and save a report in runs/ [SEED=1] [ARGS='--epochs 5']"
-	@echo "make test       the tests, including the examples of the documentation"
+	@echo "make test       the tests, including the examples of the documentation [PARITY=0 without PyTorch]"
 	@echo "make test-slow  the tests that take longer"
 	@echo "make test-colab   layers, training and the notebook with the versions that Colab has"
 	@echo "make test-newest  the same with the newest JAX"
@@ -53,10 +57,10 @@ help:
 train: $(VENV)/.installed-experiments
 	$(BIN)/python -m experiments.digits_cnn $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-test: $(VENV)/.installed-test
+test: $(TEST)
 	$(if $(QUICK),XLA_FLAGS="$(QUICK)") $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 
-test-slow: $(VENV)/.installed-test $(LIBTPU) $(ONNX)
+test-slow: $(TEST) $(LIBTPU) $(ONNX)
 	$(if $(QUICK),XLA_FLAGS="$(QUICK)") PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest -m slow $(OPTIMIZED:%=--ignore=%) -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
 	PYTHONPATH=$(LIBTPU):$(ONNX) $(BIN)/python -m pytest $(OPTIMIZED) -m slow -n $(WORKERS) --maxprocesses 2 --dist worksteal $(ARGS)
 
@@ -124,12 +128,12 @@ $(NEWEST)/.installed: pyproject.toml $(VENV)/.created
 	@$(NEWEST)/bin/python -m pip install -qq --disable-pip-version-check --upgrade -e '.[versions]'
 	@touch $@
 
-$(VENV)/libtpu: | $(VENV)/.installed-test
+$(VENV)/libtpu: | $(TEST)
 	@echo "installing libtpu into $@"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target $@ \
 	  "$$($(BIN)/python -c '$(LIBTPU_VERSION)')"
 
-$(ONNX): | $(VENV)/.installed-test
+$(ONNX): | $(TEST)
 	@echo "installing jax2onnx into $@"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --target $@ \
 	  'jax2onnx>=0.17' onnx onnx-ir onnxruntime dm-pix

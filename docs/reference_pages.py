@@ -19,7 +19,7 @@ import optax
 
 import jaxnets
 
-INTERNAL = ("devices", "labels", "placement")
+INTERNAL = ("console", "devices", "extras", "labels", "placement")
 """Private modules of `jaxnets`."""
 
 

@@ -28,11 +28,11 @@ from matplotlib.figure import Figure
 from experiments.support.figures import BLUE, GREEN, ORANGE, tidy
 from experiments.support.iris import two_irises
 from experiments.support.many import consecutive_seeds
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import Settings
+from jaxnets.config import PositiveInt
 from jaxnets.data import Split, fit_standardization
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.models import AdalineConfig, adaline, adaline_rule, perceptron_path
-from jaxnets.report import RunFolder, plot_curves
+from jaxnets.report import RunFolder, plot_curves, working
 from jaxnets.training import TrainState, scan_data
 
 INITIAL = (-1.5, -1.5)  # weights far from any solution, so that the path can be seen
@@ -47,13 +47,13 @@ class Config(Settings):
 
     seed: int = 0
     """Of the split and the orders."""
-    epochs: int = 400
+    epochs: PositiveInt = 400
     """How often it sees every flower."""
     learning_rates: tuple[float, ...] = (0.1, 0.01, 0.001)
     """Rates of the delta rule with one flower per step; the second is drawn."""
     descent_rate: float = 1.0
     """Rate with all flowers in each step."""
-    orders: int = 100
+    orders: PositiveInt = 100
     """Random orders of each rate."""
 
 
@@ -182,7 +182,8 @@ def run(config: Config, folder: RunFolder) -> Findings:
     train, test = standardized(config.seed)
     best = np.linalg.lstsq(train[0].astype(np.float64), train[1].astype(np.float64))[0]
     print(f"least squares: weights {np.round(best, 4).tolist()}, loss {measure(best, train)['loss']:.5f}")
-    online = learn(config, train, config.learning_rates, config.orders, batch_size=1)
+    with working(f"learning in {config.orders} orders at {len(config.learning_rates)} rates"):
+        online = learn(config, train, config.learning_rates, config.orders, batch_size=1)
     weights = {f"rate {rate:g}": values for rate, values in zip(config.learning_rates, online, strict=True)}
     weights["all flowers a step"] = learn(config, train, [config.descent_rate], 1, batch_size=len(train[0]))[0]
     numbers = {name: summarize(name, values[:, -1], best, train, test) for name, values in weights.items()}

@@ -25,8 +25,9 @@ import numpy as np
 from experiments.support.agent import Trace, make_agent, run_tool, transcript, transcript_weights
 from experiments.support.agent_figure import plot_agent
 from experiments.support.arithmetic import NetworkSettings, encode, make_answer, make_network, make_train
-from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.config import PositiveInt
 from jaxnets.data import expressions
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.report import RunFolder, plot_curves
 
 CONTEXT = 72
@@ -41,11 +42,11 @@ HOT = 1.5
 class Config(NetworkSettings):
     """Settings of the experiment."""
 
-    examples: int = 20_000
+    examples: PositiveInt = 20_000
     """Questions with worked answers."""
-    held_out: int = 1_000
+    held_out: PositiveInt = 1_000
     """Other questions, which are asked."""
-    steps: int = 1_200
+    steps: PositiveInt = 1_200
     """Of the training of either network."""
     spoiled: float = 0.1
     """Share of the worked answers in which a call is spoiled and made again, so that the network learns to."""

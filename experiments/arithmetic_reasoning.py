@@ -23,9 +23,10 @@ from matplotlib.figure import Figure
 
 from experiments.support.arithmetic import ROWS, NetworkSettings, encode, make_answer, make_network, make_train
 from experiments.support.figures import BLUE, GRAY, GREEN, ORANGE, tidy
-from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.config import PositiveInt
 from jaxnets.data import addition_pairs, read_sum, write_addition
 from jaxnets.data.arithmetic import Form
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.report import RunFolder, plot_curves
 
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -44,13 +45,13 @@ PUBLISHED: dict[Form, dict[int, float]] = {
 class Config(NetworkSettings):
     """Settings of the experiment."""
 
-    characters: int = 2_560_000
+    characters: PositiveInt = 2_560_000
     """That a network is trained on, whatever the form, over and over: 1,000 steps with the scratchpad."""
     forms: tuple[Form, ...] = FORMS
     """In which a network writes its answers."""
     examples: tuple[int, ...] = (1_000, 3_000, 10_000)
     """How many sums to train on."""
-    held_out: int = 2_000
+    held_out: PositiveInt = 2_000
     """How many other sums to ask for."""
     most_digits: int = 5
     """Of the longest numbers that are asked for; networks are trained on up to three."""

@@ -18,13 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.support.runner import main
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
+from jaxnets.report import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """The numbers of the example."""
 
+    seed: int = 0
+    """Of nothing: no number of the example is random."""
     inputs: tuple[float, float] = (2.0, 3.0)
     """x1 and x2."""
     target: float = 1.0
@@ -33,8 +36,6 @@ class Config:
     """w1 to w6."""
     learning_rate: float = 0.05
     """By which the gradient is multiplied before it is subtracted."""
-    smoke: bool = False
-    """Accepted like by every experiment; there is only one step."""
 
 
 def predict(weights: Any, inputs: Any) -> Any:
@@ -56,7 +57,8 @@ def gradient_by_hand(weights: Any, inputs: Any, target: float) -> np.ndarray:
     return np.array([delta * w5 * x1, delta * w5 * x2, delta * w6 * x1, delta * w6 * x2, delta * h1, delta * h2])
 
 
-def run(config: Config) -> dict[str, Any]:
+@in_run_folder()
+def run(config: Config, folder: RunFolder) -> Findings:
     """Print the example, and return its numbers."""
     weights, inputs = np.array(config.weights), np.array(config.inputs)
     prediction = float(predict(weights, inputs))
@@ -74,15 +76,15 @@ def run(config: Config) -> dict[str, Any]:
         print(f"    w{i + 1} {numbers}")
     second = float(predict(new, inputs))
     print(f"\nnext prediction {second:.2f}")
-    return {
-        "prediction": prediction,
-        "error": float(error(weights, inputs, config.target)),
-        "delta": prediction - config.target,
-        "gradient": by_hand.tolist(),
-        "gradient_by_jax": by_jax.tolist(),
-        "weights": new.tolist(),
-        "next_prediction": second,
-    }
+
+    measured: list[dict[str, Any]] = [
+        {"prediction": y, "error": float(error(at, inputs, config.target)), "delta": y - config.target}
+        for at, y in ((weights, prediction), (new, second))
+    ]
+    for step, row in enumerate(measured):
+        folder.append_metrics(step=step, epoch=step, split="train", metrics=row)
+    arrays = {"gradient": by_hand.tolist(), "gradient_by_jax": by_jax.tolist(), "weights": new.tolist()}
+    return Findings({"before": measured[0], "after": measured[1] | arrays}, {"weights": new})
 
 
 if __name__ == "__main__":

@@ -26,12 +26,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.support.classifier import random_images
-from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.segmentation_figures import plot_segmentations
-from experiments.support.settings import TrainingSettings
 from jaxnets import losses, metrics, summary
+from jaxnets.config import PositiveInt
 from jaxnets.data import CAMVID_CLASSES, CAMVID_VOID, DataSet, augment, camvid
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
+from jaxnets.experiment.classifier import random_images
 from jaxnets.model import Model
 from jaxnets.models import SegmentationUNetConfig, segmentation_unet
 from jaxnets.regularizers import decay_mask
@@ -73,9 +73,9 @@ class Config(TrainingSettings):
     """Of the initial values, the order of the images and the augmentation."""
     size: Literal["small", "reference"] = "small"
     """reference takes the settings of `REFERENCE` instead of those given."""
-    width: int = 24
+    width: PositiveInt = 24
     """Channels at full size."""
-    levels: int = 4
+    levels: PositiveInt = 4
     """How often the size is halved."""
     upsampling: Literal["transposed", "bilinear"] = "transposed"
     """How it is doubled again."""

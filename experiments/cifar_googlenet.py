@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.support import cifar
-from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.models import GoogLeNetConfig, googlenet, googlenet_loss
 from jaxnets.report import RunFolder
 

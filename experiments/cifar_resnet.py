@@ -18,7 +18,8 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.support import cifar
-from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.config import PositiveInt
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.models import CifarResNetConfig, cifar_resnet
 from jaxnets.report import RunFolder
 
@@ -27,7 +28,7 @@ from jaxnets.report import RunFolder
 class Config(cifar.CifarSettings):
     """Settings of the experiment; the defaults are for two cores, `--full` is for a GPU or TPU."""
 
-    depth: int = 20
+    depth: PositiveInt = 20
     """6 n + 2 layers."""
     residual: bool = True
     """Whether blocks have shortcuts."""

@@ -26,16 +26,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.support.classifier import logits_in_batches, loss_and_accuracy, random_images
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import Settings
 from experiments.support.timing import compile_and_run
 from jaxnets import losses, metrics
+from jaxnets.config import PositiveFloat, PositiveInt
 from jaxnets.data import augment, cifar10
 from jaxnets.data.cifar_classes import CIFAR10_CLASSES
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
+from jaxnets.experiment.classifier import logits_in_batches, loss_and_accuracy, random_images
 from jaxnets.models import whitened_cnn, whitening_kernel
 from jaxnets.random import subkey
-from jaxnets.report import RunFolder, plot_curves
+from jaxnets.report import RunFolder, plot_curves, working
 from jaxnets.training import TrainState, compile_step, compute_in, init_train_state, make_step, path_mask, supervised
 
 MEAN = np.array([0.4914, 0.4822, 0.4465], np.float32)
@@ -49,11 +49,11 @@ class Config(Settings):
 
     seed: int = 0
     """Of the initial values, the order of the examples and the augmentation."""
-    epochs: float = 9.9
+    epochs: PositiveFloat = 9.9
     """How often the network sees every example."""
-    batch_size: int = 1024
+    batch_size: PositiveInt = 1024
     """Examples per step."""
-    learning_rate: float = 1.5
+    learning_rate: PositiveFloat = 1.5
     """The largest one, for the mean loss of a batch of 1,024."""
     bias_factor: float = 64.0
     """By how much the biases of the norms learn faster."""
@@ -67,7 +67,7 @@ class Config(Settings):
     """For how long the bias of the first layer learns."""
     shift: int = 2
     """Pixels by which images are moved at most."""
-    train_examples: int = 50_000
+    train_examples: PositiveInt = 50_000
     """How many of the training images are used."""
     bfloat16: bool = True
     """Whether to compute in bfloat16."""
@@ -209,7 +209,8 @@ def run(config: Config, folder: RunFolder) -> Findings:
     whitening = initial.params["whitening"] | {"kernel": whitening_kernel(jnp.asarray(train_data[0][:5000]))}
     initial = initial._replace(params=initial.params | {"whitening": whitening})
     program = compile_step(make_training(config, make_step(loss, optimizer), steps))
-    (trained, measured), compile_seconds, seconds = compile_and_run(program, initial, jax.device_put(train_data))
+    with working(f"training {steps} steps in one call"):
+        (trained, measured), compile_seconds, seconds = compile_and_run(program, initial, jax.device_put(train_data))
     write_metrics(folder, jax.device_get(jax.vmap(metrics.compute)(measured)), per_epoch)
     test = evaluate(model, trained, *test_data)
     folder.append_metrics(step=steps, epoch=config.epochs, split="test", metrics=test)

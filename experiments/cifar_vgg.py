@@ -17,7 +17,8 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.support import cifar
-from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.config import PositiveInt
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.models import VGGConfig, vgg
 from jaxnets.report import RunFolder
 
@@ -26,7 +27,7 @@ from jaxnets.report import RunFolder
 class Config(cifar.CifarSettings):
     """Settings of the experiment; the defaults are for two cores, `--full` is for a GPU or TPU."""
 
-    depth: int = 16
+    depth: PositiveInt = 16
     """11, 13, 16 or 19 layers."""
     width: float = 0.25
     """A factor for the channels of all convolutions."""

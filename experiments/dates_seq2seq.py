@@ -20,10 +20,10 @@ import numpy as np
 import optax
 
 from experiments.support.dates_figures import plot_attention
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import TrainingSettings
 from jaxnets import decode, losses, metrics, models, summary
+from jaxnets.config import PositiveInt
 from jaxnets.data import DateSet, date_ids, date_vocabularies, dates
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import (
@@ -51,11 +51,11 @@ class Config(TrainingSettings):
     """A bidirectional LSTM and one that attends to it, or an encoder and a decoder of attention alone."""
     seed: int = 0
     """Of the dates, the initial values and the order of the examples."""
-    examples: int = 10_000
+    examples: PositiveInt = 10_000
     """How many dates to train on."""
-    held_out: int = 1_000
+    held_out: PositiveInt = 1_000
     """How many to validate on, and as many others to test on."""
-    hidden: int = 64
+    hidden: PositiveInt = 64
     """Size of a recurrent layer, or features of the Transformer."""
     epochs: int = 10
     learning_rate: float = 5e-3

@@ -26,13 +26,13 @@ from matplotlib.figure import Figure
 
 from experiments.support.figures import BLUE, GREEN, ORANGE, tidy
 from experiments.support.many import consecutive_seeds, stack
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import TrainingSettings
 from jaxnets import losses
+from jaxnets.config import PositiveInt
 from jaxnets.data import Split, breast_cancer, standardize
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
 from jaxnets.model import Model
 from jaxnets.models import MLPConfig, mlp
-from jaxnets.report import RunFolder, plot_curves
+from jaxnets.report import RunFolder, plot_curves, working
 from jaxnets.training import TrainState, init_train_state, make_step, scan_data, steps_per_epoch
 
 LOSSES = {
@@ -53,7 +53,7 @@ class Config(TrainingSettings):
     epochs: int = 100
     batch_size: int = 32
     learning_rate: float = 1e-2
-    networks: int = 40
+    networks: PositiveInt = 40
     """Splits, with a network each for every loss."""
     hidden: tuple[int, ...] = ()
     """Hidden units, layer by layer; none for a linear classifier."""
@@ -256,7 +256,8 @@ def run(config: Config, folder: RunFolder) -> Findings:
     outcomes: dict[str, dict[str, Outcome]] = {labels: {} for labels in shares}
     histories, params = {}, {}
     for name in LOSSES:
-        trained, histories[name] = jax.device_get(train_all(config, model, name, data))
+        with working(f"training {len(shares) * config.networks} networks with {name}"):
+            trained, histories[name] = jax.device_get(train_all(config, model, name, data))
         params[name] = trained.params
         for number, labels in enumerate(shares):
             of_share, its_data = jax.tree.map(lambda leaf, number=number: leaf[number], (trained.params, data))

@@ -23,12 +23,11 @@ from typing import Any, Literal
 
 import jax
 
-from experiments.support.classifier import adam_with_cosine, random_images, train_classifier
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import TrainingSettings
 from jaxnets import Model, make_model, nn, subkey
 from jaxnets.combinators import flatten
 from jaxnets.data import DataSet, augment, fashion_mnist
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
+from jaxnets.experiment.classifier import adam_with_cosine, random_images, train_classifier
 from jaxnets.report import RunFolder
 
 CLASSES = 10

@@ -25,10 +25,10 @@ from experiments.support import forecasting
 from experiments.support.forecast_figures import Drawn, plot_forecasts
 from experiments.support.forecasting import HORIZONS, PUBLISHED, Forecaster, Kept, Recipe
 from experiments.support.many import consecutive_seeds
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import Settings
 from jaxnets import models
+from jaxnets.config import PositiveInt
 from jaxnets.data import Series, ett
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves
 
@@ -47,11 +47,11 @@ class Config(Settings):
     """Which transformer."""
     model: Literal["nlinear", "dlinear", "patch_tst", "lstm", "repeat"] = "nlinear"
     """Which network; repeat is the forecast that nothing changes."""
-    history: int = 336
+    history: PositiveInt = 336
     """Hours that are known."""
     horizons: tuple[int, ...] = HORIZONS
     """Hours that are forecast."""
-    networks: int = 3
+    networks: PositiveInt = 3
     """Networks of each horizon."""
     epochs: int | None = None
     """How often a network sees every window at most; None for the recipe's."""

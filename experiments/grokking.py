@@ -23,10 +23,9 @@ import optax
 
 from experiments.support.grokking_figures import plot_grokking
 from experiments.support.many import stack
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import Settings
 from jaxnets import make_model, metrics, nn, summary, training
 from jaxnets.data import Split
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.model import Model
 from jaxnets.report import RunFolder
 

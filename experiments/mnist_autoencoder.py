@@ -28,9 +28,10 @@ import optax
 
 from experiments.support import mnist
 from experiments.support.autoencoder_figures import plot_maps, plot_reconstructions
-from experiments.support.runner import Findings, in_run_folder, main
 from jaxnets import losses, metrics, models, subkey, summary
+from jaxnets.config import PositiveInt
 from jaxnets.data import DataSet, Split
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress
 from jaxnets.training import Event, Loss, fit, init_train_state, make_evaluate, make_step, steps_per_epoch
@@ -50,7 +51,7 @@ class Config(mnist.MnistSettings):
     """Adam's at first; it falls to zero along a cosine."""
     hidden: tuple[int, ...] = (256, 128)
     """Sizes of the encoder's hidden layers; the decoder has them the other way round."""
-    code: int = 32
+    code: PositiveInt = 32
     """Numbers of a code, and principal components."""
     noise: float = 0.5
     """Standard deviation of the noise; noisy pixels are cut off at 0 and 1."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 
 from experiments.support import mnist
-from experiments.support.classifier import adam_with_cosine, train_classifier
-from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.experiment import Findings, in_run_folder, main
+from jaxnets.experiment.classifier import adam_with_cosine, train_classifier
 from jaxnets.models import mnist_cnn
 from jaxnets.report import RunFolder
 

@@ -21,9 +21,9 @@ import optax
 from experiments.support import image_distance
 from experiments.support.digit_figures import plot_ways
 from experiments.support.mnist import load_digits
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import TrainingSettings
 from jaxnets import diffusion, losses, metrics, models, nn, subkey, summary
+from jaxnets.config import PositiveInt
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
 from jaxnets.metrics.frechet import Moments
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
@@ -61,11 +61,11 @@ class Config(TrainingSettings):
     """Adam's after a short warm-up; it falls to zero along a cosine."""
     ema: float = 0.999
     """Decay of the moving average of the parameters, which makes the digits."""
-    features: int = 16
+    features: PositiveInt = 16
     """Channels of the U-Net."""
     multipliers: tuple[int, ...] = (1, 2)
     """Channels of each level, as multiples of `features`; each level but the last halves the image."""
-    schedule: int = 200
+    schedule: PositiveInt = 200
     """Steps of the way to noise."""
     dropped: float = 0.1
     """Share of the training images whose class is kept secret, so that the network can do without."""
@@ -73,8 +73,8 @@ class Config(TrainingSettings):
     """In how many steps DDIM is tried."""
     guidance: tuple[float, ...] = (0.0, 2.0, 4.0)
     """Which strengths of guidance are tried beside 1, with DDIM in `guided_steps`."""
-    guided_steps: int = 20
-    samples: int = 1_000
+    guided_steps: PositiveInt = 20
+    samples: PositiveInt = 1_000
     """How many digits are made each way, for the distance."""
 
 

@@ -20,9 +20,9 @@ import optax
 from experiments.support import image_distance
 from experiments.support.digit_figures import draw_grid, film, plot_distances, write_film
 from experiments.support.mnist import load_digits
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import Settings
 from jaxnets import losses, metrics, models, subkey, summary
+from jaxnets.config import PositiveInt
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.metrics.frechet import FrechetDistance, Moments
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import (
@@ -49,12 +49,12 @@ class Config(Settings):
 
     seed: int = 0
     """Of the initial values, the order of the images, and the noise."""
-    epochs: int = 4
+    epochs: PositiveInt = 4
     """Of the GAN that is to draw digits."""
-    batch_size: int = 50
+    batch_size: PositiveInt = 50
     noise: int = 64
     """How many random numbers become a digit."""
-    width: int = 32
+    width: PositiveInt = 32
     """Channels of the layers next to the images; see `models.dcgan_generator`."""
     norm: Literal["spectral", "batch", "none"] = "spectral"
     """What bounds the discriminator."""
@@ -69,9 +69,9 @@ class Config(Settings):
     collapse_learning_rate: float = 5e-3
     """Of both of its networks."""
     collapse_momentum: float = 0.9
-    samples: int = 10_000
+    samples: PositiveInt = 10_000
     """How many digits to draw for the final distance, and a fifth of them after each epoch."""
-    picture_every: int = 300
+    picture_every: PositiveInt = 300
     """Steps between two pictures of the animation; best a divisor of the steps of an epoch."""
 
 

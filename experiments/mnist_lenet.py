@@ -13,9 +13,9 @@ import functools
 from typing import Literal
 
 from experiments.support import mnist
-from experiments.support.classifier import adam_with_cosine, train_classifier
-from experiments.support.runner import Findings, in_run_folder, main
 from jaxnets.data import augment
+from jaxnets.experiment import Findings, in_run_folder, main
+from jaxnets.experiment.classifier import adam_with_cosine, train_classifier
 from jaxnets.models import LeNet5Config, lenet5
 from jaxnets.report import RunFolder
 

@@ -24,9 +24,10 @@ import numpy as np
 import optax
 
 from experiments.support import mnist
-from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.vae_figures import plot_walks
 from jaxnets import metrics, models, subkey, summary
+from jaxnets.config import PositiveInt
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import Checkpoints, Loss, fit, init_train_state, make_evaluate, make_step, steps_per_epoch
 
@@ -46,7 +47,7 @@ class Config(mnist.MnistSettings):
 
     model: Literal["vae", "iwae"] = "iwae"
     """Which bound is trained."""
-    samples: int = 50
+    samples: PositiveInt = 50
     """Latents that are drawn for each image in training."""
     size: Literal["small", "reference"] = "small"
     """A short schedule, or that of Burda et al.: 3,280 epochs."""
@@ -62,10 +63,10 @@ class Config(mnist.MnistSettings):
     """Share of the 60,000 training images that is only looked at; 400 of them."""
     hidden: tuple[int, ...] = (200, 200)
     """Sizes of the encoder's hidden layers; the decoder has them the other way round."""
-    latents: int = 50
-    test_samples: int = 5000
+    latents: PositiveInt = 50
+    test_samples: PositiveInt = 5000
     """Samples of a test image, a multiple of 50."""
-    test_images: int = 500
+    test_images: PositiveInt = 500
     """How many of the test images have so many."""
 
     @property

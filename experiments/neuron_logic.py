@@ -24,8 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.support.figures import BLUE, ORANGE
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import Settings
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.models import ThresholdNetworkConfig, ThresholdNeuronConfig, threshold_network, threshold_neuron
 from jaxnets.report import RunFolder
 

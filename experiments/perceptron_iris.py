@@ -27,12 +27,12 @@ from matplotlib.figure import Figure
 
 from experiments.support.figures import BLUE, GRAY, GREEN, ORANGE, tidy
 from experiments.support.iris import two_irises
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import Settings
 from jaxnets import subkey
+from jaxnets.config import PositiveInt
 from jaxnets.data import Split
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.models import PerceptronConfig, perceptron, perceptron_fit, perceptron_path
-from jaxnets.report import RunFolder, plot_curves
+from jaxnets.report import RunFolder, plot_curves, working
 
 XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0])
 
@@ -43,13 +43,13 @@ class Config(Settings):
 
     seed: int = 0
     """Of the split, the initial weights and the picks."""
-    orders: int = 1000
+    orders: PositiveInt = 1000
     """Random orders, from weights of 0 and from random weights each."""
-    max_picks: int = 20_000
+    max_picks: PositiveInt = 20_000
     """After how many picks an order gives up."""
-    picks: int = 10_000
+    picks: PositiveInt = 10_000
     """Picks on XOR, and of the one order of irises that is drawn."""
-    xor_orders: int = 100
+    xor_orders: PositiveInt = 100
     """Orders on XOR."""
 
 
@@ -267,10 +267,12 @@ def run(config: Config, folder: RunFolder) -> Findings:
     bound = novikoff(*train)
     print(f"{len(train[0])} irises: radius {bound.radius:.3f}, margin {bound.margin:.4f}, ", end="")
     print(f"(radius / margin)^2 = {bound.from_zero():.1f}")
-    runs = {name: learn_all(config, *train, scale) for name, scale in (("zero", 0.0), ("random", 1.0))}
+    with working(f"learning in {config.orders} orders"):
+        runs = {name: learn_all(config, *train, scale) for name, scale in (("zero", 0.0), ("random", 1.0))}
     numbers = {name: summarize(name, *learned, bound, test) for name, learned in runs.items()}
-    on_iris = follow(config, *train, orders=1)
-    on_xor = follow(config, with_one(XOR[0]), XOR[1], orders=config.xor_orders)
+    with working(f"picking {config.picks} examples of irises and of XOR"):
+        on_iris = follow(config, *train, orders=1)
+        on_xor = follow(config, with_one(XOR[0]), XOR[1], orders=config.xor_orders)
     numbers["xor"] = summarize_xor(on_xor)
     numbers["bound"] = {"radius": bound.radius, "margin": bound.margin, "mistakes": bound.from_zero()}
 

@@ -23,12 +23,12 @@ import numpy as np
 import optax
 
 from experiments.support.many import consecutive_seeds, stack
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import TrainingSettings
 from experiments.support.timing import compile_and_run
 from jaxnets import losses, make_model, metrics, nn, torch_defaults
+from jaxnets.config import PositiveInt
 from jaxnets.data import fit_standardization, pima
-from jaxnets.report import RunFolder, plot_curves
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
+from jaxnets.report import RunFolder, plot_curves, working
 from jaxnets.training import TrainState, compile_step, init_train_state, make_step, scan_data
 
 SPEC = torch_defaults({"fc1": nn.linear_spec(8, 12), "fc2": nn.linear_spec(12, 8), "fc3": nn.linear_spec(8, 1)})
@@ -43,9 +43,9 @@ class Config(TrainingSettings):
     epochs: int = 100
     batch_size: int = 10
     learning_rate: float = 1e-3
-    folds: int = 10
+    folds: PositiveInt = 10
     """Of the cross-validation."""
-    seeds: int = 16
+    seeds: PositiveInt = 16
     """Networks per fold."""
 
 
@@ -100,7 +100,8 @@ def textbook_program(
     """Train as textbooks do; returns the network, its metrics by epoch, and the seconds (compile, run)."""
     data = filled(x, labels, -(-len(x) // config.batch_size) * config.batch_size)
     program = compile_step(trainer(config, len(data[0]), shuffle=False))
-    (trained, stacked), *seconds = compile_and_run(program, initialize(config, config.seed), data)
+    with working(f"the textbook program: {config.epochs} epochs"):
+        (trained, stacked), *seconds = compile_and_run(program, initialize(config, config.seed), data)
     by_epoch = jax.tree.map(lambda leaf: leaf.reshape(config.epochs, -1, *leaf.shape[1:]), stacked)
     numbers = jax.device_get(jax.vmap(lambda epoch: metrics.compute(metrics.reduce(epoch)))(by_epoch))
     rows = [{name: float(values[i]) for name, values in numbers.items()} for i in range(config.epochs)]
@@ -157,7 +158,8 @@ def run_textbook_program(config: Config, folder: RunFolder, x: np.ndarray, label
 def run_cross_validation(config: Config, x: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Measure each network on the fold that it has not seen."""
     started = time.perf_counter()
-    accuracies = cross_validate(config, x, labels)
+    with working(f"cross-validation: {config.folds} folds x {config.seeds} seeds, {config.epochs} epochs each"):
+        accuracies = cross_validate(config, x, labels)
     seconds = time.perf_counter() - started
     of_seeds = accuracies.mean(axis=0)
     summary = {"accuracy": float(of_seeds.mean()), "sd_over_seeds": float(of_seeds.std(ddof=1))}

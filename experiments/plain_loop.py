@@ -6,6 +6,9 @@ hardware:  2 cores of an Intel Xeon, jax 0.10.2
 command:   python -m experiments.plain_loop --seed 0
 """
 
+import json
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,10 +62,12 @@ def accuracy(params: Params, state: State, images: Array, labels: Array) -> Arra
     return jnp.mean(logits.argmax(axis=-1) == labels)
 
 
-def main(seed: int = 0, epochs: int = 10, batch_size: int = 64, smoke: bool = False) -> float:
-    """Train, print the progress, and return the test accuracy; `smoke` takes one epoch."""
+def main(seed: int = 0, epochs: int = 10, batch_size: int = 64, out: Path | None = None, smoke: bool = False) -> float:
+    """Train, print the progress, write the test accuracy into the folder `out`, and return it; `smoke`: one epoch."""
     data = digits(seed)
     images, labels = data.train
+    if epochs < 1 or not 1 <= batch_size <= len(images):
+        raise SystemExit(f"epochs must be at least 1, batch_size from 1 to {len(images)}; got {epochs}, {batch_size}")
     init_key, dropout_key = jax.random.split(jax.random.key(seed))
     params, state = init(SPEC, init_key)
     opt_state = OPTIMIZER.init(params)
@@ -76,10 +81,13 @@ def main(seed: int = 0, epochs: int = 10, batch_size: int = 64, smoke: bool = Fa
         print(f"epoch {epoch}: loss of the last batch {value:.4f}, validation accuracy {validation:.4f}")
     test = float(accuracy(params, state, *data.test))
     print(f"test accuracy {test:.4f}")
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "result.json").write_text(json.dumps({"seed": seed, "test accuracy": test}) + "\n")
     return test
 
 
 if __name__ == "__main__":
-    import tyro
+    from jaxnets.experiment import read_options
 
-    tyro.cli(main, description=__doc__)
+    read_options(main, __doc__)

@@ -28,10 +28,10 @@ from experiments.support.many import consecutive_seeds
 from experiments.support.playground_figures import animate, plot_losses, plot_sets, plot_sweeps
 from experiments.support.playground_network import Setting, make_data, make_trainer, train_draws
 from experiments.support.playground_survey import GROUPS, LINEAR, LINEAR_DRAWS, describe, outcome, survey, table
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import Settings
 from experiments.support.timing import compile_and_run
-from jaxnets.report import RunFolder
+from jaxnets.config import PositiveInt
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
+from jaxnets.report import RunFolder, working
 from jaxnets.training import steps_per_epoch
 
 PUBLISHED = 0.018
@@ -49,13 +49,13 @@ class Config(Settings, Setting):
     data_seed: int = 1
     """Of the points of the run that is animated. They matter more than the initial values do: of 16 networks each,
     none comes to 0.018 with 0, and 13 do with 1."""
-    draws: int = 64
+    draws: PositiveInt = 64
     """Networks of the same settings, each with points and initial values of its own."""
     survey: bool = True
     """Whether to train the other data sets and the sweeps, too."""
-    survey_draws: int = 16
+    survey_draws: PositiveInt = 16
     """Networks per setting of these."""
-    frames: int = 36
+    frames: PositiveInt = 36
     """Of the animation, at most."""
 
 
@@ -133,13 +133,15 @@ def run(config: Config, folder: RunFolder) -> Findings:
     """Train the network that is animated, many draws of it and the survey, and draw."""
     data = make_data(config, config.data_seed)
     arguments = np.uint32(config.seed), data.train, data.test, config.regularization_rate
-    trained, compile_seconds, _ = compile_and_run(jax.jit(make_trainer(config)), *arguments)
+    with working(f"training for {config.epochs} epochs"):
+        trained, compile_seconds, _ = compile_and_run(jax.jit(make_trainer(config)), *arguments)
     history: dict[str, Any] = jax.device_get(trained)
     record(folder, config, history)
     measured = {split: numbers_after(history, split, -1) for split in ("train", "test")}
     print(f"{config.data}: {describe(config)}")
     print(f"  training loss {measured['train']['loss']:.4f}, test loss {measured['test']['loss']:.4f}")
-    draws = train_draws(config, seeds_of_draws(config.seed, config.draws))
+    with working(f"training {config.draws} draws"):
+        draws = train_draws(config, seeds_of_draws(config.seed, config.draws))
     losses = draws["test"]["loss"][:, -1]
     measured["draws"] = spread(losses)
     if config.data == "circle":
@@ -147,7 +149,8 @@ def run(config: Config, folder: RunFolder) -> Findings:
     print(f"  {config.draws} draws of points and initial values, test loss: " + as_text(measured["draws"]))
     groups: Mapping[str, Any] = {}
     if config.survey:
-        means, groups = run_survey(folder.path, config)
+        with working(f"the survey, {config.survey_draws} draws of each network"):
+            means, groups = run_survey(folder.path, config)
         measured |= means
         print("one linear layer of 2 on the circle, test loss: " + as_text(measured["linear"]))
 

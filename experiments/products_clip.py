@@ -21,9 +21,8 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import TrainingSettings
 from jaxnets import losses, metrics, models, regularizers, subkey, summary
+from jaxnets.config import PositiveInt
 from jaxnets.data import (
     FashionProducts,
     Products,
@@ -34,6 +33,7 @@ from jaxnets.data import (
     save_tokenizer,
 )
 from jaxnets.data.augment import random_flip
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import Checkpoints, Loss, fit, init_train_state, make_step, steps_per_epoch
@@ -55,9 +55,9 @@ class Config(TrainingSettings):
     """AdamW's after warm-up; it falls to zero along a cosine."""
     weight_decay: float = 0.1
     dropout_rate: float = 0.1
-    features: int = 96
+    features: PositiveInt = 96
     """Of patches and tokens."""
-    layers: int = 3
+    layers: PositiveInt = 3
     """Blocks of each half."""
     size: Literal["small", "reference"] = "small"
     """reference takes the settings of `REFERENCE` instead of those given."""

@@ -38,11 +38,12 @@ from experiments.support.arithmetic import (
     read,
 )
 from experiments.support.rewards_figure import plot_rounds
-from experiments.support.runner import Findings, in_run_folder, main
 from jaxnets import decode, losses, metrics
+from jaxnets.config import PositiveInt
 from jaxnets.data import addition_pairs, pad_sequences, read_sum, write_addition
 from jaxnets.data.arithmetic import Form
 from jaxnets.decode import Sampling
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.models import GPTConfig, gpt
 from jaxnets.policy_gradient import clipped_policy_loss, group_advantages, reference_kl
 from jaxnets.random import subkey
@@ -57,21 +58,21 @@ BASELINES = {"group": "with the group's baseline (GRPO)", "none": "without a bas
 class Config(NetworkSettings):
     """Settings of the experiment."""
 
-    examples: int = 3_000
+    examples: PositiveInt = 3_000
     """Worked sums, in supervised training."""
-    held_out: int = 1_000
+    held_out: PositiveInt = 1_000
     """Sums that are neither among these nor practised, for the test at the end."""
     validation: int = 500
     """Other such sums, which are asked on the way."""
-    steps: int = 600
+    steps: PositiveInt = 600
     """Of supervised training."""
-    rounds: int = 100
+    rounds: PositiveInt = 100
     """Of drawing answers and learning from them."""
-    questions: int = 32
+    questions: PositiveInt = 32
     """Per round."""
-    answers: int = 8
+    answers: PositiveInt = 8
     """To each question: the group."""
-    updates: int = 2
+    updates: PositiveInt = 2
     """Steps of the optimizer per round, each on an equal part of the answers."""
     rl_learning_rate: float = 3e-5
     """Adam's, in the rounds."""
@@ -81,7 +82,7 @@ class Config(NetworkSettings):
     """How far the ratio of new and old probability may go from 1."""
     kl: float = 0.01
     """The weight of the divergence from the supervised network."""
-    measure_every: int = 10
+    measure_every: PositiveInt = 10
     """Rounds."""
 
 

@@ -27,16 +27,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.support.classifier import random_images
 from experiments.support.many import consecutive_seeds, stack
 from experiments.support.regularization_figures import plot_study
-from experiments.support.runner import Findings, Result, in_run_folder, main
-from experiments.support.settings import TrainingSettings, with_presets
 from jaxnets import losses, metrics, regularizers, training
+from jaxnets.config import PositiveInt
 from jaxnets.data import Split, augment, mnist
+from jaxnets.experiment import Findings, Result, TrainingSettings, in_run_folder, main, with_presets
+from jaxnets.experiment.classifier import random_images
 from jaxnets.model import Model
 from jaxnets.models import MLPConfig, mlp
-from jaxnets.report import RunFolder, plot_curves
+from jaxnets.report import RunFolder, plot_curves, working
 
 SIZES = (784, 256, 256, 10)
 DIGITS = 10
@@ -113,9 +113,9 @@ class Config(TrainingSettings):
     epochs: int = 30
     batch_size: int = 50
     learning_rate: float = 1e-3
-    networks: int = 8
+    networks: PositiveInt = 8
     """Networks of each variant, trained at once."""
-    per_class: int = 100
+    per_class: PositiveInt = 100
     """Training images of each digit for each network, and as many for validation."""
     search: bool = False
     """Instead of the study, print the validation accuracy of other strengths; leaves no run folder."""
@@ -271,7 +271,8 @@ def search(config: Config) -> Result:
     seeds, data, _ = load(config)
     found: dict[str, Any] = {}
     for variant in CANDIDATES:
-        (_, kept, curves), _ = train_variant(config, variant, seeds, data)
+        with working(f"training {len(seeds)} networks, {len(found) + 1} of {len(CANDIDATES)}"):
+            (_, kept, curves), _ = train_variant(config, variant, seeds, data)
         places = np.arange(len(seeds)), np.asarray(kept.epoch) - 1 if variant.early_stopping else -1
         numbers = {name: np.asarray(values)[places].mean() for name, values in curves["validation"].items()}
         strengths = ", ".join(f"{field} {value}" for field, value in dataclasses.asdict(variant).items() if value)
@@ -290,7 +291,8 @@ def study(config: Config, folder: RunFolder) -> tuple[dict[str, Any], dict[str, 
     for name, variant in VARIANTS.items():
         program = dataclasses.replace(variant, early_stopping=False)
         if program not in trained:  # early stopping alone trains what no regularization does
-            trained[program], seconds = train_variant(config, program, seeds, data)
+            with working(f"training {len(seeds)} networks: {name}"):
+                trained[program], seconds = train_variant(config, program, seeds, data)
             compile_seconds += seconds
             record_curves(folder, config, name, trained[program][2])
         last, kept, _ = trained[program]

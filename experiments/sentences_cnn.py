@@ -19,8 +19,6 @@ import jax
 import numpy as np
 import optax
 
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import TrainingSettings
 from jaxnets import losses, metrics, summary
 from jaxnets.data import (
     Buckets,
@@ -33,6 +31,7 @@ from jaxnets.data import (
     save_tokenizer,
     sentences,
 )
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
 from jaxnets.model import Model
 from jaxnets.models import SentenceCNNConfig, SentenceLSTMConfig, sentence_cnn, sentence_lstm
 from jaxnets.regularizers import max_norm

@@ -19,8 +19,9 @@ from typing import Any, Literal
 import optax
 
 from experiments.support import text
-from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.config import PositiveInt
 from jaxnets.decode import Sampling
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.models import GPTConfig, generate_tokens, gpt
 from jaxnets.regularizers import decay_mask
 from jaxnets.report import RunFolder
@@ -33,16 +34,16 @@ class Config(text.TextSettings):
 
     size: Literal["small", "reference"] = "small"
     """The network and schedule below, or the larger ones of nanoGPT instead, for an accelerator."""
-    layers: int = 4
+    layers: PositiveInt = 4
     """How many blocks."""
-    heads: int = 4
+    heads: PositiveInt = 4
     """Of attention."""
-    features: int = 128
+    features: PositiveInt = 128
     """Of a character within the network."""
     epochs: int = 1
     """How often the network sees the text; one epoch is 1,307 steps."""
     batch_size: int = 12
-    length: int = 64
+    length: PositiveInt = 64
     learning_rate: float = 4e-3
     """Adam's learning rate after 100 steps of warm-up; it falls to a tenth along a cosine."""
     weight_decay: float = 0.1

@@ -15,8 +15,9 @@ from typing import Any, Literal
 import optax
 
 from experiments.support import text
-from experiments.support.runner import Findings, in_run_folder, main
+from jaxnets.config import PositiveInt
 from jaxnets.decode import Sampling
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.models import CharRNNConfig, char_rnn, generate_characters
 from jaxnets.report import RunFolder
 from jaxnets.training import TrainState, load_best, steps_per_epoch
@@ -28,13 +29,13 @@ class Config(text.TextSettings):
 
     cell: Literal["rnn", "lstm", "gru"] = "lstm"
     """The kind of recurrent layer."""
-    hidden: int = 256
+    hidden: PositiveInt = 256
     """Size of the embedding and of the layer."""
-    layers: int = 1
+    layers: PositiveInt = 1
     """How many recurrent layers."""
     epochs: int = 8
     batch_size: int = 32
-    length: int = 128
+    length: PositiveInt = 128
     learning_rate: float = 4e-3
     """Adam's learning rate after warm-up; it falls to zero along a cosine."""
 

@@ -22,12 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.support.classifier import adam_with_cosine, random_images, train_classifier
 from experiments.support.digit_sounds import DIGITS, spectrograms
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import TrainingSettings
 from jaxnets import Model, audio, make_model, nn, subkey
 from jaxnets.data import DataSet, augment, fsdd
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
+from jaxnets.experiment.classifier import adam_with_cosine, random_images, train_classifier
 from jaxnets.report import RunFolder
 
 WIDTHS = (16, 32, 64, 128)

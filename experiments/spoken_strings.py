@@ -26,12 +26,12 @@ import optax
 from experiments.support.digit_sounds import BANDS, DIGITS
 from experiments.support.digit_strings import Strings, draw_strings, hums, split_recordings
 from experiments.support.digit_strings_figures import plot_alignments
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import TrainingSettings
 from jaxnets import audio, make_model, metrics, nn, subkey, summary
+from jaxnets.config import PositiveInt
 from jaxnets.ctc import ctc_greedy, ctc_loss
 from jaxnets.data import augment
 from jaxnets.data.fsdd import fsdd_recordings
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import Checkpoints, Loss, fit, init_train_state, make_evaluate, make_step, steps_per_epoch
@@ -56,11 +56,11 @@ class Config(TrainingSettings):
     batch_size: int = 32
     learning_rate: float = 4e-3
     """Adam's after warm-up; it falls to zero along a cosine."""
-    strings: int = 3000
+    strings: PositiveInt = 3000
     """To train on."""
-    held_out: int = 500
+    held_out: PositiveInt = 500
     """Strings to validate on, and as many others to test on."""
-    hidden: int = 96
+    hidden: PositiveInt = 96
     """Size of each LSTM."""
     dropout_rate: float = 0.3
     """Before the last layer."""

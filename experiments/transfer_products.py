@@ -23,14 +23,14 @@ import jax
 import numpy as np
 import optax
 
-from experiments.support.classifier import random_images
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import Settings
 from experiments.support.transfer_figure import plot_transfer
 from jaxnets import data, lora_merge, lora_spec, losses, make_model, metrics, models, weights
+from jaxnets.config import PositiveInt
 from jaxnets.data.files import locate, plain_file, read_verified
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
+from jaxnets.experiment.classifier import random_images
 from jaxnets.model import Model
-from jaxnets.report import RunFolder
+from jaxnets.report import RunFolder, working
 from jaxnets.training import (
     fit,
     freeze_except,
@@ -63,9 +63,9 @@ class Config(Settings):
     """Of the choice of the pictures, the initial values and the order of the examples."""
     examples: tuple[int, ...] = (10, 50, 100)
     """Pictures of each class."""
-    classes: int = 10
+    classes: PositiveInt = 10
     """The most frequent kinds of products."""
-    steps: int = 150
+    steps: PositiveInt = 150
     """Of each training."""
     batch_size: int = 32
     head_rate: float = 1e-2
@@ -76,7 +76,7 @@ class Config(Settings):
     """Of all layers, published ones."""
     scratch_rate: float = 3e-3
     """From scratch."""
-    rank: int = 4
+    rank: PositiveInt = 4
     """Of the adapters."""
 
 
@@ -162,13 +162,13 @@ def train(config: Config, folder: RunFolder, way: str, pretrained: Pretrained, g
     model, optimizer, start = prepare(config, way, pretrained)
     loss = supervised(model, losses.cross_entropy, {"accuracy": metrics.accuracy})
     per_epoch = max(1, len(given[0]) // config.batch_size)
-    trained = fit(
-        start, make_step(loss, optimizer), given, epochs=-(-config.steps // per_epoch), batch_size=config.batch_size
-    )
+    epochs = -(-config.steps // per_epoch)
+    name = f"{way}, {len(given[0]) // config.classes} a class"
+    with working(f"training {name}"):
+        trained = fit(start, make_step(loss, optimizer), given, epochs=epochs, batch_size=config.batch_size)
     measured = jax.jit(make_evaluate(loss))(trained.train_state, test)
     found = {metric: float(value.compute()) for metric, value in measured.items()}
     state = trained.train_state
-    name = f"{way}, {len(given[0]) // config.classes} a class"
     for split, values in (("train", trained.metrics["train"]), ("test", found)):
         folder.append_metrics(
             step=int(state.step),

@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.translation import (
     Network,
     Recipe,
@@ -36,6 +35,7 @@ from experiments.support.translation import (
 from experiments.support.translation_figures import plot_attention
 from jaxnets import models
 from jaxnets.data import pad_sequences
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.report import RunFolder
 
 

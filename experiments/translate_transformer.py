@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from experiments.support.runner import Findings, in_run_folder, main
 from experiments.support.translation import (
     LONGEST,
     Direction,
@@ -31,6 +30,7 @@ from experiments.support.translation import (
     train_and_test,
 )
 from jaxnets import models
+from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.report import RunFolder
 
 CONTEXT = 128

@@ -31,12 +31,12 @@ from matplotlib.figure import Figure
 
 from experiments.support.figures import BLUE, GREEN, ORANGE, tidy
 from experiments.support.many import consecutive_seeds
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import Settings
 from jaxnets import losses
+from jaxnets.config import PositiveInt
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.models import MLPConfig, mlp
 from jaxnets.random import subkey
-from jaxnets.report import RunFolder
+from jaxnets.report import RunFolder, working
 
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sine": lambda x: np.sin(2 * np.pi * x),
@@ -64,13 +64,13 @@ class Config(Settings):
 
     seed: int = 0
     """The networks have the seeds from seed * seeds on, so that those of different runs differ."""
-    seeds: int = 3
+    seeds: PositiveInt = 3
     """Networks for each number of units and function."""
-    doublings: int = 10
+    doublings: PositiveInt = 10
     """The largest hidden layer has 2**doublings units."""
-    steps: int = 400
+    steps: PositiveInt = 400
     """Of L-BFGS, on all points at once."""
-    points: int = 513
+    points: PositiveInt = 513
     """On which the networks are trained, equally far apart on [0, 1]."""
 
 
@@ -170,7 +170,8 @@ def measure(config: Config, folder: RunFolder, widths: list[int]) -> Any:
     errors = np.zeros((len(METHODS), len(FUNCTIONS), len(widths), config.seeds))
     curves, fits, networks = {}, {}, {}
     for width, units in enumerate(widths):
-        initial, trained, values = jax.device_get(train(units, config.steps, x, y, seeds))
+        with working(f"training {config.seeds} networks of {units} units for each function"):
+            initial, trained, values = jax.device_get(train(units, config.steps, x, y, seeds))
         networks[str(units)], curves[units] = trained, values.mean(axis=0)
         for seed, function in np.ndindex(config.seeds, len(FUNCTIONS)):
             name = list(FUNCTIONS)[function]

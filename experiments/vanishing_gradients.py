@@ -28,12 +28,12 @@ from matplotlib.figure import Figure
 
 from experiments.support.figures import BLUE, GREEN, ORANGE, SKY, tidy
 from experiments.support.many import consecutive_seeds
-from experiments.support.runner import Findings, in_run_folder, main
-from experiments.support.settings import Settings
 from jaxnets import Model, losses, make_model, metrics, nn
+from jaxnets.config import PositiveInt
 from jaxnets.data import digits
+from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.models import MLPConfig, mlp
-from jaxnets.report import RunFolder
+from jaxnets.report import RunFolder, working
 from jaxnets.training import TrainState, init_train_state, make_gradient_report, make_step, scan_data, supervised
 
 ACTIVATIONS = {"sigmoid": nn.sigmoid, "tanh": nn.tanh, "ReLU": nn.relu}
@@ -85,13 +85,13 @@ class Config(Settings):
 
     seed: int = 0
     """Of the split of the data; the networks have the seeds from seed * seeds on."""
-    seeds: int = 3
+    seeds: PositiveInt = 3
     """Networks for each setting."""
     depths: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
     """Numbers of linear layers, that of the result among them."""
-    width: int = 32
+    width: PositiveInt = 32
     """Units of a hidden layer."""
-    steps: int = 300
+    steps: PositiveInt = 300
     """Of gradient descent."""
     batch_size: int = 64
     """Examples per step."""
@@ -177,7 +177,8 @@ def measure(config: Config, data: Any) -> tuple[dict[Any, dict[str, np.ndarray]]
     networks = {}
     for depth in config.depths:
         for names in TOGETHER:
-            norms, loss, accuracy, params = train(config, names, initialize(config, depth, names), data)
+            with working(f"training {depth} layers: {', '.join(names)}"):
+                norms, loss, accuracy, params = train(config, names, initialize(config, depth, names), data)
             networks[f"{names[0]} {depth}"] = params
             norms = np.maximum(np.nan_to_num(norms, nan=np.inf), SMALLEST)
             loss = np.minimum(np.nan_to_num(loss, nan=WORST_LOSS), WORST_LOSS)

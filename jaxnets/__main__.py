@@ -6,11 +6,14 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from jaxnets.console import library_command, user_errors
+
 COMMANDS = {
+    "train": ("jaxnets.experiment.digits_cnn", "train a small network on handwritten digits, which need no download"),
     "plan": ("jaxnets.plan.command", "say what a training step needs on TPUs, none of which is needed for it"),
     "prepare": ("jaxnets.prepare", "write a data set into shards, for training on data larger than memory"),
 }
-"""The module of each command, imported when it is called, with `make_parser()` and `main(words)`; and what it does."""
+"""The module of each command, imported when it is called, with `main(words)`; and what it does."""
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -20,13 +23,16 @@ def main(words: Sequence[str] | None = None) -> None:
         words: of the command line; by default those of the process.
     """
     words = sys.argv[1:] if words is None else words
+    command = library_command()
     if words and words[0] in COMMANDS:
-        importlib.import_module(COMMANDS[words[0]][0]).main(words[1:])
+        with user_errors(f"{command} {words[0]}"):
+            importlib.import_module(COMMANDS[words[0]][0]).main(words[1:])
         return
-    lines = ["usage: jaxnets COMMAND [...]; jaxnets COMMAND --help says more", ""]
+    lines = [f"usage: {command} COMMAND [...]; {command} COMMAND --help says more", ""]
     lines += [f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items()]
     if words and words[0] not in ("-h", "--help"):
-        sys.exit("\n".join([f"jaxnets: there is no command {words[0]!r}", *lines]))
+        print("\n".join([f"{command}: there is no command {words[0]!r}", *lines]), file=sys.stderr)
+        sys.exit(2)
     print("\n".join(lines))
 
 

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from jaxnets import nn
+from jaxnets.errors import SettingError
 from jaxnets.model import Model, make_model
 from jaxnets.spec import Spec
 from jaxnets.tree import describe
@@ -139,7 +140,7 @@ class ModelConfig:
 
     Raises:
         TypeError: when it is made with a value of another type.
-        ValueError: when it is made with a value that its field does not allow.
+        SettingError: a ValueError, when it is made with a value that its field does not allow.
 
     Example:
         >>> @dataclasses.dataclass(frozen=True)
@@ -151,7 +152,7 @@ class ModelConfig:
         >>> TwoLayersConfig(0)
         Traceback (most recent call last):
         ...
-        ValueError: TwoLayersConfig: features must be at least 1, got 0
+        jaxnets.errors.SettingError: TwoLayersConfig: features must be at least 1, got 0
     """
 
     def __post_init__(self) -> None:
@@ -207,7 +208,7 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
         value = _checked(value, arguments[0], name)
         for rule in arguments[1:]:
             if not isinstance(value, jax.core.Tracer) and not rule.holds(value):
-                raise ValueError(f"{name} must be {rule.meaning}, got {value!r}")
+                raise SettingError(f"{name} must be {rule.meaning}, got {value!r}")
         return value
     if origin in (Union, types.UnionType) and types.NoneType in arguments:
         return None if value is None else _checked(value, arguments[0], name)
@@ -230,7 +231,7 @@ def _checked(value: Any, hint: Any, name: str) -> Any:
     except OverflowError:  # a whole number beyond the largest float
         plain = math.inf
     if hint is float and not math.isfinite(plain):
-        raise ValueError(f"{name} must be finite, got {value!r}")
+        raise SettingError(f"{name} must be finite, got {value!r}")
     return plain
 
 

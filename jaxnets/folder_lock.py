@@ -7,11 +7,13 @@ import os
 import platform
 from pathlib import Path
 
+from jaxnets.errors import RunFolderError
+
 _HELD: dict[Path, int] = {}
 """Descriptors of the lock files that this process holds, by folder; the system frees them when it ends."""
 
 
-class FolderInUseError(ValueError):
+class FolderInUseError(RunFolderError):
     """Another process works in the folder of a run."""
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnets.console import library_command
 from jaxnets.data.cifar import CIFAR10, read_folder
 from jaxnets.data.cifar_classes import CIFAR10_CLASSES
 from jaxnets.data.csv_file import read_csv
@@ -16,6 +17,7 @@ from jaxnets.data.files import read_content
 from jaxnets.data.idx import read_idx
 from jaxnets.data.shards import write_shards
 from jaxnets.data.text import characters
+from jaxnets.extras import needed_for
 
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 """The endings of files that are taken for images."""
@@ -99,10 +101,8 @@ def read_image(path: Path, size: tuple[int, ...]) -> np.ndarray:
         ValueError: if it cannot be decoded, with its name.
         ImportError: if Pillow is not installed.
     """
-    try:
+    with needed_for("prepare images"):
         from PIL import Image, ImageOps
-    except ImportError as error:
-        raise ImportError("images need Pillow; write pip install pillow") from error
     height, width = size
     try:
         with Image.open(path) as image:
@@ -114,7 +114,7 @@ def read_image(path: Path, size: tuple[int, ...]) -> np.ndarray:
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command line: the kinds of input and their options."""
-    parser = argparse.ArgumentParser(prog="python -m jaxnets prepare", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"{library_command()} prepare", description=__doc__)
     kinds = parser.add_subparsers(title="kinds", dest="kind", required=True, metavar="KIND")
 
     def kind(name: str, prepare: Callable[[argparse.Namespace], Prepared]) -> argparse.ArgumentParser:
@@ -165,7 +165,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         run(arguments)
     except (ValueError, OSError, ImportError) as error:
-        parser.exit(1, f"jaxnets prepare: {error}\n")
+        parser.exit(1, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,12 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jax
 import pytest
 
+from tests.without_torch import (
+    pytest_make_collect_report as pytest_make_collect_report,
+    pytest_runtest_call as pytest_runtest_call,
+    pytest_terminal_summary as pytest_terminal_summary,
+)
+
 jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
 if jax.config.jax_platforms == "cpu":
     jax.config.update("jax_num_cpu_devices", 8)

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.support.settings import Settings
 from jaxnets import decode, losses, metrics
+from jaxnets.config import PositiveInt
 from jaxnets.data import Vocabulary, encode_all, pad_sequences, until_end
 from jaxnets.decode import Sampling
+from jaxnets.experiment import Settings
 from jaxnets.model import Model
 from jaxnets.models import GPTConfig, gpt, gpt_carry, gpt_step
 from jaxnets.random import subkey
@@ -33,11 +34,11 @@ GREEDY = Sampling(temperature=0.0)
 class NetworkSettings(Settings):
     """Of the network and its supervised training."""
 
-    layers: int = 2
+    layers: PositiveInt = 2
     """How many blocks."""
-    heads: int = 4
+    heads: PositiveInt = 4
     """Of attention."""
-    features: int = 96
+    features: PositiveInt = 96
     """Of a character within the network."""
     batch_size: int = 64
     """Examples per step."""

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.support.classifier import random_images, train_classifier
-from experiments.support.runner import Findings
-from experiments.support.settings import TrainingSettings
+from jaxnets.config import PositiveInt
 from jaxnets.data import DataSet, augment, cifar10, fit_standardization
 from jaxnets.data.cifar_classes import CIFAR10_CLASSES
+from jaxnets.experiment import Findings, TrainingSettings
+from jaxnets.experiment.classifier import random_images, train_classifier
 from jaxnets.model import Model
 from jaxnets.regularizers import decay_mask
 from jaxnets.report import RunFolder
@@ -35,7 +35,7 @@ class CifarSettings(TrainingSettings):
     """The largest one, reached after a fifth of the run; from there it falls to zero."""
     weight_decay: float = 5e-4
     """Of the kernels, in the loss."""
-    train_examples: int = 10_000
+    train_examples: PositiveInt = 10_000
     """How many of the 45,000 training images are used."""
     bfloat16: bool = False
     """Whether to compute in bfloat16."""

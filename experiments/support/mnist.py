@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from experiments.support.classifier import random_images
-from experiments.support.settings import TrainingSettings
 from jaxnets.data import DataSet, Split, mnist
+from jaxnets.experiment import TrainingSettings
+from jaxnets.experiment.classifier import random_images
 
 
 @dataclasses.dataclass(frozen=True)

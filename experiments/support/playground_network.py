@@ -21,6 +21,7 @@ import optax
 
 from experiments.support.many import stack
 from jaxnets import Model, make_model
+from jaxnets.config import PositiveFloat, PositiveInt
 from jaxnets.data import DataSet, playground
 from jaxnets.data.playground import REGRESSION, Name
 from jaxnets.models import MLPConfig, mlp
@@ -49,13 +50,13 @@ class Setting:
     """Its rate."""
     noise: float = 0.0
     """Of the data, from 0 to 0.5."""
-    batch_size: int = 10
+    batch_size: PositiveInt = 10
     """Examples per step."""
-    learning_rate: float = 0.03
+    learning_rate: PositiveFloat = 0.03
     """Of plain gradient descent."""
     train_share: float = 0.5
     """Share of the examples to train on; the others are the test split."""
-    epochs: int = 1000
+    epochs: PositiveInt = 1000
     """How often a network sees every training example."""
 
     @property

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.support.runner import Findings
-from experiments.support.settings import TrainingSettings
 from jaxnets import losses, metrics, summary
+from jaxnets.config import PositiveInt
 from jaxnets.data import CharacterText, characters, text_windows, tiny_shakespeare
+from jaxnets.experiment import Findings, TrainingSettings
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import Checkpoints, Loss, TrainState, fit, init_train_state, make_evaluate, make_step
@@ -32,7 +32,7 @@ class TextSettings(TrainingSettings):
     """How often the network sees the text."""
     batch_size: int = 32
     """Windows per step."""
-    length: int = 128
+    length: PositiveInt = 128
     """Characters of a window."""
     dropout_rate: float = 0.0
     """Of dropout."""

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.support.runner import Findings
-from experiments.support.settings import Settings
 from jaxnets import decode, losses, metrics, summary
+from jaxnets.config import PositiveInt
 from jaxnets.data import (
     Buckets,
     SubwordTokenizer,
@@ -27,6 +26,7 @@ from jaxnets.data import (
 )
 from jaxnets.data.multi30k import Pairs
 from jaxnets.data.tokenizers import Tokenizer
+from jaxnets.experiment import Findings, Settings
 from jaxnets.model import Model
 from jaxnets.models import SourceTarget
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
@@ -63,7 +63,7 @@ class TranslationSettings(Settings):
     """Sizes and schedule for one core, or the published ones, for an accelerator."""
     epochs: int | None = None
     """How often the network sees every pair; None for the number that belongs to the size."""
-    beams: int = 5
+    beams: PositiveInt = 5
     """How many beginnings beam search keeps."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxnets.data.data_set import DataSet, make_data_set
+from jaxnets.extras import needed_for
 
 
 def breast_cancer(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> DataSet:
@@ -34,7 +35,8 @@ def breast_cancer(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) 
     Reference:
         Street, Wolberg and Mangasarian, Nuclear feature extraction for breast tumor diagnosis, 1993.
     """
-    from sklearn.datasets import load_breast_cancer
+    with needed_for("data.breast_cancer"):
+        from sklearn.datasets import load_breast_cancer
 
     return _classification(load_breast_cancer, seed, validation, test)
 
@@ -60,7 +62,8 @@ def wine(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> DataSe
     Reference:
         Aeberhard and Forina, Wine (UCI), 1991.
     """
-    from sklearn.datasets import load_wine
+    with needed_for("data.wine"):
+        from sklearn.datasets import load_wine
 
     return _classification(load_wine, seed, validation, test)
 
@@ -86,7 +89,8 @@ def iris(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> DataSe
     Reference:
         Fisher, The use of multiple measurements in taxonomic problems, 1936.
     """
-    from sklearn.datasets import load_iris
+    with needed_for("data.iris"):
+        from sklearn.datasets import load_iris
 
     return _classification(load_iris, seed, validation, test)
 
@@ -117,7 +121,8 @@ def diabetes(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> Da
     Reference:
         Efron, Hastie, Johnstone and Tibshirani, Least angle regression, 2004.
     """
-    from sklearn.datasets import load_diabetes
+    with needed_for("data.diabetes"):
+        from sklearn.datasets import load_diabetes
 
     raw = load_diabetes(scaled=False)
     targets = raw.target.astype(np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxnets.data.data_set import DataSet, Split
 from jaxnets.data.files import DataFile, data_folder, find, load_files, plain_file
+from jaxnets.extras import needed_for
 
 CAMVID_CLASSES = (
     "sky",
@@ -173,8 +174,6 @@ def read_pictures(archive: bytes, names: list[str], size: tuple[int, int], path:
 
 
 def _pillow() -> Any:
-    try:
+    with needed_for("camvid"):
         from PIL import Image
-    except ImportError as error:
-        raise ImportError("camvid needs the package Pillow: pip install 'jaxnets[images]'") from error
     return Image

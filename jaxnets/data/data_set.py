@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnets.extras import needed_for
+
 Split = tuple[np.ndarray, np.ndarray]
 """Inputs `[examples, ...]` and labels `[examples]`, host arrays."""
 
@@ -78,14 +80,15 @@ def make_data_set(
 
     Raises:
         ValueError: if the sizes disagree, or a split would be empty.
-        ImportError: if scikit-learn is not installed: `pip install scikit-learn`.
+        ImportError: if scikit-learn is not installed: `pip install 'jaxnets[experiments]'`.
 
     Example:
         >>> data = make_data_set(np.arange(20.0)[:, None], np.arange(20) % 2, classes=["even", "odd"])
         >>> [len(part[0]) for part in data[:3]], int(data.test[1].sum())
         ([14, 2, 4], 2)
     """
-    from sklearn.model_selection import train_test_split
+    with needed_for("data.make_data_set"):
+        from sklearn.model_selection import train_test_split
 
     if len(inputs) != len(labels):
         raise ValueError(f"make_data_set: as many labels as inputs are needed, got {len(labels)} and {len(inputs)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from jaxnets.data.data_set import DataSet, make_data_set
+from jaxnets.extras import needed_for
 
 
 def digits(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> DataSet:
@@ -31,7 +32,8 @@ def digits(seed: int = 0, *, validation: float = 0.1, test: float = 0.2) -> Data
     Reference:
         Alpaydin and Kaynak, Optical recognition of handwritten digits (UCI), 1998; its test split.
     """
-    from sklearn.datasets import load_digits
+    with needed_for("data.digits"):
+        from sklearn.datasets import load_digits
 
     raw = load_digits()
     images = (raw.images / 16).astype(np.float32)[..., None]

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxnets.data.csv_cells import read_rows
 from jaxnets.data.files import data_folder, read_content
+from jaxnets.extras import needed_for
 
 SHA256 = {
     "train": "3a233e7370bb919c45e07a4f1ecc3cbb65d2fc49eb8b4b8d400186df6dc1abb6",
@@ -142,8 +143,6 @@ def _content(path: Path, max_bytes: int) -> bytes:
 
 
 def _pillow() -> Any:
-    try:
+    with needed_for("fashion_products"):
         from PIL import Image
-    except ImportError as error:
-        raise ImportError("fashion_products needs the package Pillow: pip install 'jaxnets[images]'") from error
     return Image

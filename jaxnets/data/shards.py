@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnets.extras import needed_for
+
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _CRC = 4
@@ -257,10 +259,8 @@ def read_shards(folder: str | os.PathLike[str]) -> Shards:
 
 def array_record() -> Any:
     """Import the library of the files, or say how to install it."""
-    try:
+    with needed_for("reading or writing shards"):
         from array_record.python import array_record_module
-    except ImportError as error:
-        raise ImportError("shards need array-record; write pip install 'jaxnets[data]'") from error
     return array_record_module
 
 

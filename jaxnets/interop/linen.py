@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from jaxnets.extras import needed_for, require
 from jaxnets.interop.rules import cast_params, cast_state, check_structure
 from jaxnets.model import Model
 from jaxnets.random import subkey
@@ -78,8 +79,9 @@ def from_linen(
         >>> outputs.shape
         (8, 4)
     """
-    from flax import linen
-    from flax.core import meta
+    with needed_for("interop.from_linen"):
+        from flax import linen
+        from flax.core import meta
 
     if not isinstance(module, linen.Module):
         raise TypeError(f"from_linen: module must be a flax.linen.Module, got {type(module).__name__}")
@@ -206,6 +208,7 @@ def to_linen(
     """
     if not isinstance(model, Model):
         raise TypeError(f"to_linen: model must be a jaxnets.Model, got {type(model).__name__}")
+    require("interop.to_linen", "flax")
     module: linen.Module = _module_class()(functions=model, collection=collection, rng=rng, dtype=dtype, name=name)
     return module
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from jaxnets.extras import needed_for, require
 from jaxnets.interop.rules import cast_params, cast_state, check_structure
 from jaxnets.model import Model
 from jaxnets.random import subkey
@@ -49,7 +50,8 @@ def from_nnx(module: nnx.Module | Callable[[nnx.Rngs], nnx.Module], *, trainable
         >>> outputs.shape
         (8, 4)
     """
-    from flax import nnx
+    with needed_for("interop.from_nnx"):
+        from flax import nnx
 
     if not isinstance(module, nnx.Module) and not callable(module):
         raise TypeError(f"from_nnx: expected a module or a function that makes one, got {type(module).__name__}")
@@ -162,6 +164,7 @@ def to_nnx(model: Model, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32) -> n
         raise ValueError(
             f"to_nnx: rngs has no stream {missing[0]!r}; write nnx.Rngs(0) or nnx.Rngs(params=0, dropout=1)"
         )
+    require("interop.to_nnx", "flax")
     module: nnx.Module = _module_class()(model, rngs, dtype)
     return module
 

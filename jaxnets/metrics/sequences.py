@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.extras import needed_for
 from jaxnets.metrics.means import Mean, mean
 from jaxnets.types import ArrayLike
 
@@ -170,10 +171,8 @@ def bleu(
     Warning:
         The number depends by many points on `tokenize` and `lowercase`; state both.
     """
-    try:
+    with needed_for("metrics.bleu"):
         import sacrebleu
-    except ImportError as error:
-        raise ImportError("metrics.bleu needs the package sacrebleu: pip install 'jaxnets[text]'") from error
     several = bool(len(references)) and not isinstance(references[0], str)
     lists: Any = list(references) if several else [references]
     for reference in lists:

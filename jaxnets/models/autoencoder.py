@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from jaxnets.config import Activation, LayerSizes, ModelConfig, build_model, check_config
+from jaxnets.errors import SettingError
 from jaxnets.model import Model
 from jaxnets.models.mlp import MLPConfig, mlp
 from jaxnets.spec import Spec
@@ -23,7 +24,7 @@ class AutoencoderConfig(ModelConfig):
         >>> AutoencoderConfig((784,))
         Traceback (most recent call last):
         ...
-        ValueError: AutoencoderConfig: sizes must hold those of the input and of the code at least, got (784,)
+        jaxnets.errors.SettingError: AutoencoderConfig: sizes must hold at least those of input and code, got (784,)
     """
 
     sizes: LayerSizes = (784, 1000, 500, 250, 30)
@@ -32,9 +33,7 @@ class AutoencoderConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.sizes) < 2:
-            raise ValueError(
-                f"AutoencoderConfig: sizes must hold those of the input and of the code at least, got {self.sizes}"
-            )
+            raise SettingError(f"AutoencoderConfig: sizes must hold at least those of input and code, got {self.sizes}")
 
 
 def _encoder(config: AutoencoderConfig) -> Model:

@@ -20,6 +20,7 @@ from jaxnets.config import (
     build_model,
     check_inputs,
 )
+from jaxnets.errors import SettingError
 from jaxnets.model import Model
 from jaxnets.nn.check import add_parameter, compute_dtype
 from jaxnets.random import subkey
@@ -63,7 +64,7 @@ class BertConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.features % self.heads:
-            raise ValueError(
+            raise SettingError(
                 f"BertConfig: heads must divide features, got {self.heads} heads and {self.features} features"
             )
 

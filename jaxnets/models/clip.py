@@ -26,6 +26,7 @@ from jaxnets.config import (
     check_config,
     check_inputs,
 )
+from jaxnets.errors import SettingError
 from jaxnets.model import Model
 from jaxnets.nn.check import add_parameter, broadcast_parameter, check_floating, compute_dtype
 from jaxnets.random import subkey
@@ -78,7 +79,7 @@ class CLIPConfig(ModelConfig):
         >>> CLIPConfig(image_size=(64, 48), patch_size=5)
         Traceback (most recent call last):
         ...
-        ValueError: CLIPConfig: patch_size 5, times 2 for each convolution of the stem, must divide image_size (64, 48)
+        jaxnets.errors.SettingError: CLIPConfig: patch_size 5, doubled 0 times, must divide image_size (64, 48)
     """
 
     image_size: _HeightAndWidth = (224, 224)
@@ -106,16 +107,16 @@ class CLIPConfig(ModelConfig):
         for kind in ("image", "text"):
             heads, features = getattr(self, f"{kind}_heads"), getattr(self, f"{kind}_features")
             if features % heads:
-                raise ValueError(
+                raise SettingError(
                     f"CLIPConfig: {kind}_heads must divide {kind}_features, got {heads} heads and {features} features"
                 )
         if any(size % (self.patch_size << len(self.stem)) for size in self.image_size):
-            raise ValueError(
-                f"CLIPConfig: patch_size {self.patch_size}, times 2 for each convolution of the stem, must divide "
+            raise SettingError(
+                f"CLIPConfig: patch_size {self.patch_size}, doubled {len(self.stem)} times, must divide "
                 f"image_size {self.image_size}"
             )
         if self.end_of_text is not None and self.end_of_text >= self.vocabulary:
-            raise ValueError(
+            raise SettingError(
                 f"CLIPConfig: end_of_text must be below the vocabulary of {self.vocabulary}, got {self.end_of_text}"
             )
 

@@ -36,7 +36,7 @@ class DCGANGeneratorConfig(ModelConfig):
         >>> DCGANGeneratorConfig(image_size=48)
         Traceback (most recent call last):
         ...
-        ValueError: DCGANGeneratorConfig: image_size must be one of 28, 32, 64, got 48
+        jaxnets.errors.SettingError: DCGANGeneratorConfig: image_size must be one of 28, 32, 64, got 48
     """
 
     image_size: Annotated[int, one_of(_SIZES)] = 64

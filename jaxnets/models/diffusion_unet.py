@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxnets import nn
 from jaxnets.config import LayerSizes, ModelConfig, PositiveInt, Rate, Rule, build_model, check_inputs
+from jaxnets.errors import SettingError
 from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
@@ -42,7 +43,7 @@ class DiffusionUNetConfig(ModelConfig):
         >>> DiffusionUNetConfig(image_size=30)
         Traceback (most recent call last):
         ...
-        ValueError: DiffusionUNetConfig: 4 levels need an image_size that can be divided by 8, got 30
+        jaxnets.errors.SettingError: DiffusionUNetConfig: 4 levels need an image_size that can be divided by 8, got 30
     """
 
     image_size: PositiveInt = 32
@@ -61,19 +62,19 @@ class DiffusionUNetConfig(ModelConfig):
         super().__post_init__()
         levels = len(self.multipliers)
         if not 1 <= levels <= 20:
-            raise ValueError(f"DiffusionUNetConfig: multipliers must be of 1 to 20 levels, got {self.multipliers}")
+            raise SettingError(f"DiffusionUNetConfig: multipliers must be of 1 to 20 levels, got {self.multipliers}")
         if self.image_size % 2 ** (levels - 1):
-            raise ValueError(
+            raise SettingError(
                 f"DiffusionUNetConfig: {levels} levels need an image_size that can be divided by {2 ** (levels - 1)}, "
                 f"got {self.image_size}"
             )
         sizes = [self.image_size // 2**level for level in range(levels)]
         if unknown := sorted(set(self.attention) - set(sizes)):
-            raise ValueError(f"DiffusionUNetConfig: attention must be at some of the sizes {sizes}, got {unknown}")
+            raise SettingError(f"DiffusionUNetConfig: attention must be at some of the sizes {sizes}, got {unknown}")
         for name, divisor in (("groups", self.groups), ("heads", self.heads)):
             if any(self.features * factor % divisor for factor in self.multipliers):
                 widths = [self.features * factor for factor in self.multipliers]
-                raise ValueError(f"DiffusionUNetConfig: {name} must divide the channels {widths}, got {divisor}")
+                raise SettingError(f"DiffusionUNetConfig: {name} must divide the channels {widths}, got {divisor}")
 
 
 class DiffusionInputs(NamedTuple):

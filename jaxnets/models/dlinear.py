@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxnets import nn
 from jaxnets.config import ModelConfig, PositiveInt, build_model
+from jaxnets.errors import SettingError
 from jaxnets.model import Model
 from jaxnets.models.nlinear import check_history, map_times
 from jaxnets.spec import Spec
@@ -27,7 +28,7 @@ class DLinearConfig(ModelConfig):
         >>> DLinearConfig(window=24)
         Traceback (most recent call last):
         ...
-        ValueError: DLinearConfig: window must be odd, so that it has a middle, got 24
+        jaxnets.errors.SettingError: DLinearConfig: window must be odd, so that it has a middle, got 24
     """
 
     history: PositiveInt = 336
@@ -37,7 +38,7 @@ class DLinearConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.window % 2 == 0:
-            raise ValueError(f"DLinearConfig: window must be odd, so that it has a middle, got {self.window}")
+            raise SettingError(f"DLinearConfig: window must be odd, so that it has a middle, got {self.window}")
 
 
 def _spec(config: DLinearConfig) -> Spec:

@@ -10,6 +10,7 @@ import jax
 
 from jaxnets import nn
 from jaxnets.config import ACTIVATIONS, Activation, ModelConfig, PositiveInt, Rate, build_model
+from jaxnets.errors import SettingError
 from jaxnets.model import Model
 from jaxnets.nn.check import add_parameter
 from jaxnets.random import subkey
@@ -49,7 +50,7 @@ class GPTConfig(ModelConfig):
         >>> GPTConfig(vocabulary=65, context=64, layers=4, heads=3, features=128)
         Traceback (most recent call last):
         ...
-        ValueError: GPTConfig: heads must divide features, got 3 heads and 128 features
+        jaxnets.errors.SettingError: GPTConfig: heads must divide features, got 3 heads and 128 features
     """
 
     vocabulary: PositiveInt = 50_257
@@ -66,7 +67,7 @@ class GPTConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.features % self.heads:
-            raise ValueError(
+            raise SettingError(
                 f"GPTConfig: heads must divide features, got {self.heads} heads and {self.features} features"
             )
 

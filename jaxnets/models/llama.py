@@ -11,6 +11,7 @@ import jax
 from jaxnets import nn
 from jaxnets.config import ModelConfig, PositiveFloat, PositiveInt, build_model, check_config
 from jaxnets.decode.step import Step, last_real
+from jaxnets.errors import SettingError
 from jaxnets.model import Model
 from jaxnets.models.caches import empty_caches
 from jaxnets.repeat import repeat, unstack
@@ -65,16 +66,16 @@ class LlamaConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.heads % self.kv_heads:
-            raise ValueError(
+            raise SettingError(
                 f"LlamaConfig: kv_heads must divide heads, got {self.kv_heads} kv_heads and {self.heads} heads"
             )
         if self.head_dim == 0 and self.features % self.heads:
-            raise ValueError(
+            raise SettingError(
                 f"LlamaConfig: heads must divide features, got {self.heads} heads and {self.features} features; "
                 "or pass head_dim"
             )
         if self.head_dim < 0 or self.head_size % 2:
-            raise ValueError(f"LlamaConfig: a head must have an even number of features, got {self.head_size}")
+            raise SettingError(f"LlamaConfig: a head must have an even number of features, got {self.head_size}")
 
     @property
     def head_size(self) -> int:

@@ -10,6 +10,7 @@ import jax
 
 from jaxnets import nn
 from jaxnets.config import ACTIVATIONS, Activation, LayerSizes, ModelConfig, Rate, build_model
+from jaxnets.errors import SettingError
 from jaxnets.model import Model
 from jaxnets.random import subkey
 from jaxnets.spec import Spec
@@ -31,7 +32,7 @@ class MLPConfig(ModelConfig):
         >>> MLPConfig((8,))
         Traceback (most recent call last):
         ...
-        ValueError: MLPConfig: sizes must hold those of the input and of the result at least, got (8,)
+        jaxnets.errors.SettingError: MLPConfig: sizes must hold those of the input and of the result at least, got (8,)
     """
 
     sizes: LayerSizes
@@ -43,7 +44,7 @@ class MLPConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.sizes) < 2:
-            raise ValueError(
+            raise SettingError(
                 f"MLPConfig: sizes must hold those of the input and of the result at least, got {self.sizes}"
             )
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxnets import nn
 from jaxnets.config import LayerCount, ModelConfig, PositiveInt, Rate, build_model
+from jaxnets.errors import SettingError
 from jaxnets.layer import layer
 from jaxnets.model import Model
 from jaxnets.models.nlinear import check_history
@@ -40,7 +41,7 @@ class PatchTSTConfig(ModelConfig):
         >>> PatchTSTConfig(history=12, patch_size=16)
         Traceback (most recent call last):
         ...
-        ValueError: PatchTSTConfig: patch_size must be at most the history, got 16 and 12
+        jaxnets.errors.SettingError: PatchTSTConfig: patch_size must be at most the history, got 16 and 12
     """
 
     history: PositiveInt = 336
@@ -57,9 +58,9 @@ class PatchTSTConfig(ModelConfig):
         super().__post_init__()
         if self.patch_size > self.history:
             sizes = f"{self.patch_size} and {self.history}"
-            raise ValueError(f"PatchTSTConfig: patch_size must be at most the history, got {sizes}")
+            raise SettingError(f"PatchTSTConfig: patch_size must be at most the history, got {sizes}")
         if self.features % self.heads:
-            raise ValueError(f"PatchTSTConfig: heads must divide features, got {self.heads} and {self.features}")
+            raise SettingError(f"PatchTSTConfig: heads must divide features, got {self.heads} and {self.features}")
 
     @property
     def patches(self) -> int:

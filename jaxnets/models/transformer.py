@@ -23,6 +23,7 @@ from jaxnets.config import (
     check_inputs,
 )
 from jaxnets.decode.step import Step, last_real
+from jaxnets.errors import SettingError
 from jaxnets.model import Model
 from jaxnets.models.caches import empty_caches
 from jaxnets.nn.check import add_parameter
@@ -73,13 +74,13 @@ class TransformerConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.features % self.heads:
-            raise ValueError(
+            raise SettingError(
                 f"TransformerConfig: heads must divide features, got {self.heads} heads and {self.features} features"
             )
         if self.features % 2:
-            raise ValueError(f"TransformerConfig: features must be even, for sines and cosines, got {self.features}")
+            raise SettingError(f"TransformerConfig: features must be even, for sines and cosines, got {self.features}")
         if self.shared and self.source_vocabulary != self.target_vocabulary:
-            raise ValueError(
+            raise SettingError(
                 "TransformerConfig: with shared=True, both vocabularies are one, got "
                 f"{self.source_vocabulary} and {self.target_vocabulary}"
             )

@@ -11,6 +11,7 @@ from jax.scipy.stats import norm
 
 from jaxnets import losses
 from jaxnets.config import Activation, LayerSizes, ModelConfig, PositiveFloat, PositiveInt, build_model, check_config
+from jaxnets.errors import SettingError
 from jaxnets.labels import floating, like
 from jaxnets.model import Model
 from jaxnets.models.mlp import MLPConfig, mlp
@@ -35,7 +36,7 @@ class VAEConfig(ModelConfig):
         >>> VAEConfig((784,))
         Traceback (most recent call last):
         ...
-        ValueError: VAEConfig: sizes must hold those of the input and of the latents at least, got (784,)
+        jaxnets.errors.SettingError: VAEConfig: sizes must hold at least those of input and latents, got (784,)
     """
 
     sizes: LayerSizes = (784, 200, 200, 50)
@@ -46,9 +47,8 @@ class VAEConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.sizes) < 2:
-            raise ValueError(
-                f"{type(self).__name__}: sizes must hold those of the input and of the latents at least, "
-                f"got {self.sizes}"
+            raise SettingError(
+                f"{type(self).__name__}: sizes must hold at least those of input and latents, got {self.sizes}"
             )
 
 

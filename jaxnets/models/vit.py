@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxnets import nn
 from jaxnets.config import ACTIVATIONS, ModelConfig, PositiveInt, Rate, build_model
+from jaxnets.errors import SettingError
 from jaxnets.model import Model
 from jaxnets.nn.check import add_parameter, broadcast_parameter
 from jaxnets.random import subkey
@@ -51,7 +52,7 @@ class ViTConfig(ModelConfig):
         >>> ViTConfig(image_size=224, patch_size=15)
         Traceback (most recent call last):
         ...
-        ValueError: ViTConfig: patch_size must divide image_size, got 15 and 224
+        jaxnets.errors.SettingError: ViTConfig: patch_size must divide image_size, got 15 and 224
     """
 
     image_size: PositiveInt = 224
@@ -71,7 +72,7 @@ class ViTConfig(ModelConfig):
         for part, whole in (("patch_size", "image_size"), ("heads", "features")):
             sizes = getattr(self, part), getattr(self, whole)
             if sizes[1] % sizes[0]:
-                raise ValueError(f"ViTConfig: {part} must divide {whole}, got {sizes[0]} and {sizes[1]}")
+                raise SettingError(f"ViTConfig: {part} must divide {whole}, got {sizes[0]} and {sizes[1]}")
 
 
 def _spec(config: ViTConfig) -> Spec:

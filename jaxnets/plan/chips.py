@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxnets.errors import MissingPackageError
+
 
 class Chip(NamedTuple):
     """Figures of one chip.
@@ -107,7 +109,7 @@ def devices_of(target: str) -> list[Any]:
 
     Raises:
         ValueError: if there is no such target.
-        ModuleNotFoundError: if the TPU compiler is not installed.
+        MissingPackageError: an ImportError, if the TPU compiler is not installed.
     """
     wanted = machine(target)
     require_compiler()
@@ -127,11 +129,11 @@ def devices_of(target: str) -> list[Any]:
 
 
 def require_compiler() -> None:
-    """Raise ModuleNotFoundError, which says how to install it, if there is no TPU compiler."""
+    """Raise MissingPackageError, which says how to install it, if there is no TPU compiler."""
     if importlib.util.find_spec("libtpu") is None:
         wanted = (name.split(";")[0].strip() for name in importlib.metadata.requires("jax") or ())
         version = next((name for name in wanted if name.startswith("libtpu")), "libtpu")
-        raise ModuleNotFoundError(
+        raise MissingPackageError(
             "plan: the TPU compiler, libtpu, is not installed. It needs no TPU (Linux on x86-64). Install it into a "
             f"folder of its own, so that other programs do not look for a TPU, and name that folder for this command:\n"
             f"  pip install --no-deps --target libtpu_folder '{version}'\n"

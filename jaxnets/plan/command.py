@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import jax
 
 from jaxnets import sharding
+from jaxnets.console import library_command
 from jaxnets.plan.alternatives import alternatives
 from jaxnets.plan.chips import CHIPS, machine, require_compiler
 from jaxnets.plan.plan_step import Training, plan_training
@@ -42,7 +43,7 @@ def main(words: Sequence[str]) -> None:
 def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     found = argparse.ArgumentParser(
-        prog="python -m jaxnets plan",
+        prog=f"{library_command()} plan",
         description="Compile a program's training step for TPUs that are not there; print what the compiler predicts.",
         epilog="Options of an experiment follow --: python -m jaxnets plan --target v5e:1x1 shakespeare_gpt -- --size "
         "reference",

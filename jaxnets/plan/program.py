@@ -15,6 +15,8 @@ from typing import Any
 import jax
 
 from jaxnets.config import replaced_fields
+from jaxnets.console import library_command
+from jaxnets.experiment import read_options
 from jaxnets.model import Model
 from jaxnets.plan.memory import held
 from jaxnets.plan.plan_step import Training, shape_of
@@ -69,15 +71,13 @@ def _import(name: str) -> Any:
             if error.name is None or not (candidate == error.name or candidate.startswith(f"{error.name}.")):
                 raise
     raise ValueError(
-        f"plan: there is no experiment or module {name!r} here; python -m experiments lists the experiments, and a "
-        "program of your own is named module:function, from the folder of its module"
+        f"plan: there is no experiment or module {name!r} here; python -m experiments lists the experiments in a clone "
+        "of the repository, and a program of your own is named module:function, from the folder of its module"
     )
 
 
 def _run(module: Any, options: Sequence[str]) -> Any:
-    import tyro
-
-    config = tyro.cli(module.Config, args=list(options), prog=f"... plan {module.__name__} --")
+    config = read_options(module.Config, words=options, command=f"{library_command()} plan {module.__name__} --")
     with tempfile.TemporaryDirectory() as folder:
         if "out" in {field.name for field in dataclasses.fields(config)}:
             config = dataclasses.replace(config, out=Path(folder) / "run")

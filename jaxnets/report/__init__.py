@@ -11,3 +11,4 @@ from jaxnets.report.plots import (
 )
 from jaxnets.report.progress import progress as progress
 from jaxnets.report.run_folder import RunFolder as RunFolder, record_metrics as record_metrics
+from jaxnets.report.working import working as working

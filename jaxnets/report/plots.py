@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxnets.extras import needed_for
 from jaxnets.types import ArrayLike
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str])
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     plot_curves([row, row | {"epoch": 2, "loss": 0.2}], folder + "/curves.png")
     """
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    with needed_for("report.plot_curves"):
+        from matplotlib.figure import Figure
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     names = list(dict.fromkeys(name for row in rows for name, value in row.items() if _is_metric(name, value)))
     if not names:
@@ -104,7 +106,8 @@ def plot_confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | os
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     plot_confusion(np.array([[8, 2], [1, 9]]), ["cat", "dog"], folder + "/confusion.png")
     """
-    from matplotlib.figure import Figure
+    with needed_for("report.plot_confusion"):
+        from matplotlib.figure import Figure
 
     counts = np.asarray(matrix)
     classes = len(class_names)
@@ -182,7 +185,8 @@ def plot_mistakes(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     plot_mistakes(np.ones((2, 8, 8)), [3, 4], [3, 9], [0.9, 0.8], folder + "/mistakes.png")
     """
-    from matplotlib.figure import Figure
+    with needed_for("report.plot_mistakes"):
+        from matplotlib.figure import Figure
 
     pictures = np.asarray(images)
     truth, predicted, sure = (np.asarray(values) for values in (labels, predictions, confidences))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxnets.extras import needed_for
 from jaxnets.processes import is_first
 from jaxnets.training.event import Callback, Event
 
@@ -39,12 +40,13 @@ def progress(console: Console | None = None) -> Callback:
         A callback for one run of `fit` at a time.
 
     Raises:
-        ImportError: if rich is not installed: `pip install rich`.
+        ImportError: if rich is not installed: `pip install 'jaxnets[experiments]'`.
 
     Example:
         `fit(..., callbacks=[progress()])`
     """
-    from rich.console import Console
+    with needed_for("report.progress"):
+        from rich.console import Console
 
     if not is_first():
         return lambda event: None
@@ -52,10 +54,10 @@ def progress(console: Console | None = None) -> Callback:
         console = Console(stderr=True)
         if console.is_jupyter:
             return _NotebookBar(console)
-    return _LiveBar(console) if _is_live(console) else _Lines(console)
+    return _LiveBar(console) if is_live(console) else _Lines(console)
 
 
-def _is_live(console: Console) -> bool:
+def is_live(console: Console) -> bool:
     """Whether lines can be drawn again. FORCE_COLOR asks for colors: it makes no terminal of a file."""
     forced = bool(os.environ.get("FORCE_COLOR")) and not getattr(console.file, "isatty", bool)()
     return console.is_terminal and not console.is_dumb_terminal and not forced

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxnets.errors import RunFolderError
 from jaxnets.folder_lock import FolderInUseError, lock_folder, unlock_folder
 from jaxnets.processes import from_first, is_first, to_host
 from jaxnets.report import provenance
@@ -100,7 +101,10 @@ class RunFolder:
         folder = Path(path).expanduser()
         different = _differences(folder / "config.json", config)
         if different:
-            raise ValueError(f"RunFolder.reopen: {folder} was made with other settings: {', '.join(different)}")
+            raise RunFolderError(
+                f"RunFolder: {folder} was made with other settings: {', '.join(different)}; "
+                "take another folder, or those settings"
+            )
         if not (folder / "result.json").exists():
             lock_folder(folder)
         return cls._of(folder, experiment, config)
@@ -259,7 +263,7 @@ def _differences(file: Path, config: Any) -> list[str]:
     try:
         there = read_object(file)
     except ValueError as error:
-        raise ValueError(
+        raise RunFolderError(
             f"RunFolder.reopen: {file} does not hold the settings of a run, {error}; take another folder, or write "
             "the settings of the run into it again"
         ) from error
@@ -286,7 +290,7 @@ def _empty_folder(path: Path) -> Path:
     for leftover in path.glob(".config.json.*"):  # of a process that was killed while creating the folder
         leftover.unlink()
     if any(file.name != ".lock" for file in path.iterdir()):
-        raise ValueError(f"RunFolder: {path} exists and is not empty; choose another folder or delete it")
+        raise RunFolderError(f"RunFolder: {path} exists and is not empty; choose another folder or delete it")
     return path
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.errors import SettingError
 from jaxnets.label_check import check_integers
 from jaxnets.random import subkey
 from jaxnets.types import Array, Key
@@ -78,14 +79,14 @@ def steps_per_epoch(size: int, batch_size: int) -> int:
     With shuffling, other examples are left out in every epoch.
 
     Raises:
-        ValueError: if there is not one full batch.
+        SettingError: a ValueError, if there is not one full batch.
 
     Example:
         >>> steps_per_epoch(768, 10)
         76
     """
     if not 1 <= batch_size <= size:
-        raise ValueError(f"batch_size must be between 1 and the number of examples, {size}; got {batch_size}")
+        raise SettingError(f"batch_size must be between 1 and the number of examples, {size}; got {batch_size}")
     return size // batch_size
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.extras import needed_for
 from jaxnets.spec import ArraySpec, Spec, assemble
 from jaxnets.tree import paths
 from jaxnets.types import Array, Params, State
@@ -42,7 +43,8 @@ def save(path: str | os.PathLike[str], params: Params, state: State | None = Non
         >>> jax.tree.all(jax.tree.map(jnp.array_equal, again, params))
         True
     """
-    from safetensors.numpy import save_file
+    with needed_for("weights.save"):
+        from safetensors.numpy import save_file
 
     arrays = {
         name: np.ascontiguousarray(array).reshape(np.shape(array)) for name, array in tree_arrays(params, state).items()
@@ -143,7 +145,8 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, 
         FileNotFoundError: if there is no file.
         ValueError: if it is damaged or of another format, or an array is of a dtype that JAX does not have.
     """
-    from safetensors import SafetensorError, safe_open
+    with needed_for("weights.read_safetensors"):
+        from safetensors import SafetensorError, safe_open
 
     path = Path(path).expanduser()
     if path.name.endswith(".index.json"):

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.export
 
+from jaxnets.extras import require
 from jaxnets.model import Model
 from jaxnets.types import Params, PyTree, State
 from jaxnets.weights.files import whole_file
@@ -57,6 +58,7 @@ def export_model(
         ...     load_exported(f"{folder}/lenet5.stablehlo")(jnp.ones((5, 28, 28, 1))).shape
         (5, 10)
     """
+    require("weights.export_model", "flatbuffers")
     exported = jax.export.export(jax.jit(lambda x: model.apply(params, state, x, train=False)[0]), platforms=platforms)(
         _with_any_batch(inputs) if any_batch else inputs
     )
@@ -89,6 +91,7 @@ def load_exported(path: str | os.PathLike[str]) -> Any:
         FileNotFoundError: if there is no file.
         ValueError: if it is damaged or no such file. See `export_model` for an example.
     """
+    require("weights.load_exported", "flatbuffers")
     content = Path(path).expanduser().read_bytes()
     try:
         return jax.export.deserialize(bytearray(content)).call

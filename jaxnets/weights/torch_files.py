@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jaxnets.extras import needed_for
 from jaxnets.weights.files import check_file, read_safetensors, read_shards
 from jaxnets.weights.torch_pickle import load_torch
 
@@ -47,12 +48,8 @@ def read_torch(path: str | os.PathLike[str], *, entry: str | None = None) -> dic
             raise ValueError(f"{path}: a safetensors file has no entries but its arrays; leave out entry={entry!r}")
         return read_safetensors(path)
     check_file(path)
-    try:
+    with needed_for(f"reading {path.name}, which is no safetensors file,"):
         import torch
-    except ImportError as error:
-        raise ImportError(
-            f"reading {path.name} needs PyTorch: pip install torch, or save the weights as safetensors"
-        ) from error
     state_dict = _state_dict(load_torch(path), torch.Tensor, path, entry)
     for name, tensor in state_dict.items():
         if not isinstance(name, str) or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:

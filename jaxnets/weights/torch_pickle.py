@@ -10,6 +10,8 @@ import zipfile
 from pathlib import Path
 from typing import IO, Any
 
+from jaxnets.extras import needed_for
+
 _NEEDED = ("collections OrderedDict", "collections Counter", "__builtin__ set", "builtins set")
 _LEGACY_PICKLES = 5
 """In a file of before PyTorch 1.6: a magic number, a version, the system, the content, the names of the storages."""
@@ -35,7 +37,8 @@ def load_torch(path: Path) -> Any:
     Example:
         `load_torch(Path("resnet50.pth"))["fc.bias"]` is a tensor `[1000]`.
     """
-    import torch
+    with needed_for("weights.read_torch"):
+        import torch
 
     try:
         with path.open("rb") as file:

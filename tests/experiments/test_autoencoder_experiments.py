@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.support.settings import with_presets
 from jaxnets import losses, models
+from jaxnets.experiment import with_presets
 
 vae = importlib.import_module("experiments.mnist_vae")
 autoencoder = importlib.import_module("experiments.mnist_autoencoder")

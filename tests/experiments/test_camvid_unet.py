@@ -10,9 +10,9 @@ import torch
 from sklearn.metrics import accuracy_score, jaccard_score
 
 from experiments.support.segmentation_figures import overlay
-from experiments.support.settings import with_presets
 from jaxnets import make_model, metrics
 from jaxnets.data import CAMVID_VOID
+from jaxnets.experiment import with_presets
 
 experiment = importlib.import_module("experiments.camvid_unet")
 

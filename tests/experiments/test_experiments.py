@@ -13,23 +13,23 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from experiments.__main__ import experiments
-from experiments.support.settings import with_presets
+from jaxnets.experiment import read_options, with_presets
 from jaxnets.report import read_metrics
 from jaxnets.training import keep_compiled_programs
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(experiments())
-QUICK = ("adaline_iris", "neuron_logic")
+QUICK = ("adaline_iris", "backprop_by_hand", "neuron_logic")
 """Whose smoke runs belong to the quick tests; all others are slow."""
-WITHOUT_FOLDER = ("backprop_by_hand", "plain_loop")
-"""Which print all that they find."""
+WITHOUT_FOLDER = ("plain_loop",)
+"""Which prints all that it finds."""
 WITH_FOLDER = [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow])
     for name in NAMES
     if name not in WITHOUT_FOLDER
 ]
-PICTURES = {"neuron_logic": "half_planes.png"}
-"""Of experiments without curves."""
+PICTURES = {"backprop_by_hand": "config.json", "neuron_logic": "half_planes.png"}
+"""Of experiments without curves; a table of numbers needs none."""
 
 
 def smoke(name, folder, **settings):
@@ -42,6 +42,23 @@ def test_the_header_says_what_to_expect_and_how_to_get_it(name):
     document = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text()))
     for part in ("expected:", "time:", "hardware:", f"command:   python -m experiments.{name}"):
         assert part in document
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_command_takes_seed_out_and_smoke_and_shows_its_header(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    module = importlib.import_module(f"experiments.{name}")
+    command = f"python -m experiments.{name}"
+    if hasattr(module, "Config"):
+        config = read_options(module.Config, words=["--seed", "3", "--out", "runs/a", "--smoke"], command=command)
+        assert (config.seed, config.out, config.smoke) == (3, Path("runs/a"), True)
+    with pytest.raises(SystemExit, match="0"):
+        read_options(getattr(module, "Config", module.main), module.__doc__, ["--help"], command)
+    said = capsys.readouterr().out
+    assert said.startswith(module.__doc__)
+    usage, *options = said.removeprefix(module.__doc__).strip().splitlines()
+    assert usage.startswith(f"usage: {command} ")
+    assert all(f" --{option}" in "\n".join(options) for option in ("seed", "out", "smoke"))
 
 
 @pytest.fixture
@@ -137,13 +154,13 @@ def test_a_name_apart_from_the_module_is_pointed_out():
     assert "write it as one word: python -m experiments.digits_cnn --smoke" in done.stderr
 
 
-def test_the_worked_example(capsys):
+def test_the_worked_example(capsys, tmp_path):
     module = importlib.import_module("experiments.backprop_by_hand")
-    result = module.run(module.Config())
-    assert [round(result[name], 3) for name in ("prediction", "error", "delta")] == [0.191, 0.327, -0.809]
-    assert np.round(result["weights"], 2).tolist() == [0.12, 0.23, 0.13, 0.10, 0.17, 0.17]
-    assert round(result["next_prediction"], 2) == 0.26
-    np.testing.assert_allclose(result["gradient"], result["gradient_by_jax"], rtol=1e-6)
+    before, after = module.run(module.Config(out=tmp_path))["metrics"].values()
+    assert [round(before[name], 3) for name in ("prediction", "error", "delta")] == [0.191, 0.327, -0.809]
+    assert np.round(after["weights"], 2).tolist() == [0.12, 0.23, 0.13, 0.10, 0.17, 0.17]
+    assert round(after["prediction"], 2) == 0.26
+    np.testing.assert_allclose(after["gradient"], after["gradient_by_jax"], rtol=1e-6)
     assert "next prediction 0.26" in capsys.readouterr().out
 
 

@@ -1,9 +1,11 @@
 """The loop on one page: its step is the library's, it learns, and it prints its progress."""
 
+import json
 import re
 
 import jax
 import numpy as np
+import pytest
 
 from experiments import plain_loop
 from jaxnets import make_model, metrics, training
@@ -38,6 +40,18 @@ def test_it_learns_and_says_so(capsys):
     losses_of_epochs = [float(re.search("loss of the last batch ([0-9.]+)", line)[1]) for line in epochs]
     assert len(losses_of_epochs) == 3
     assert losses_of_epochs[-1] < losses_of_epochs[0]
+
+
+def test_the_folder_has_what_was_printed(tmp_path, capsys):
+    accuracy = plain_loop.main(seed=3, out=tmp_path / "run", smoke=True)
+    assert json.loads((tmp_path / "run" / "result.json").read_text()) == {"seed": 3, "test accuracy": accuracy}
+    assert capsys.readouterr().out.endswith(f"test accuracy {accuracy:.4f}\n")
+
+
+@pytest.mark.parametrize("settings", [{"epochs": 0}, {"batch_size": 0}, {"batch_size": 5000}])
+def test_settings_that_cannot_be(settings):
+    with pytest.raises(SystemExit, match="epochs must be at least 1, batch_size from 1 to 1258; got "):
+        plain_loop.main(**settings)
 
 
 def test_the_seed_gives_the_same_again_and_another_one_something_else(capsys):

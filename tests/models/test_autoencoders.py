@@ -183,5 +183,5 @@ def test_what_is_missing_or_does_not_fit_is_said():
         models.vae_log_likelihood(model.config, params, PIXELS, samples=10, chunk=3, key=KEY)
     with pytest.raises(TypeError, match=r"config must be IWAEConfig\(...\), got VAEConfig"):
         models.iwae(model.config)
-    with pytest.raises(ValueError, match="IWAEConfig: sizes must hold those of the input and of the latents at least"):
+    with pytest.raises(ValueError, match="IWAEConfig: sizes must hold at least those of input and latents"):
         models.IWAEConfig((784,))

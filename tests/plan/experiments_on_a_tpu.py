@@ -9,9 +9,10 @@ import jax
 import numpy as np
 
 from experiments import plain_loop
-from experiments.support import classifier, forecasting, runner, translation
+from experiments.support import forecasting, translation
 from jaxnets.data import Pairs, digits
 from jaxnets.data.fashion_products import FashionProducts, Products
+from jaxnets.experiment import classifier, runner
 from jaxnets.plan.plan_step import Training, plan_training
 from jaxnets.plan.program import find_training, load_program
 from jaxnets.training import TrainState

@@ -10,6 +10,7 @@ from typing import Any
 
 from jaxnets.data.tokenizers.characters import WITHOUT_UNKNOWN
 from jaxnets.data.tokenizers.tokenizer import Tokenizer, check_special, from_json
+from jaxnets.extras import needed_for
 from jaxnets.integers import as_integer
 
 _BYTES = 256
@@ -111,8 +112,6 @@ class SubwordTokenizer(Tokenizer):
 
 
 def _library() -> Any:
-    try:
+    with needed_for("SubwordTokenizer"):
         import tokenizers
-    except ImportError as error:
-        raise ImportError("SubwordTokenizer needs the package tokenizers: pip install 'jaxnets[text]'") from error
     return tokenizers

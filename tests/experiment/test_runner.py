@@ -8,9 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from experiments.support import runner
-from experiments.support.runner import Findings, in_run_folder
-from experiments.support.settings import TrainingSettings, with_presets
+from jaxnets.errors import SettingError
+from jaxnets.experiment import Findings, TrainingSettings, check_settings, in_run_folder, runner, with_presets
 from jaxnets.training import Interrupted
 from jaxnets.tree import fingerprint
 
@@ -99,6 +98,67 @@ def test_a_stopped_run_begins_anew_unless_it_has_checkpoints(tmp_path):
             (folder / "checkpoints").mkdir()
         experiment(Config(epochs=2, out=folder))
         assert len((folder / "metrics.jsonl").read_text().splitlines()) == rows
+
+
+def command_line(capsys, *words, run=experiment):
+    """Exit status and standard error of the experiment as a command."""
+    with pytest.raises(SystemExit) as left:
+        runner.main(Config, run, "What it does.", words=words, command="python -m example")
+    return left.value.code, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--epochs", "0"], "epochs must be at least 1, got 0"),
+        (["--batch-size", "-3"], "batch_size must be at least 1, got -3"),
+        (["--learning-rate", "0"], "learning_rate must be greater than 0, got 0.0"),
+        (["--seed", str(2**32)], "seed must be from 0 to 2**32 - 1, got 4294967296"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line(words, said, tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert command_line(capsys, *words, "--out", str(folder)) == (2, f"python -m example: {said}\n")
+    assert not folder.exists()
+
+
+def test_the_folder_of_another_run_is_one_line(tmp_path, capsys):
+    experiment(Config(epochs=2, out=tmp_path))
+    status, said = command_line(capsys, "--epochs", "3", "--out", str(tmp_path))
+    assert (status, said.count("\n")) == (1, 1)
+    assert f"{tmp_path} was made with other settings: epochs 2, not 3" in said
+    (tmp_path / "config.json").unlink()
+    status, said = command_line(capsys, "--epochs", "3", "--out", str(tmp_path))
+    assert (status, said.count("\n")) == (1, 1)
+    assert f"{tmp_path} exists and is not empty" in said
+
+
+def test_a_missing_file_is_one_line(tmp_path, capsys):
+    @in_run_folder()
+    def reads(config, folder):
+        (tmp_path / "no such file").read_text()
+
+    status, said = command_line(capsys, "--out", str(tmp_path / "run"), run=reads)
+    assert (status, said.count("\n")) == (1, 1)
+    assert "No such file or directory" in said
+
+
+def test_the_error_of_a_program_keeps_its_traceback(tmp_path):
+    @in_run_folder()
+    def wrong(config, folder):
+        raise ValueError("shapes do not fit")
+
+    with pytest.raises(ValueError, match="shapes do not fit"):
+        runner.main(Config, wrong, None, words=["--out", str(tmp_path / "run")], command="python -m example")
+
+
+def test_a_rule_of_a_base_class_holds_for_a_default_of_its_own():
+    @dataclasses.dataclass(frozen=True)
+    class Longer(TrainingSettings):
+        epochs: int = 0
+
+    with pytest.raises(SettingError, match="epochs must be at least 1, got 0"):
+        check_settings(Longer())
 
 
 def test_the_command_line_gives_the_settings_and_says_how_to_go_on(monkeypatch, capsys):

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import optax
 
-from experiments.support.runner import Findings
-from experiments.support.settings import TrainingSettings
 from jaxnets import losses, metrics, summary
 from jaxnets.data import DataSet, augment
+from jaxnets.experiment.runner import Findings
+from jaxnets.experiment.settings import TrainingSettings
 from jaxnets.model import Model
 from jaxnets.processes import process_count, to_host
 from jaxnets.report import RunFolder, plot_confusion, plot_curves, plot_mistakes, progress, record_metrics
@@ -48,6 +48,22 @@ def train_classifier(
 
     A network may return more than its logits in training, as long as they are called so and `loss_function` knows what
     to do with the rest.
+
+    Args:
+        config: epochs, batch size and seed.
+        folder: of the run; metrics, checkpoints, `gradients.txt` and pictures are written there.
+        model: takes images `[batch, height, width, channels]` and returns logits `[batch, classes]`.
+        optimizer: of optax.
+        data: three splits of images and labels, and the names of the classes.
+        loss_function: `loss_function(outputs, labels)` of each example.
+        augmentation: changes the images of each training batch at random.
+
+    Returns:
+        The metrics of the last epoch and of the test, the parameters, and a function that draws the pictures.
+
+    Example:
+        `train_classifier(config, folder, model, adam_with_cosine(config, data), digits(config.seed))`; all of it is in
+        `jaxnets/experiment/digits_cnn.py`.
     """
     loss = supervised(model, loss_function, {"accuracy": _accuracy})
     print(summary(model, data.train[0][: config.batch_size]), flush=True)
