@@ -186,7 +186,7 @@ def row_step(epochs: int) -> int:
         [1, 1, 2, 5, 10, 100]
     """
     least = max(math.ceil(epochs / _MOST_ROWS), 1)
-    power = 10 ** int(math.log10(least))
+    power: int = 10 ** int(math.log10(least))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least)
 
 
