@@ -201,7 +201,7 @@ def test_shakespeare_gpt(tmp_path):
     differences = [float(number) for number in re.findall(r"largest difference (\S+)", ran.text)]
     assert len(differences) == 2  # attention by hand, and the cache
     assert max(differences) < 1e-4
-    assert len(ran.images) == 2
+    assert len(ran.images) == 3
     ((_, last),) = ran.progress()
     assert last.startswith("7 steps  in ")
     written = ran.text.split("--- temperature 0.5\n")[1].split("\n\n--- temperature")[0]
