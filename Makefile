@@ -44,13 +44,13 @@ help:
 	@echo "make train      train the example network and save a report in runs/ [SEED=1] [ARGS='--epochs 5']"
 	@echo "make test       the tests, including the examples of the documentation [PARITY=0 without PyTorch]"
 	@echo "make test-slow  the tests that take longer"
-	@echo "make test-colab   layers, training and the notebook with the versions that Colab has"
+	@echo "make test-colab   layers, training and the notebooks with the versions that Colab has"
 	@echo "make test-newest  the same with the newest JAX"
 	@echo "make environments   install what these and the slow tests need beside $(VENV)"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     format the code with ruff"
 	@echo "make docs       the documentation, in docs/_build/html"
-	@echo "make colab      the notebook for Colab with the library inside, build/jaxnets_colab.ipynb"
+	@echo "make colab      the notebooks for Colab with the library inside, in build/colab"
 	@echo "make bench      time jaxnets and other libraries on this CPU"
 	@echo "make clean      delete the virtual environment and all build outputs; keeps runs/"
 
@@ -94,7 +94,7 @@ docs: $(VENV)/.installed-docs
 	@echo "open docs/_build/html/index.html"
 
 colab: $(VENV)/.created
-	$(BIN)/python docs/colab.py build/jaxnets_colab.ipynb
+	$(BIN)/python docs/colab.py build/colab
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks cpu $(ARGS)

@@ -1,4 +1,4 @@
-"""Write the notebook for Colab with the library inside it: `python docs/colab.py build/jaxnets_colab.ipynb`.
+"""Write the notebooks for Colab, each with the library inside it: `python docs/colab.py build/colab`.
 
 The first code cell gets a wheel of this checkout, and installs it without changing the runtime's JAX.
 """
@@ -13,7 +13,7 @@ import textwrap
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-NOTEBOOK = REPOSITORY / "docs" / "notebooks" / "mnist_cnn.ipynb"
+NOTEBOOKS = sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb"))
 INSTALL = '''#@title Install jaxnets, which is inside this cell, and what is missing beside it. JAX stays as it is.
 import base64
 import importlib
@@ -69,15 +69,19 @@ def with_library(notebook: dict, wheel: Path) -> dict:
 
 
 def main() -> None:
-    """Write the notebook to the path of the command line."""
+    """Write the notebooks to the folder of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
-    out = parser.parse_args().out
-    with tempfile.TemporaryDirectory() as folder:
-        notebook = with_library(json.loads(NOTEBOOK.read_text()), build_wheel(Path(folder)))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(notebook, indent=1) + "\n")
-    print(f"{out}: {out.stat().st_size / 1024:,.0f} KiB; upload it to Colab")
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        wheel = build_wheel(Path(temporary))
+        for path in NOTEBOOKS:
+            notebook = with_library(json.loads(path.read_text(encoding="utf-8")), wheel)
+            out = folder / path.name
+            out.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            print(f"{out}: {out.stat().st_size / 1024:,.0f} KiB")
+    print("upload one to Colab")
 
 
 if __name__ == "__main__":

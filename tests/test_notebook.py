@@ -1,34 +1,91 @@
-"""The notebook for Colab runs from its first cell to its last: here, and with the library inside elsewhere."""
+"""The notebooks run from their first cell to their last: here, and one of them with the library inside elsewhere."""
 
 import base64
+import functools
+import html
+import io
 import json
+import math
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import jax
 import nbclient
 import nbformat
+import numpy as np
 import pytest
+
+from tests import quick_flags
 
 pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).parent.parent
-NOTEBOOK = REPOSITORY / "docs" / "notebooks" / "mnist_cnn.ipynb"
+FOLDER = REPOSITORY / "docs" / "notebooks"
+NOTEBOOK = FOLDER / "mnist_cnn.ipynb"
+NAMES = ["digits_gan", "mnist_cnn", "names_rnn", "shakespeare_gpt", "spiral_mlp"]
 
 
-def run(path, folder, kernel_name="python3"):
-    """The notebook after it ran in a folder; its kernel has eight devices and no JAXNETS_DATA."""
+class Reader(nbclient.NotebookClient):
+    """Runs a notebook as a reader does, and keeps what the output of each cell looked like over time."""
+
+    def process_message(self, msg, cell, cell_index):
+        if msg["msg_type"] in ("display_data", "update_display_data"):
+            self.seen.setdefault(cell_index, []).append(msg["content"]["data"])
+        return super().process_message(msg, cell, cell_index)
+
+
+class Ran:
+    """A notebook after it ran: its cells with their outputs, and how these came about."""
+
+    def __init__(self, notebook, seen):
+        self.cells, self.seen = notebook.cells, seen
+        self.outputs = [output for cell in self.cells if cell.cell_type == "code" for output in cell.outputs]
+        self.text = "".join(output.text for output in self.outputs if output.output_type == "stream")
+        found = [output.data["image/png"] for output in self.outputs if "image/png" in output.get("data", {})]
+        self.images = [base64.b64decode(image) for image in found]
+
+    def number(self, before):
+        """The number that is printed after some words."""
+        return float(re.search(re.escape(before) + r"\s*(-?[\d.,e+-]*\d)", self.text)[1].replace(",", ""))
+
+    def progress(self):
+        """The lines of the last picture of each progress bar, all of which began with the compilation."""
+        lines = []
+        for pictures in self.seen.values():
+            bars = [data for data in pictures if "progressbar" in data.get("text/html", "")]
+            if not bars:
+                continue
+            assert bars[0]["text/plain"] == "compiling  0:00"
+            ends = [data for data in pictures if " steps  in " in data["text/plain"]]
+            assert not any("progressbar" in data["text/html"] for data in ends)
+            assert not any("\x1b" in data["text/html"] for data in pictures if "text/html" in data)
+            lines += [data["text/plain"].splitlines() for data in ends]
+        return lines
+
+
+def run(path, folder, kernel_name="python3", devices=1):
+    """Run a notebook in a folder; its kernel has no JAXNETS_DATA."""
     notebook = nbformat.read(path, as_version=4)
     resources = {"metadata": {"path": str(folder)}}
+    client = Reader(notebook, timeout=300, kernel_name=kernel_name, resources=resources)
+    client.seen = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAXNETS_NOTEBOOK_SMOKE", "1")
-        patch.setenv("JAX_NUM_CPU_DEVICES", "8")
+        patch.setenv("PYTHONPATH", str(REPOSITORY))  # but for a kernel that has its own
+        patch.setenv("JAX_NUM_CPU_DEVICES", str(devices))
+        patch.setenv("XLA_FLAGS", flags())
+        patch.delenv("JAXNETS_DATA", raising=False)
         patch.delenv("MPLBACKEND", raising=False)  # the notebook shows its plots in place
-        nbclient.NotebookClient(notebook, timeout=300, kernel_name=kernel_name, resources=resources).execute()
-    return notebook
+        client.execute()
+    return Ran(notebook, client.seen)
+
+
+flags = functools.cache(quick_flags.known_flags)
 
 
 @pytest.fixture(scope="module")
@@ -49,61 +106,36 @@ def empty_environment(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def elsewhere(empty_environment, tmp_path_factory):
-    """The copy for Colab after it ran in the new environment."""
+def copies(tmp_path_factory):
+    """The folder with the copies for Colab."""
     folder = tmp_path_factory.mktemp("colab")
-    written = folder / "jaxnets_colab.ipynb"
-    subprocess.run([sys.executable, REPOSITORY / "docs" / "colab.py", written], check=True)
-    return run(written, folder, empty_environment[0])
+    subprocess.run([sys.executable, REPOSITORY / "docs" / "colab.py", folder], check=True)
+    return folder
 
 
-@pytest.fixture(scope="module", params=["checkout", "colab"])
-def executed(request, tmp_path_factory):
-    if request.param == "checkout":
-        return run(NOTEBOOK, tmp_path_factory.mktemp("notebook"))
-    return request.getfixturevalue("elsewhere")
+def test_these_are_the_notebooks():
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == NAMES
 
 
-def outputs_of(notebook):
-    return [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-
-
-def printed(notebook):
-    return "".join(output.text for output in outputs_of(notebook) if output.output_type == "stream")
-
-
-def test_it_trains_on_all_devices_and_measures(executed):
-    text = printed(executed)
-    assert text.count("CpuDevice") == 8
-    assert "1,199,882" in text  # the parameters of the textbook network, as its PyTorch script counts them
-    accuracy = float(text.split("test accuracy ")[1].split()[0])
-    assert 0 <= accuracy < 0.5  # noise cannot be learned
-
-
-def test_it_shows_its_plots(executed):
-    images = [output.data["image/png"] for output in outputs_of(executed) if "image/png" in output.get("data", {})]
-    assert len(images) == 4
-    assert all(base64.b64decode(image).startswith(b"\x89PNG") for image in images)
-
-
-def test_the_progress_is_one_output_that_ends_in_a_summary(executed):
-    (cell,) = [cell for cell in executed.cells if "training.fit(" in cell.source]
-    (shown,) = [output.data for output in cell.outputs if output.output_type == "display_data"]
-    first, last = shown["text/plain"].splitlines()
+def test_the_copy_for_colab_trains_in_an_empty_environment(copies, empty_environment, tmp_path):
+    kernel, python = empty_environment
+    ran = run(copies / "mnist_cnn.ipynb", tmp_path, kernel, devices=8)
+    assert ran.text.count("CpuDevice") == 8
+    assert "1,199,882" in ran.text  # the parameters of the textbook network, as its PyTorch script counts them
+    assert 0 <= ran.number("test accuracy") < 0.5  # noise cannot be learned
+    assert len(ran.images) == 5
+    ((first, last),) = ran.progress()
     assert first.startswith("epoch 1/1  train: accuracy 0.")
-    assert last.startswith("4 steps  in ")
     assert "validation: accuracy 0." in first
-    assert "\x1b" not in shown["text/html"]
-    assert "<progress" not in shown["text/html"]  # it is there while the cell runs
+    assert last.startswith("4 steps  in ")
+    check_the_versions_are_left_alone(python, tmp_path)
 
 
-@pytest.mark.usefixtures("elsewhere")
-def test_the_copy_for_colab_leaves_the_versions_of_the_runtime_alone(empty_environment, tmp_path):
-    _, python = empty_environment
+def check_the_versions_are_left_alone(python, folder):
     environment = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib")}
     code = "import jax, jaxnets; print(jax.__version__, jax.__file__, jaxnets.__file__, sep='\\n')"
     shown = subprocess.run(
-        [python, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+        [python, "-c", code], cwd=folder, env=environment, check=True, capture_output=True, text=True
     )
     version, jax_file, jaxnets_file = shown.stdout.split("\n")[:3]
     assert (version, jax_file) == (jax.__version__, jax.__file__)
@@ -112,7 +144,82 @@ def test_the_copy_for_colab_leaves_the_versions_of_the_runtime_alone(empty_envir
     assert installed <= {"pip", "setuptools", "jaxnets"}
 
 
-def test_it_is_stored_without_results():
+def test_every_copy_contains_the_library_and_is_otherwise_the_same(copies):
+    wheels = set()
+    for path in FOLDER.glob("*.ipynb"):
+        cells, copied = (nbformat.read(folder / path.name, as_version=4).cells for folder in (FOLDER, copies))
+        different = [after.source for before, after in zip(cells, copied, strict=True) if before != after]
+        assert len(different) == 1
+        wheels.add(base64.b64decode(different[0].split('"""')[1]))
+    (wheel,) = wheels
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        own = (REPOSITORY / "jaxnets" / "training" / "loop.py").read_bytes()
+        assert archive.read("jaxnets/training/loop.py") == own
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_stored_without_results(name):
     """A result that nobody ran again would be a claim."""
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
-    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+
+
+def test_spiral_mlp(tmp_path):
+    ran = run(FOLDER / "spiral_mlp.ipynb", tmp_path)
+    assert parameters(ran) == [2 + 1, (2 * 16 + 16) + (16 * 16 + 16) + (16 + 1)]
+    assert ran.number("jax.grad") == pytest.approx(ran.number("measured"), rel=0.02)
+    assert ran.number("accuracy of one neuron on new points:") < 0.7  # no line separates the arms
+    assert len(ran.images) == 4
+    # 250 points in batches of 25
+    assert [lines[-1].split("  ")[0] for lines in ran.progress()] == ["50 steps", "60 steps"]
+
+
+def test_names_rnn(tmp_path):
+    ran = run(FOLDER / "names_rnn.ipynb", tmp_path)
+    assert "14 characters: '\\naehijlmopsvwx'" in ran.text
+    assert ran.number("largest difference") < 1e-5
+    hidden, characters = 16, 14
+    around = characters * hidden + hidden * characters + characters
+    matrices = 2 * hidden**2 + hidden
+    assert [ran.number(f"{cell}:") for cell in ("rnn", "gru", "lstm")] == [
+        around + matrices,
+        around + 3 * matrices + hidden,
+        around + 4 * matrices,
+    ]
+    assert len(re.findall(r"temperature .* of 12 are not in the list", ran.text)) == 3
+    assert len(ran.images) == 3
+    assert [lines[-1].split("  ")[0] for lines in ran.progress()] == ["1 steps"] * 3
+
+
+def test_shakespeare_gpt(tmp_path):
+    ran = run(FOLDER / "shakespeare_gpt.ipynb", tmp_path)
+    characters, context, layers, features = 23, 16, 2, 32
+    block = 12 * features**2 + 2 * features
+    assert parameters(ran) == [layers * block + (characters + context + 1) * features]
+    assert ran.number("loss before training") == pytest.approx(math.log(characters), abs=0.1)
+    differences = [float(number) for number in re.findall(r"largest difference (\S+)", ran.text)]
+    assert len(differences) == 2  # attention by hand, and the cache
+    assert max(differences) < 1e-4
+    assert len(ran.images) == 3
+    ((_, last),) = ran.progress()
+    assert last.startswith("7 steps  in ")
+    written = ran.text.split("--- temperature 0.5\n")[1].split("\n\n--- temperature")[0]
+    assert len(written) == 40
+
+
+def test_digits_gan(tmp_path):
+    ran = run(FOLDER / "digits_gan.ipynb", tmp_path)
+    # a linear layer and batch norm, a transposed convolution and batch norm, and one to a single channel
+    assert parameters(ran) == [(64 * 7 * 7 * 32) + 2 * 32 + (4 * 4 * 32 * 16) + 2 * 16 + (4 * 4 * 16 + 1)]
+    assert ran.number("of a guess") == pytest.approx(np.log(4), abs=1e-3)
+    assert len(ran.images) == 4
+    points, digits = ran.progress()
+    assert [points[-1].split("  ")[0], digits[-1].split("  ")[0]] == ["2 steps", "4 steps"]
+    assert all(f"{name} 0." in digits[0] for name in ("d/real", "d/fake"))
+
+
+def parameters(ran):
+    """The parameters of all summaries."""
+    found = re.findall(r"^total +(?:\[[\d, ]+\]) +([\d,]+)", html.unescape(ran.text), flags=re.MULTILINE)
+    return [int(number.replace(",", "")) for number in found]

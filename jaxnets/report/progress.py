@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import html
 import os
 import sys
 import time
@@ -25,9 +24,10 @@ def progress(console: Console | None = None) -> Callback:
     """Make a callback of `fit` that shows its progress.
 
     In a terminal this is a bar with the epoch, the remaining time and examples per second, and below it the metrics of
-    the last steps and the last validation; in a notebook the same below one line per epoch. Elsewhere (a file, a pipe,
-    the log of a CI run, a terminal that cannot move its cursor) it is one plain line per epoch. All end with one
-    summary line. Examples per second exclude compilation, evaluation and callbacks.
+    the last steps and the last validation; in a notebook (Jupyter, Colab) the same below a table of the epochs, with a
+    clock that also runs while XLA compiles. Elsewhere (a file, a pipe, the log of a CI run, a terminal that cannot move
+    its cursor) it is one plain line per epoch. All end with one summary line. Examples per second exclude compilation,
+    evaluation and callbacks.
 
     In several processes, the first one alone shows it.
 
@@ -53,7 +53,9 @@ def progress(console: Console | None = None) -> Callback:
     if console is None:
         console = Console(stderr=True)
         if console.is_jupyter:
-            return _NotebookBar(console)
+            from jaxnets.report.notebook_bar import NotebookBar
+
+            return NotebookBar()
     return _LiveBar(console) if is_live(console) else _Lines(console)
 
 
@@ -63,8 +65,8 @@ def is_live(console: Console) -> bool:
     return console.is_terminal and not console.is_dumb_terminal and not forced
 
 
-class _Status:
-    """The latest metrics of every split and the speed, for both forms."""
+class Status:
+    """The latest metrics of every split and the speed, for all forms."""
 
     def __init__(self) -> None:
         self.metrics: dict[str, str] = {}
@@ -74,6 +76,7 @@ class _Status:
         self.dispatches: collections.deque[tuple[int, float]] = collections.deque(maxlen=50)
 
     def update(self, event: Event) -> None:
+        """Take in an event."""
         now = time.perf_counter()
         if event.kind == "steps":
             if self.compiled:
@@ -84,19 +87,26 @@ class _Status:
         self.previous = now
 
     def speed(self) -> str:
+        """Examples per second of the latest dispatches; empty before the second one."""
         examples, seconds = (
             (sum(column) for column in zip(*self.dispatches, strict=True)) if self.dispatches else (0, 0)
         )
         return f"{examples / seconds:,.0f} examples/s" if seconds else ""
 
-    def last_line(self, event: Event) -> str:
+    def splits(self) -> list[str]:
+        """The latest metrics of each split."""
+        return [f"{split}: {numbers}" for split, numbers in self.metrics.items()]
+
+    def at_the_end(self, event: Event) -> list[str]:
+        """How many steps were done, in which time and how fast."""
         seconds = f"in {format_seconds(time.perf_counter() - self.started)}"
         if event.step < event.total_steps:
-            return "  ".join(_filled(f"stopped after {event.step:,} of {event.total_steps:,} steps", seconds))
-        return "  ".join(_filled(f"{event.step:,} steps", seconds, self.speed(), *self.splits()))
+            return [f"stopped after {event.step:,} of {event.total_steps:,} steps", seconds]
+        return filled(f"{event.step:,} steps", seconds, self.speed())
 
-    def splits(self) -> list[str]:
-        return [f"{split}: {numbers}" for split, numbers in self.metrics.items()]
+    def last_line(self, event: Event) -> str:
+        """The same, and the latest metrics of a run that was not stopped."""
+        return "  ".join([*self.at_the_end(event), *(self.splits() if event.step >= event.total_steps else [])])
 
 
 class _Lines:
@@ -104,14 +114,14 @@ class _Lines:
 
     def __init__(self, console: Console):
         self.console = console
-        self.status = _Status()
+        self.status = Status()
         self.epoch: Event | None = None
 
     def __call__(self, event: Event) -> None:
         if event.kind == "start":
-            self.status = _Status()
+            self.status = Status()
         if event.kind != "evaluate" and self.epoch is not None:
-            self.print(_filled(_epochs(self.epoch), *self.status.splits(), self.status.speed()))
+            self.print(filled(epochs_of(self.epoch), *self.status.splits(), self.status.speed()))
             self.epoch = None
         self.status.update(event)
         if event.kind == "epoch":
@@ -123,49 +133,12 @@ class _Lines:
         self.console.print("  ".join(parts), soft_wrap=True, markup=False, highlight=False)
 
 
-class _NotebookBar(_Lines):
-    """One output of a notebook's cell: the lines of the epochs and below them a bar, drawn four times a second."""
-
-    SECONDS = 0.25
-
-    def __call__(self, event: Event) -> None:
-        if event.kind == "start":
-            self.lines: list[str] = []
-            self.handle: Any = None
-            self.drawn = -self.SECONDS
-        super().__call__(event)
-        now = time.perf_counter()
-        if event.kind == "end" or now - self.drawn >= self.SECONDS:
-            self.drawn = now
-            self.draw(event)
-
-    def print(self, parts: list[str]) -> None:
-        self.lines.append("  ".join(parts))
-
-    def draw(self, event: Event) -> None:
-        from IPython.display import display
-
-        text, bar = "\n".join(self.lines), ""
-        if event.kind != "end":
-            share = 100 * event.step / event.total_steps
-            words = _filled(_epochs(event), f"{share:.0f}%", self.status.speed(), *self.status.splits())
-            bar = f'<progress value="{share:.1f}" max="100"></progress> {html.escape("  ".join(words) or "compiling")}'
-            text = "\n".join([*self.lines, "  ".join(words)])
-        lines = html.escape("\n".join(self.lines))
-        page = f'<pre style="white-space: pre-wrap; font-family: monospace">{lines}</pre>{bar}'
-        bundle = {"text/plain": text, "text/html": page}
-        if self.handle is None:
-            self.handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            self.handle.update(bundle, raw=True)
-
-
 class _LiveBar:
     """A bar with the metrics below it, redrawn four times a second."""
 
     def __init__(self, console: Console):
         self.console = console
-        self.status = _Status()
+        self.status = Status()
         self.live: Live | None = None
 
     def __call__(self, event: Event) -> None:
@@ -176,7 +149,7 @@ class _LiveBar:
             self.stop()
             self.console.print(self.status.last_line(event), soft_wrap=True, markup=False, highlight=False)
         elif event.kind != "start":
-            self.bar.update(self.task, completed=event.step, description=_epochs(event), speed=self.status.speed())
+            self.bar.update(self.task, completed=event.step, description=epochs_of(event), speed=self.status.speed())
             self.metrics.plain = "  ".join(self.status.splits())
 
     def start(self, event: Event) -> None:
@@ -186,7 +159,7 @@ class _LiveBar:
         from rich.text import Text
 
         self.stop()
-        self.status = _Status()
+        self.status = Status()
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -212,13 +185,19 @@ class _LiveBar:
             self.live = None
 
 
-def _epochs(event: Event) -> str:
+def epochs_of(event: Event) -> str:
     """`epoch 3/30`: the running epoch, or the one just completed."""
-    total = round(event.total_steps * event.epoch / event.step) if event.step else 0
+    total = total_epochs(event)
     return f"epoch {int(np.ceil(event.epoch))}/{total}" if total else ""
 
 
-def _filled(*parts: str) -> list[str]:
+def total_epochs(event: Event) -> int:
+    """The epochs of the whole run; 0 before the first step, when they are not known."""
+    return round(event.total_steps * event.epoch / event.step) if event.step else 0
+
+
+def filled(*parts: str) -> list[str]:
+    """The parts that are not empty."""
     return [part for part in parts if part]
 
 

@@ -166,9 +166,9 @@ def fit(
             happened = Event(kind, done, done / per_epoch, total, seen, split, numbers or {}, run.train_state)
             return happened._replace(history=run.history, splits=tuple(measured))
 
-        request.tell(callbacks, event("start"))
-        request.agree()
         try:
+            request.tell(callbacks, event("start"))
+            request.agree()
             while done < total and not request:
                 count = min(per_call - done % per_epoch % per_call, per_epoch - done % per_epoch)
                 after, stacked, watch = train(run.train_state, feed.at(done, count), np.int32(count), constants)

@@ -102,18 +102,20 @@ def test_fit_reports_every_epoch_and_can_be_run_twice(terminal):
         assert lines == ["epoch 1/2", "epoch 2/2", "10 steps", "epoch 1/3", "epoch 2/3", "epoch 3/3", "15 steps"]
 
 
-def test_an_error_in_training_takes_the_bar_down():
+@pytest.mark.parametrize(("kind", "steps"), [("start", 0), ("epoch", 5)])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_error_in_training_takes_the_bar_down(kind, steps, error):
     target = console(True)
 
     def fail(told):
-        if told.kind == "epoch":
-            raise KeyboardInterrupt
+        if told.kind == kind:
+            raise error
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         toy.train([progress(target), fail])
     text = target.file.getvalue()
     assert text.count(SHOW_CURSOR) == text.count(HIDE_CURSOR) == 1
-    assert "stopped after 5 of 10 steps" in text
+    assert f"stopped after {steps} of 10 steps" in text
 
 
 def test_a_file_gets_plain_lines_though_colors_are_forced(monkeypatch):
