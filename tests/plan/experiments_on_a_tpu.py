@@ -53,10 +53,15 @@ def many_images(shape, classes, size):
     return classifier.random_images(shape, tuple("0123456789"), max(size, 4000))
 
 
+def camvid_images(shape, classes, size):
+    return classifier.random_images((180, 240, 3), classes, size)
+
+
 def made_up_data(name):
     """Data of the size that an experiment's settings need, where those of `--smoke` are too small."""
     waves = forecasting.waves
     changes = {
+        "camvid_unet": {"experiments.camvid_unet.random_images": camvid_images},
         "forecast_ett": {"experiments.support.forecasting.waves": lambda hours: waves(17_420)},
         "products_clip": {"experiments.products_clip.made_up": many_products},
         "regularization_study": {"experiments.regularization_study.random_images": many_images},
