@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = ("torch", "torchvision", "transformers")
-ASKED = os.environ.get("JAXNETS_PARITY") == "0"
+ASKED = os.environ.get("PARITY") == "0"
 REASON = "needs PyTorch, and PARITY=0"
 FUNCTION = re.compile(r"^ *def test_", re.MULTILINE)
 
