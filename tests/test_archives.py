@@ -90,11 +90,11 @@ def test_the_links_of_its_pages_lead_to_its_files(archives):
 @pytest.mark.slow
 def test_the_tests_of_the_source_archive_are_complete(archives):
     """All can be collected, and some are run."""
-    command = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "0")
-    collected = shown(*command, "--collect-only", "tests", cwd=archives[1])
-    assert int(re.search(r"(\d+) tests collected", collected)[1]) > 5000
-    passed = shown(*command, "tests/nn/test_linear.py", "tests/test_random.py", "jaxnets/random.py", cwd=archives[1])
-    assert re.search(r"\d+ passed", passed)
+    some = "test_random.py or test_linear.py"
+    done = shown(sys.executable, "-m", "pytest", "-q", "-n", "0", "tests", "-k", some, cwd=archives[1])
+    passed, others = re.search(r"^(\d+) passed, (\d+) deselected in", done, flags=re.MULTILINE).groups()
+    assert int(passed) > 10
+    assert int(others) > 5000
 
 
 PROGRAM = '''
@@ -119,37 +119,34 @@ params, state = model(3).init(jax.random.key(0))
 MISTAKE = "\nmodel(3).init(0, width='3')\nnn.linear_spec('3', 2)\n"
 
 
-def check_types(python, folder):
+def check_types(python, folder, cache):
     """Mypy accepts the program, and sees its mistakes, which it could not if it did not find the library's types."""
     (folder / "right.py").write_text(PROGRAM)
     (folder / "wrong.py").write_text(PROGRAM + MISTAKE)
-    command = (sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "--cache-dir", folder / "cache")
+    command = (sys.executable, "-m", "mypy", "--strict", "--python-executable", python, "--cache-dir", cache)
     assert "Success" in shown(*command, "right.py", cwd=folder)
     done = subprocess.run([*command, "wrong.py"], cwd=folder, capture_output=True, text=True, timeout=600)
     assert re.search(r"wrong\.py:\d+: error: Argument 1 to \"linear_spec\" has incompatible type \"str\"", done.stdout)
     assert "import-" not in done.stdout
 
 
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("mypy")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["wheel", "editable"])
-def test_mypy_finds_the_types(how, archives, tmp_path, tmp_path_factory):
+def test_mypy_finds_the_types(how, archives, mypy_cache, tmp_path):
     """The other packages are those of this environment, whose own jaxnets is not seen: no .pth file of it is read."""
     environment = tmp_path / "venv"
     venv.create(environment, with_pip=True)
     python = environment / "bin" / "python"
     site = next(environment.glob("lib/python*/site-packages"))
     (site / "others.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    shown(
-        python,
-        "-m",
-        "pip",
-        "install",
-        "-q",
-        "--no-deps",
-        *(["-e", ROOT] if how == "editable" else [archives[0]]),
-        cwd=tmp_path,
-    )
-    check_types(python, tmp_path)
+    source = ["-e", ROOT] if how == "editable" else [archives[0]]
+    shown(python, "-m", "pip", "install", "-q", "--no-deps", *source, cwd=tmp_path)
+    check_types(python, tmp_path, mypy_cache)
 
 
 @pytest.fixture(scope="module")
