@@ -13,7 +13,6 @@ ARGS ?=
 WORKERS ?= logical
 PARITY ?= 1
 TEST := $(VENV)/.installed-test$(if $(filter 0,$(PARITY)),-base)
-export JAXNETS_PARITY := $(PARITY)
 QUICK ?= $$($(BIN)/python -m tests.quick_flags)
 NEWER := import sys; sys.exit(sys.version_info < (3, 11))
 

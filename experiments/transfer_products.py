@@ -27,6 +27,7 @@ from experiments.support.transfer_figure import plot_transfer
 from jaxnets import data, lora_merge, lora_spec, losses, make_model, metrics, models, weights
 from jaxnets.config import PositiveInt
 from jaxnets.data.files import locate, plain_file, read_verified
+from jaxnets.errors import SettingError
 from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.experiment.classifier import random_images
 from jaxnets.model import Model
@@ -194,7 +195,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     else:
         pictures, pretrained = load(config), load_pretrained()
     if few := [c for c in range(config.classes) if np.sum(pictures.train[1] == c) < max(config.examples)]:
-        raise ValueError(f"--examples {max(config.examples)} are more than there are of {pictures.classes[few[0]]!r}")
+        raise SettingError(f"examples {max(config.examples)} are more than there are of {pictures.classes[few[0]]!r}")
     ways = WAYS[3::2] if config.smoke else WAYS  # each takes its time to compile
     accuracies: dict[str, dict[str, float]] = {way: {} for way in ways}
     params = {}

@@ -34,13 +34,13 @@ def library_command() -> str:
 
 @contextlib.contextmanager
 def user_errors(command: str) -> Iterator[None]:
-    """End the process with one line on standard error if the block raises what its user can correct.
+    """End the process with a message on standard error, in place of a traceback, if its user can correct the error.
 
     Such are `jaxnets.errors.UserError`, and OSError: a file that is missing or cannot be written. The exit status is 2
     for a setting and 1 for anything else. The error of a program passes, with its traceback.
 
     Args:
-        command: as it was typed, with which the line begins.
+        command: as it was typed, with which the message begins. It is one line, but for the list of missing data files.
 
     Raises:
         SystemExit: in place of such an error.
@@ -55,5 +55,5 @@ def user_errors(command: str) -> Iterator[None]:
     try:
         yield
     except (UserError, OSError) as error:
-        print(f"{command}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{command}: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, SettingError) else 1)

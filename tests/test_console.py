@@ -24,7 +24,7 @@ def raised(error):
     ("fail", "status", "line"),
     [
         (raised(SettingError("epochs must be at least 1, got 0")), 2, "epochs must be at least 1, got 0"),
-        (raised(RunFolderError("of another\n  run")), 1, "of another run"),
+        (raised(RunFolderError("of another run")), 1, "of another run"),
         (raised(MissingPackageError("needs the package rich", name="rich")), 1, "needs the package rich"),
         (missing_file, 1, "[Errno 2] No such file or directory: 'no such file'"),
     ],

@@ -145,7 +145,7 @@ def read_options(
         3
     """
     command = command or typed_command()
-    with needed_for(command):
+    with needed_for("a command line"):
         import tyro
     words = sys.argv[1:] if words is None else words
     if description and not {"-h", "--help", "-H", "--help-verbose"}.isdisjoint(words):

@@ -26,13 +26,18 @@ def command(arguments: Sequence[str] | None = None, environment: Mapping[str, st
     Example:
         >>> command(["/usr/bin/python3", "-m", "experiments.digits_cnn", "--out", "my runs"], {"JAX_PLATFORMS": "cpu"})
         "JAX_PLATFORMS=cpu python -m experiments.digits_cnn --out 'my runs'"
+        >>> command(["/usr/bin/python3", "/home/me/.venv/bin/jaxnets", "train", "--seed", "1"], {})
+        'jaxnets train --seed 1'
     """
     arguments = sys.orig_argv if arguments is None else arguments
     environment = os.environ if environment is None else environment
     settings = [
         f"{name}={shlex.quote(environment[name])}" for name in sorted(environment) if name.startswith(_SETTINGS)
     ]
-    return " ".join([*settings, shlex.join(["python", *arguments[1:]])])
+    words = ["python", *arguments[1:]]
+    if [Path(word).name for word in words[1:2]] == ["jaxnets"]:  # the script that pip installed
+        words = ["jaxnets", *words[2:]]
+    return " ".join([*settings, shlex.join(words)])
 
 
 def commit(file: str | os.PathLike[str]) -> str | None:
