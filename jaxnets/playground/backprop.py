@@ -7,7 +7,7 @@ No biases and no activations: h1 = x1 w1 + x2 w2, h2 = x1 w3 + x2 w4, prediction
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,9 @@ def _numbers(count: int) -> Rule:
     )
 
 
+_Target: TypeAlias = Annotated[float, Rule(f"from {-LIMIT:g} to {LIMIT:g}", lambda value: abs(value) <= LIMIT)]
+
+
 @dataclasses.dataclass(frozen=True)
 class BackpropSettings(ModelConfig):
     """The numbers of the example; the defaults are those of the course.
@@ -37,7 +40,7 @@ class BackpropSettings(ModelConfig):
     """
 
     inputs: Annotated[tuple[float, ...], _numbers(2)] = (2.0, 3.0)
-    target: Annotated[float, Rule(f"from {-LIMIT:g} to {LIMIT:g}", lambda value: abs(value) <= LIMIT)] = 1.0
+    target: _Target = 1.0
     weights: Annotated[tuple[float, ...], _numbers(6)] = (0.11, 0.21, 0.12, 0.08, 0.14, 0.15)
     learning_rate: Annotated[float, Rule("above 0 and at most 10", lambda rate: 0 < rate <= 10)] = 0.05
 

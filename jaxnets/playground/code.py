@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from jaxnets.playground.settings import ACTIVATIONS, PlaygroundSettings, to_link
 
 _PROGRAM = '''\
@@ -16,7 +18,7 @@ import jax
 {imports}
 jax.config.update("jax_platforms", "cpu")  # as the page does
 
-data = playground({data!r}, {data_seed}, noise={noise}, features={features}, train={train_share})
+data = playground("{data}", {data_seed}, noise={noise}, features={features}, train={train_share})
 
 
 def uniform(key, shape, dtype):
@@ -93,7 +95,7 @@ def program(settings: PlaygroundSettings) -> str:
         link=f"#{to_link(settings)}",
         imports="\n".join(imports),
         activation=ACTIVATIONS[settings.activation],
-        features=list(settings.features),
+        features=json.dumps(settings.features),
         output=f"jnp.tanh({last}[:, 0])" if settings.classifies else f"{last}[:, 0]",
         accuracy=_ACCURACY if settings.classifies else "",
         loss_metrics=', {"accuracy": accuracy}' if settings.classifies else "",
@@ -106,7 +108,7 @@ _PLAIN = ("data", "data_seed", "noise", "train_share", "sizes", "seed", "batch_s
 
 def _title(settings: PlaygroundSettings) -> str:
     hidden = "-".join(map(str, settings.hidden))
-    return f"{settings.data}, {hidden} {settings.activation}" if hidden else f"{settings.data}, no hidden layer"
+    return f"{settings.data}, {hidden} {settings.activation} neurons" if hidden else f"{settings.data}, no hidden layer"
 
 
 def _optimizer(settings: PlaygroundSettings) -> str:

@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +16,7 @@ from jaxnets.config import ModelConfig, Rule, one_of
 from jaxnets.models import ThresholdNetworkConfig, ThresholdNeuronConfig, threshold_network, threshold_neuron
 
 LIMIT = 10.0
-REGION = 80
+REGION = 160
 """Pixels along each side of the picture of where a network gives 1."""
 EXTENT = (-0.5, 1.5)
 """The plane is shown from here to there, in both directions."""
@@ -61,26 +61,35 @@ class Lesson(NamedTuple):
     """What a neuron should compute, and numbers with which it does, as far as one can.
 
     Attributes:
-        title: its name.
         truth: what is right.
         weights: of x1, x2 and x1 x2.
         bias: the threshold with a minus sign.
     """
 
-    title: str
     truth: Callable[[int, int], bool]
     weights: tuple[float, float, float]
     bias: float
 
 
 LESSONS: Mapping[str, Lesson] = {
-    "and": Lesson("AND", lambda a, b: bool(a and b), (1, 1, 0), -1.5),
-    "or": Lesson("OR", lambda a, b: bool(a or b), (1, 1, 0), -0.5),
-    "not": Lesson("NOT x1", lambda a, b: not a, (-1, 0, 0), 0.5),
-    "xor": Lesson("XOR, by one neuron?", lambda a, b: a != b, (1, 1, 0), -0.5),
-    "xor_product": Lesson("XOR, x1 x2 as a third input", lambda a, b: a != b, (1, 1, -2), -0.5),
-    "xor_layers": Lesson("XOR, two layers", lambda a, b: a != b, (1, -1, 0), -0.5),
+    "and": Lesson(lambda a, b: bool(a and b), (1, 1, 0), -1.5),
+    "or": Lesson(lambda a, b: bool(a or b), (1, 1, 0), -0.5),
+    "not": Lesson(lambda a, b: not a, (-1, 0, 0), 0.5),
+    "xor": Lesson(lambda a, b: a != b, (1, 1, 0), -0.5),
+    "xor_product": Lesson(lambda a, b: a != b, (1, 1, -2), -0.5),
+    "xor_layers": Lesson(lambda a, b: a != b, (1, -1, 0), -0.5),
 }
+"""By name; one neuron cannot compute xor."""
+
+
+_Weights: TypeAlias = Annotated[
+    tuple[float, ...],
+    Rule(
+        f"three numbers from {-LIMIT:g} to {LIMIT:g}",
+        lambda weights: len(weights) == 3 and all(abs(weight) <= LIMIT for weight in weights),
+    ),
+]
+_Bias: TypeAlias = Annotated[float, Rule(f"from {-LIMIT:g} to {LIMIT:g}", lambda bias: abs(bias) <= LIMIT)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,19 +98,13 @@ class ThresholdSettings(ModelConfig):
 
     Attributes:
         gate: the function, one of `LESSONS`; the two layers of `xor_layers` have weights of their own.
-        weights: of x1, x2 and x1 x2, from -10 to 10.
-        bias: of the neuron, from -10 to 10.
+        weights: of x1, x2 and x1 x2, from -10 to 10; by default those of the lesson.
+        bias: of the neuron, from -10 to 10; by default that of the lesson.
     """
 
     gate: Annotated[str, one_of(LESSONS)] = "and"
-    weights: Annotated[
-        tuple[float, ...],
-        Rule(
-            f"three numbers from {-LIMIT:g} to {LIMIT:g}",
-            lambda weights: len(weights) == 3 and all(abs(weight) <= LIMIT for weight in weights),
-        ),
-    ] = (1.0, 1.0, 0.0)
-    bias: Annotated[float, Rule(f"from {-LIMIT:g} to {LIMIT:g}", lambda bias: abs(bias) <= LIMIT)] = -1.5
+    weights: _Weights | None = None
+    bias: _Bias | None = None
 
 
 def threshold(settings: ThresholdSettings) -> dict[str, Any]:
@@ -111,8 +114,10 @@ def threshold(settings: ThresholdSettings) -> dict[str, Any]:
         >>> [row["output"] for row in threshold(ThresholdSettings())["rows"]]
         [0, 0, 0, 1]
     """
-    layered = settings.gate == "xor_layers"
-    params = XOR_OF_LAYERS if layered else neuron(list(settings.weights), settings.bias)
+    lesson, layered = LESSONS[settings.gate], settings.gate == "xor_layers"
+    weights = lesson.weights if settings.weights is None else settings.weights
+    bias = lesson.bias if settings.bias is None else settings.bias
+    params = XOR_OF_LAYERS if layered else neuron(list(weights), bias)
     apply = two_layers if layered else product_neuron
     inputs = jnp.array(list(itertools.product([0.0, 1.0], repeat=2)))
     seen = jnp.stack([one_neuron(OR, inputs), one_neuron(AND, inputs)], axis=-1) if layered else with_product(inputs)
@@ -124,7 +129,7 @@ def threshold(settings: ThresholdSettings) -> dict[str, Any]:
             "hidden": np.asarray(hidden).astype(int).tolist() if layered else None,
             "sum": total,
             "output": output,
-            "right": int(LESSONS[settings.gate].truth(int(a), int(b))),
+            "right": int(lesson.truth(int(a), int(b))),
         }
         for (a, b), hidden, total, output in zip(inputs.tolist(), seen, sums, outputs, strict=True)
     ]
@@ -132,4 +137,5 @@ def threshold(settings: ThresholdSettings) -> dict[str, Any]:
     line = first + (np.arange(REGION) + 0.5) / REGION * (last - first)
     plane = jnp.asarray(np.stack(np.meshgrid(line, line[::-1]), axis=-1), jnp.float32)
     region = np.asarray(apply(params, plane)).astype(np.uint8)
-    return {"rows": rows, "region": base64.b64encode(region.tobytes()).decode(), "pixels": REGION, "extent": EXTENT}
+    picture = {"region": base64.b64encode(region.tobytes()).decode(), "pixels": REGION, "extent": EXTENT}
+    return {"weights": weights, "bias": bias, "rows": rows, **picture}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeAlias
 
@@ -38,6 +39,9 @@ SETS: Mapping[str, Callable[[], Points]] = {
 """What can be learned, or not: no line separates xor."""
 
 
+_Picks: TypeAlias = Annotated[int, Rule(f"from 1 to {MAX_PICKS}", lambda picks: 1 <= picks <= MAX_PICKS)]
+
+
 @dataclasses.dataclass(frozen=True)
 class RuleSettings(ModelConfig):
     """What the page asks: which rule, on which points.
@@ -54,7 +58,7 @@ class RuleSettings(ModelConfig):
     data: Annotated[str, one_of(SETS)] = "or"
     seed: Seed = 0
     learning_rate: Annotated[float, Rule("above 0 and at most 1", lambda rate: 0 < rate <= 1)] = 0.1
-    picks: Annotated[int, Rule(f"from 1 to {MAX_PICKS}", lambda picks: 1 <= picks <= MAX_PICKS)] = 200
+    picks: _Picks = 200
 
 
 def learn(settings: RuleSettings) -> dict[str, Any]:
@@ -71,24 +75,35 @@ def learn(settings: RuleSettings) -> dict[str, Any]:
     """
     places, labels = SETS[settings.data]()
     key = jax.random.key(settings.seed)
-    numbers = jnp.arange(settings.picks)
-    rows = jax.vmap(lambda number: jax.random.randint(subkey(key, number), (), 0, len(places)))(numbers)
-    path = _perceptron_steps if settings.rule == "perceptron" else _delta_steps
-    weights, sums, corrected = path(settings, key, jnp.asarray(places), jnp.asarray(labels), rows)
-    weights = np.asarray(weights, np.float64)
-    after = [_state(one, places, labels, settings.rule) for one in weights]
+    rows = _draw(key, picks=settings.picks, examples=len(places))
+    path: Any = _perceptron_steps if settings.rule == "perceptron" else _delta_steps
+    taken = path(_start(settings.rule, key), places, labels, rows, np.float32(settings.learning_rate))
+    weights, sums, corrected = (np.asarray(array) for array in jax.device_get(taken))
+    after = [_state(one, places, labels, settings.rule) for one in weights.astype(np.float64)]
     steps = [
         {"pick": int(row), "sum": float(total), "corrected": bool(changed), **state}
-        for row, total, changed, state in zip(rows, sums, corrected, after[1:], strict=True)
+        for row, total, changed, state in zip(np.asarray(rows), sums, corrected, after[1:], strict=True)
     ]
-    points = np.column_stack([places, labels]).astype(float).round(4).tolist()
+    points = np.column_stack([places, labels]).astype(float).round(6).tolist()
     return {"points": points, "start": after[0], "steps": steps}
 
 
-def _perceptron_steps(settings: RuleSettings, key: Any, places: Any, labels: Any, rows: Any) -> Any:
-    """The weights before and after every pick `[picks + 1, 3]`, the sums, and which were mistakes."""
-    x = jnp.concatenate([places, jnp.ones((len(places), 1))], axis=1)
-    params, _ = perceptron(PerceptronConfig(3)).init(subkey(key, "init"))
+@functools.partial(jax.jit, static_argnames=("picks", "examples"))
+def _draw(key: Any, *, picks: int, examples: int) -> Any:
+    """The examples that are picked, as `jaxnets.models.perceptron_path` draws them."""
+    return jax.vmap(lambda number: jax.random.randint(subkey(key, number), (), 0, examples))(jnp.arange(picks))
+
+
+def _start(rule: str, key: Any) -> Any:
+    """The weights before the first pick."""
+    model = perceptron(PerceptronConfig(3)) if rule == "perceptron" else adaline(AdalineConfig(2))
+    return model.init(subkey(key, "init"))[0]
+
+
+@jax.jit
+def _perceptron_steps(params: Any, places: Any, labels: Any, rows: Any, rate: Any) -> Any:
+    """The weights before and after every pick `[picks + 1, 3]`, the sums, and which were mistakes; it has no rate."""
+    x = jnp.concatenate([places, jnp.ones((len(places), 1), places.dtype)], axis=1)
 
     def pick(params: Any, row: Any) -> Any:
         total = nn.linear(params, x[row][None])[0, 0]
@@ -99,15 +114,15 @@ def _perceptron_steps(settings: RuleSettings, key: Any, places: Any, labels: Any
     return jnp.concatenate([params["kernel"].T, weights]), sums, corrected
 
 
-def _delta_steps(settings: RuleSettings, key: Any, places: Any, labels: Any, rows: Any) -> Any:
+@jax.jit
+def _delta_steps(params: Any, places: Any, labels: Any, rows: Any, rate: Any) -> Any:
     """The same of the delta rule, which corrects always."""
-    params, _ = adaline(AdalineConfig(2)).init(subkey(key, "init"))
     targets = 2 * labels - 1
 
     def pick(params: Any, row: Any) -> Any:
         x, target = places[row][None], targets[row][None]
         total = nn.linear(params, x)[0, 0]
-        params, errors = adaline_rule(params, x, target, learning_rate=settings.learning_rate)
+        params, errors = adaline_rule(params, x, target, learning_rate=rate)
         return params, (_three(params), total, errors[0] != 0)
 
     _, (weights, sums, corrected) = jax.lax.scan(pick, params, rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from typing import Any
 
@@ -92,9 +91,3 @@ def summary(losses: np.ndarray) -> dict[str, float]:
     names = ("least", "lower", "median", "upper", "largest")
     values = np.quantile(finite, [0, 0.25, 0.5, 0.75, 1], method="nearest")
     return dict(zip(names, map(float, values), strict=True))
-
-
-def as_settings(settings: PlaygroundSettings, number: int, *, new_points: bool) -> PlaygroundSettings:
-    """The settings of one network of a cloud, to train it alone."""
-    points = (settings.data_seed + number) % 2**32 if new_points else settings.data_seed
-    return dataclasses.replace(settings, seed=(settings.seed + number) % 2**32, data_seed=points)

@@ -10,7 +10,7 @@ import queue
 import struct
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +29,8 @@ FRAME_SECONDS = 0.03
 """After how long a frame is sent, although fewer epochs were trained than were asked for."""
 FRAMES_AHEAD = 2
 """How many frames may be on their way to the page: it says when it has drawn one."""
+TRAIL = 10
+"""After how many epochs of one frame a further point of the curves is measured."""
 WAITING = 200
 """How many commands may wait, before the page is taken for broken."""
 CLOUD_POINTS = 120
@@ -46,7 +48,7 @@ class Session:
 
     def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
-        self._commands: queue.Queue[Mapping[str, Any] | None] = queue.Queue(WAITING)
+        self._commands: queue.Queue[Mapping[str, Any]] = queue.Queue(WAITING)
         self._run: Run | None = None
         self._cloud: Cloud | None = None
         self._playing, self._goal, self._pace, self._credit = False, 0, 1, FRAMES_AHEAD
@@ -64,7 +66,7 @@ class Session:
             command = json.loads(text)
             if not isinstance(command, dict) or command.get("do") not in _COMMANDS:
                 raise ValueError(f"a command must be one of {', '.join(_COMMANDS)}")
-        except (ValueError, RecursionError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             self._say("error", message=f"not understood: {error}")
             return
         self._commands.put_nowait(command)
@@ -90,7 +92,7 @@ class Session:
         """Do the next command, or train on."""
         busy = (self._playing or self._cloud is not None) and self._credit > 0
         try:
-            command = self._commands.get(timeout=0 if busy else 0.2) if not busy else self._commands.get_nowait()
+            command = self._commands.get_nowait() if busy else self._commands.get(timeout=0.2)
         except queue.Empty:
             if busy:
                 self._advance()
@@ -108,11 +110,14 @@ class Session:
 
     def _play_frame(self) -> None:
         run, started = self._opened(), time.perf_counter()
-        for _ in range(self._pace):
+        trail = []
+        for number in range(1, self._pace + 1):
             run.train()
             if run.epoch >= self._goal or time.perf_counter() - started > FRAME_SECONDS:
                 break
-        finite = self._show()
+            if number % TRAIL == 0:
+                trail.append(_point(run))
+        finite = self._show(trail)
         if not finite or run.epoch >= self._goal:
             self._pause(diverged=not finite)
 
@@ -121,8 +126,8 @@ class Session:
             raise ValueError("open a network first")
         return self._run
 
-    def _show(self) -> bool:
-        """Send a frame; returns whether the losses are finite."""
+    def _show(self, trail: Sequence[list[float]] = ()) -> bool:
+        """Send a frame, with the points of the curves before it; returns whether the losses are finite."""
         run = self._opened()
         measured = run.measure()
         output, neurons = run.pictures()
@@ -130,6 +135,7 @@ class Session:
             "epoch": run.epoch,
             "playing": self._playing,
             **measured,
+            "trail": [*trail, _point(run, measured)],
             "layers": run.layers(),
             "gradients": run.gradient_norms(),
         }
@@ -169,6 +175,7 @@ class Session:
             split: {name: _rounded(value) for name, value in summary(found).items()} for split, found in losses.items()
         }
         self._say("cloud", epoch=cloud.epoch, done=done, losses=content, summary=found)
+        self._credit -= 1
         if done:
             self._cloud = None
 
@@ -239,6 +246,12 @@ _COMMANDS: Mapping[str, Callable[[Session, Mapping[str, Any]], None]] = {
 }
 
 
+def _point(run: Run, measured: Mapping[str, Mapping[str, float]] | None = None) -> list[float]:
+    """A point of the curves: epoch, training loss and test loss."""
+    found = run.measure() if measured is None else measured
+    return [run.epoch, found["train"]["loss"], found["test"]["loss"]]
+
+
 def _whole(command: Mapping[str, Any], name: str, *, default: int, at_most: int) -> int:
     value = command.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= at_most:
@@ -259,8 +272,8 @@ def frame_bytes(header: Mapping[str, Any], output: np.ndarray, neurons: np.ndarr
     Example:
         >>> output, neurons = np.zeros((96, 96), np.uint8), np.zeros((3, 32, 32), np.uint8)
         >>> frame = frame_bytes({"epoch": 1, "loss": float("nan")}, output, neurons)
-        >>> frame[4:31], len(frame) - 31
-        (b'{"epoch": 1, "loss": null}  ', 12288)
+        >>> frame[4:30], len(frame) - 30
+        (b'{"epoch": 1, "loss": null}', 12288)
     """
     text = json.dumps(_finite(header)).encode()
     return struct.pack("<I", len(text)) + text + output.tobytes() + neurons.tobytes()

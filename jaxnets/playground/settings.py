@@ -19,8 +19,21 @@ MAX_RATE = 10.0
 
 Seed: TypeAlias = Annotated[int, Rule("from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)]
 """A seed."""
-Neurons: TypeAlias = Annotated[int, Rule(f"from 1 to {MAX_NEURONS}", lambda value: 1 <= value <= MAX_NEURONS)]
-"""The neurons of a layer."""
+_Features: TypeAlias = Annotated[
+    tuple[Annotated[str, one_of(FEATURES)], ...],
+    Rule("one feature at least and each once", lambda names: 0 < len(names) == len(set(names))),
+]
+_Neurons: TypeAlias = Annotated[int, Rule(f"from 1 to {MAX_NEURONS}", lambda value: 1 <= value <= MAX_NEURONS)]
+_Hidden: TypeAlias = Annotated[
+    tuple[_Neurons, ...], Rule(f"at most {MAX_LAYERS} layers", lambda sizes: len(sizes) <= MAX_LAYERS)
+]
+_Penalty: TypeAlias = Annotated[float, Rule(f"from 0 to {MAX_RATE:g}", lambda rate: 0 <= rate <= MAX_RATE)]
+_LearningRate: TypeAlias = Annotated[
+    float, Rule(f"above 0 and at most {MAX_RATE:g}", lambda rate: 0 < rate <= MAX_RATE)
+]
+_Noise: TypeAlias = Annotated[float, Rule("from 0 to 0.5", lambda noise: 0 <= noise <= 0.5)]
+_Share: TypeAlias = Annotated[float, Rule("from 0.1 to 0.9", lambda share: 0.1 <= share <= 0.9)]
+_Epochs: TypeAlias = Annotated[int, Rule(f"from 0 to {MAX_EPOCHS:,}", lambda epochs: 0 <= epochs <= MAX_EPOCHS)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,30 +71,25 @@ class PlaygroundSettings(ModelConfig):
 
     data: Annotated[str, one_of(SETS)] = "circle"
     """The set: four of classification; plane and multi-gauss are regression."""
-    features: Annotated[
-        tuple[Annotated[str, one_of(FEATURES)], ...],
-        Rule("one feature at least and each once", lambda names: 0 < len(names) == len(set(names))),
-    ] = ("x1", "x2")
+    features: _Features = ("x1", "x2")
     """The inputs, some of x1 x2 x1^2 x2^2 x1*x2 sin(x1) sin(x2)."""
-    hidden: Annotated[
-        tuple[Neurons, ...], Rule(f"at most {MAX_LAYERS} layers", lambda sizes: len(sizes) <= MAX_LAYERS)
-    ] = (3,)
+    hidden: _Hidden = (3,)
     """Neurons of each hidden layer; none for a single neuron."""
     activation: Annotated[str, one_of(ACTIVATIONS)] = "sigmoid"
     """Of the hidden layers: tanh, relu, sigmoid or linear."""
     regularization: Annotated[str, one_of(REGULARIZATIONS)] = "none"
     """none, l1 or l2: what is added to the loss, rate |w| or rate w^2 / 2, of weights and not of biases."""
-    regularization_rate: Annotated[float, Rule(f"from 0 to {MAX_RATE:g}", lambda rate: 0 <= rate <= MAX_RATE)] = 0.0
+    regularization_rate: _Penalty = 0.0
     """Its rate."""
-    noise: Annotated[float, Rule("from 0 to 0.5", lambda noise: 0 <= noise <= 0.5)] = 0.0
+    noise: _Noise = 0.0
     """Of the data, from 0 to 0.5."""
     batch_size: PositiveInt = 10
     """Examples per step."""
-    learning_rate: Annotated[float, Rule(f"above 0 and at most {MAX_RATE:g}", lambda rate: 0 < rate <= MAX_RATE)] = 0.03
+    learning_rate: _LearningRate = 0.03
     """Of plain gradient descent."""
-    train_share: Annotated[float, Rule("from 0.1 to 0.9", lambda share: 0.1 <= share <= 0.9)] = 0.5
+    train_share: _Share = 0.5
     """Share of the examples to train on; the others are the test split."""
-    epochs: Annotated[int, Rule(f"from 0 to {MAX_EPOCHS:,}", lambda epochs: 0 <= epochs <= MAX_EPOCHS)] = 1000
+    epochs: _Epochs = 1000
     """How often a network sees every training example."""
     seed: Seed = 0
     """Of the initial values."""
