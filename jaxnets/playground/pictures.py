@@ -65,5 +65,6 @@ def feature_pictures() -> dict[str, Any]:
     """The pictures of all features by name, uint8 `[PIXELS / SMALL, PIXELS / SMALL]`."""
     points = grid()[SMALL // 2 :: SMALL, SMALL // 2 :: SMALL]
     return {
-        name: np.asarray(jax.device_get(to_bytes(playground_features(points, [name])[..., 0]))) for name in FEATURES
+        name: np.asarray(jax.device_get(to_bytes(jnp.asarray(playground_features(points, [name])[..., 0]))))
+        for name in FEATURES
     }

@@ -8,6 +8,7 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnets import metrics
@@ -80,12 +81,20 @@ class Run:
         self.data = make_data(settings, settings.data_seed)
         self._programs = programs(structure(settings))
         self._state = init_train_state(make_network(settings), make_optimizer(settings), settings.seed)
+        self._warm = False
         self._rates = np.float32(settings.learning_rate), np.float32(settings.regularization_rate)
 
     def train(self) -> None:
         """Train for an epoch."""
         self._state, _ = self._programs.epoch(self._state, self.data.train, *self._rates)
         self.epoch += 1
+
+    def warm_up(self) -> None:
+        """Compile what `train` needs, with a copy that is thrown away."""
+        if not self._warm:
+            copied = jax.tree.map(jnp.copy, self._state)
+            jax.block_until_ready(self._programs.epoch(copied, self.data.train, *self._rates))
+            self._warm = True
 
     def measure(self) -> dict[str, dict[str, float]]:
         """The loss, and of a classifier the accuracy, of both splits."""

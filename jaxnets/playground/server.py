@@ -42,7 +42,8 @@ HEADERS = {
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-SESSIONS: web.AppKey[dict[web.WebSocketResponse, Session]] = web.AppKey("sessions", dict)
+SESSIONS: Any = web.AppKey("sessions", dict)
+"""Of an application: the session of every open connection."""
 
 
 def make_app(port: int) -> web.Application:
@@ -133,9 +134,9 @@ async def live(request: web.Request) -> web.StreamResponse:
     session = sessions[socket] = Session(send)
     sender = asyncio.create_task(forward(outgoing, socket))
     try:
-        async for message in socket:
-            if message.type is WSMsgType.TEXT:
-                session.receive(message.data)
+        async for received in socket:
+            if received.type is WSMsgType.TEXT:
+                session.receive(received.data)
     except queue.Full:
         await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many commands at once")
     finally:

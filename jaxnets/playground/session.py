@@ -96,6 +96,8 @@ class Session:
         except queue.Empty:
             if busy:
                 self._advance()
+            elif self._run is not None:
+                self._run.warm_up()
             return
         try:
             _COMMANDS[command["do"]](self, command)
@@ -131,13 +133,13 @@ class Session:
         run = self._opened()
         measured = run.measure()
         output, neurons = run.pictures()
+        points = [*trail, _point(run, measured)]
         header = {
             "epoch": run.epoch,
             "playing": self._playing,
             **measured,
-            "trail": [*trail, _point(run, measured)],
+            "trail": points,
             "layers": run.layers(),
-            "gradients": run.gradient_norms(),
         }
         self._send(frame_bytes(header, output, neurons))
         self._credit -= 1
@@ -247,9 +249,9 @@ _COMMANDS: Mapping[str, Callable[[Session, Mapping[str, Any]], None]] = {
 
 
 def _point(run: Run, measured: Mapping[str, Mapping[str, float]] | None = None) -> list[float]:
-    """A point of the curves: epoch, training loss and test loss."""
+    """A point of the curves: epoch, training loss and test loss, and the norm of every layer's gradient."""
     found = run.measure() if measured is None else measured
-    return [run.epoch, found["train"]["loss"], found["test"]["loss"]]
+    return [run.epoch, found["train"]["loss"], found["test"]["loss"], *run.gradient_norms()]
 
 
 def _whole(command: Mapping[str, Any], name: str, *, default: int, at_most: int) -> int:

@@ -65,7 +65,7 @@ function fillTable() {
   const { values } = found;
   const head = element("tr", {}, ...["", "weight", "by hand", "jax.grad", "new weight"].map((name) => element("th", { scope: "col" }, name)));
   const rows = WEIGHTS.map((name, number) => element("tr", {}, element("th", { scope: "row" }, subscript(name)),
-    ...[values[name], found.by_hand[number], found.by_jax[number], values[`new ${name}`]].map((value) => element("td", {}, value.toFixed(4).replace("-", "−")))));
+    ...[values[name], found.by_hand[number], found.by_jax[number], values[`new ${name}`]].map((value) => element("td", {}, value.toFixed(5).replace("-", "−")))));
   const last = element("tr", {}, element("th", { scope: "row" }, "ŷ"), element("td", {}, shown(values.y)), element("td", {}), element("td", {}), element("td", {}, shown(values["next y"])));
   byId("table").replaceChildren(element("thead", {}, head), element("tbody", {}, ...rows, last));
 }
@@ -79,7 +79,7 @@ function drawDiagram() {
   const done = new Set(["x1", "x2", ...WEIGHTS, ...found.steps.slice(0, place).map(({ name }) => name)]);
   const step = found.steps[place - 1];
   const used = new Set(step ? [step.name, ...step.uses] : []);
-  const svg = shape("svg", { class: "diagram", viewBox: "0 0 600 350", role: "img", "aria-label": describe(done) });
+  const svg = shape("svg", { class: "diagram", viewBox: "10 44 580 250", role: "img", "aria-label": describe(done) });
   for (const [name, ends] of Object.entries(EDGES)) svg.append(...edge(name, ends, done, used));
   for (const [name, [x, y]] of Object.entries(PLACES)) svg.append(...node(name, x, y, done, used));
   const line = (text, y) => shape("text", { x: 500, y, "text-anchor": "middle", class: "soft" }, text);

@@ -47,10 +47,11 @@ function linearTicks(high, most) {
   return ticks;
 }
 
-const label = (value) => (value >= 1e-3 && value < 1e4 ? String(Number(value.toPrecision(2))) : value.toExponential(0));
+const label = (value) => (value === 0 || value >= 1e-3 && value < 1e4 ? String(Number(value.toPrecision(2))) : value.toExponential(0));
 
-// series: [{ points: [[epoch, value], ...], color, width, alpha }], on a logarithmic axis; band: [[epoch, low, high], ...].
-export function drawChart(canvas, { series, band = [], axis = "epoch", floor = 1e-7, span = 10 }) {
+// series: [{ points: [[epoch, value], ...], color, width, alpha }], on a logarithmic axis or, for counts, a linear one
+// from 0; band: [[epoch, low, high], ...]; span: of epochs, at least.
+export function drawChart(canvas, { series, band = [], axis = "epoch", floor = 1e-7, span = 10, linear = false }) {
   const { context, width, height } = sharp(canvas);
   if (!width) return;
   let low = Infinity, high = -Infinity, last = span;
@@ -66,8 +67,8 @@ export function drawChart(canvas, { series, band = [], axis = "epoch", floor = 1
   low = Math.max(low, floor) / 1.15;
   high = Math.max(high * 1.15, low * 3);
   const x = (epoch) => LEFT + (epoch / last) * (width - LEFT - RIGHT);
-  const scale = (height - TOP - BOTTOM) / Math.log(high / low);
-  const y = (value) => height - BOTTOM - Math.log(Math.min(Math.max(value, low), high) / low) * scale;
+  const share = linear ? (value) => value / high : (value) => Math.log(Math.min(Math.max(value, low), high) / low) / Math.log(high / low);
+  const y = (value) => height - BOTTOM - share(value) * (height - TOP - BOTTOM);
 
   context.font = "11px system-ui, sans-serif";
   context.fillStyle = variable("--soft");
@@ -75,7 +76,7 @@ export function drawChart(canvas, { series, band = [], axis = "epoch", floor = 1
   context.lineWidth = 1;
   context.textAlign = "right";
   context.textBaseline = "middle";
-  for (const tick of logTicks(low, high)) {
+  for (const tick of linear ? linearTicks(high, 4) : logTicks(low, high)) {
     context.beginPath();
     context.moveTo(LEFT, y(tick));
     context.lineTo(width - RIGHT, y(tick));

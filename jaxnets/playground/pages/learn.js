@@ -7,7 +7,8 @@ const WORDS = {
   perceptron: "Pick an example at random. Is it right, change nothing. Should it be 1 and ⟨w, x⟩ < 0, add x to the weights; should it be 0 and ⟨w, x⟩ ≥ 0, subtract x. The threshold is the weight of a third input that is always 1.",
   delta: "Pick an example at random. The error is the target (1 or −1) minus the sum itself, not the decision: w + rate · error · x. So it goes on learning when all decisions are right, down to the least squared error.",
 };
-const number = (value) => shown(value, 2);
+const number = (value) => String(Number(value.toFixed(2))).replace("-", "−");
+const factor = (value) => (value < 0 ? `(${number(value)})` : number(value));
 const vector = (values) => `(${values.map(number).join(", ")})`;
 
 export function startLearning() {
@@ -61,11 +62,11 @@ export function startLearning() {
   function explain() {
     if (!place) return ["The weights begin at random. Which line is that?", ...(end() === 0 ? ["It happens to be right already: take another seed."] : [])];
     const step = found.steps[place - 1], [x1, x2, label] = found.points[step.pick], before = state(place - 1).weights;
-    const x = [x1, x2, 1], sum = `⟨w, x⟩ = ${before.map((weight, part) => `${number(weight)} · ${number(x[part])}`).join(" + ")} = ${number(step.sum)}`;
+    const x = [x1, x2, 1], sum = `⟨w, x⟩ = ${before.map((weight, part) => `${factor(weight)} · ${factor(x[part])}`).join(" + ")} = ${number(step.sum)}`;
     const lines = [`Picked x = ${vector(x)}, which should be ${label ? 1 : rule === "delta" ? -1 : 0}.`.replace("-1", "−1"), sum];
     if (rule === "delta") {
       const error = (label ? 1 : -1) - step.sum;
-      lines.push(`error = ${label ? 1 : "−1"} − ${number(step.sum)} = ${number(error)}`, `w ← w + ${byId("learn-rate").value} · ${number(error)} · x = ${vector(step.weights)}`);
+      lines.push(`error = ${label ? 1 : "−1"} − ${factor(step.sum)} = ${number(error)}`, `w ← w + ${byId("learn-rate").value} · ${factor(error)} · x = ${vector(step.weights)}`);
     } else if (step.corrected) {
       lines.push(label ? `Should be 1, but ⟨w, x⟩ < 0: w ← w + x = ${vector(step.weights)}` : `Should be 0, but ⟨w, x⟩ ≥ 0: w ← w − x = ${vector(step.weights)}`);
     } else lines.push("Right: nothing changes.");
@@ -81,9 +82,9 @@ export function startLearning() {
     const { weights } = state(place), pixels = 160, picked = place ? found.steps[place - 1].pick : null;
     drawSquare(byId("learn-plane"), { extent: extent(), region: halfPlane(weights, extent(), pixels), pixels, points: found.points, picked, weights });
     const all = [found.start, ...found.steps].slice(0, place + 1);
-    const points = all.map((one, pick) => [pick, rule === "delta" ? one.loss : one.wrong || null]);
-    drawChart(byId("learn-curve"), { series: [{ points, color: variable("--accent") }], axis: "picks", span: Math.max(10, end()) });
-    byId("curve-words").textContent = rule === "delta" ? "Mean of (target − y)² / 2 over all examples, after each pick" : "Examples that are wrong, after each pick (none is not drawn)";
+    const points = all.map((one, pick) => [pick, rule === "delta" ? one.loss : one.wrong]);
+    drawChart(byId("learn-curve"), { series: [{ points, color: variable("--accent") }], axis: "picks", linear: rule === "perceptron", span: Math.max(10, end()) });
+    byId("curve-words").textContent = rule === "delta" ? "Mean of (target − y)² / 2 over all examples, after each pick" : "Examples that are wrong, after each pick";
     const words = `After ${place} picks the weights are ${vector(weights)}; ${state(place).wrong} of ${found.points.length} examples are wrong.`;
     for (const id of ["learn-plane", "learn-curve"]) byId(id).setAttribute("aria-label", words);
   }

@@ -222,8 +222,11 @@ function draw() {
     byId(`${split}-loss`).textContent = shown(frame[split].loss);
     byId(`${split}-accuracy`).textContent = "accuracy" in frame[split] ? `${((frame[split].accuracy ?? 0) * 100).toFixed(1)} % right` : "";
   }
-  for (const [epoch, train, test] of frame.trail) losses.push(epoch, [train, test]);
-  gradients.push(frame.epoch, frame.gradients);
+  byId("bar-loss").textContent = shown(frame.test.loss);
+  for (const [epoch, train, test, ...norms] of frame.trail) {
+    losses.push(epoch, [train, test]);
+    gradients.push(epoch, norms);
+  }
   network.update(frame);
   drawPictures();
   drawCurves();
@@ -312,7 +315,7 @@ function drawCurves() {
   if (legend.childElementCount !== layers) legend.replaceChildren(...Array.from({ length: layers }, () => element("span")));
   [...legend.children].forEach((entry, layer) => {
     entry.style.setProperty("--series", LAYER_COLORS[layer]);
-    entry.textContent = `${layer + 1 === layers ? "output" : `layer ${layer + 1}`} ${shown(frame?.gradients[layer], 4)}`;
+    entry.textContent = `${layer + 1 === layers ? "output" : `layer ${layer + 1}`} ${shown(gradients.rows.at(-1)[layer], 4)}`;
   });
 }
 
