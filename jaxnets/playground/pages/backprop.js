@@ -63,7 +63,7 @@ function fillLines() {
 
 function fillTable() {
   const { values } = found;
-  const head = element("tr", {}, ...["", "weight", "by hand", "jax.grad", "new weight"].map((name) => element("th", { scope: "col" }, name)));
+  const head = element("tr", {}, ...["name", "weight", "by hand", "jax.grad", "new weight"].map((name) => element("th", { scope: "col" }, name)));
   const rows = WEIGHTS.map((name, number) => element("tr", {}, element("th", { scope: "row" }, subscript(name)),
     ...[values[name], found.by_hand[number], found.by_jax[number], values[`new ${name}`]].map((value) => element("td", {}, value.toFixed(5).replace("-", "−")))));
   const last = element("tr", {}, element("th", { scope: "row" }, "ŷ"), element("td", {}, shown(values.y)), element("td", {}), element("td", {}), element("td", {}, shown(values["next y"])));

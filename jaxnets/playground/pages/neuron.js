@@ -40,7 +40,7 @@ async function update(lecture = false) {
 
 function fillTruth(gate) {
   const layered = gate === "xor_layers";
-  const names = ["x₁", "x₂", ...(layered ? ["OR", "AND"] : []), "sum", "it says", "right", ""];
+  const names = ["x₁", "x₂", ...(layered ? ["OR", "AND"] : []), "sum", "it says", "should be", "verdict"];
   const head = element("tr", {}, ...names.map((name) => element("th", { scope: "col" }, name)));
   const rows = answer.rows.map(({ inputs, hidden, sum, output, right }) => {
     const good = output === right;
