@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import importlib.util
 import socket
 import sys
 import threading
@@ -14,6 +13,10 @@ from collections.abc import Sequence
 
 import jax
 
+from jaxnets.console import library_command
+from jaxnets.errors import UserError
+from jaxnets.extras import needed_for, require
+
 PORT = 8321
 ADDRESS = "127.0.0.1"
 
@@ -21,20 +24,15 @@ ADDRESS = "127.0.0.1"
 def main(words: Sequence[str]) -> None:
     """Serve the playground until Ctrl-C."""
     asked = make_parser().parse_args(words)
-    if importlib.util.find_spec("aiohttp") is None:
-        sys.exit("jaxnets playground needs aiohttp: pip install 'jaxnets[playground]'")
+    require("the playground", "aiohttp")
     jax.config.update("jax_platforms", "cpu")  # networks as small as these are slower on a GPU
-    try:
-        listener = listen(asked.port)
-    except OSError as error:
-        sys.exit(f"jaxnets playground: {why(error, asked.port)}")
-    serve(listener, browser=not asked.no_browser)
+    serve(listen(asked.port), browser=not asked.no_browser)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     found = argparse.ArgumentParser(
-        prog="jaxnets playground",
+        prog=f"{library_command()} playground",
         description="Open a page in the browser that trains small networks, one that shows a single neuron, and one "
         "with backpropagation by hand. Only this computer can reach it.",
     )
@@ -61,7 +59,7 @@ def listen(number: int) -> socket.socket:
     """Listen on a port of this computer, which others cannot reach.
 
     Raises:
-        OSError: if that is not possible.
+        UserError: if that is not possible.
     """
     listener = socket.socket()
     try:
@@ -69,9 +67,9 @@ def listen(number: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((ADDRESS, number))
         listener.listen()
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise UserError(why(error, number)) from None
     return listener
 
 
@@ -86,9 +84,10 @@ def why(error: OSError, number: int) -> str:
 
 def serve(listener: socket.socket, *, browser: bool) -> None:
     """Serve on a socket until the process is interrupted."""
-    from aiohttp import web
-
     from jaxnets.playground.server import make_app
+
+    with needed_for("the playground"):
+        from aiohttp import web
 
     number = listener.getsockname()[1]
     address = f"http://{ADDRESS}:{number}/"

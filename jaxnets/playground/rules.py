@@ -14,8 +14,8 @@ import numpy as np
 from jaxnets import nn
 from jaxnets.config import ModelConfig, Rule, one_of
 from jaxnets.data import playground
+from jaxnets.experiment.settings import Seed
 from jaxnets.models import AdalineConfig, PerceptronConfig, adaline, adaline_rule, perceptron, perceptron_rule
-from jaxnets.playground.settings import Seed
 from jaxnets.random import subkey
 
 MAX_PICKS = 400

@@ -8,16 +8,19 @@ merely read needs an origin, which has to be this server too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import queue
 from collections.abc import Awaitable, Callable, Mapping
 from importlib import resources
 from typing import Any
 
-from aiohttp import WSCloseCode, WSMsgType, web
-
+from jaxnets.extras import needed_for
 from jaxnets.playground import backprop, logic, rules
 from jaxnets.playground.session import Message, Session
+
+with needed_for("the playground"):
+    from aiohttp import WSCloseCode, WSMsgType, web
 
 MAX_SESSIONS = 16
 """How many pages may train at once."""
@@ -129,7 +132,8 @@ async def live(request: web.Request) -> web.StreamResponse:
     loop, outgoing = asyncio.get_running_loop(), asyncio.Queue[Message]()
 
     def send(message: Message) -> None:
-        loop.call_soon_threadsafe(outgoing.put_nowait, message)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the server has ended
+            loop.call_soon_threadsafe(outgoing.put_nowait, message)
 
     session = sessions[socket] = Session(send)
     sender = asyncio.create_task(forward(outgoing, socket))
@@ -140,8 +144,8 @@ async def live(request: web.Request) -> web.StreamResponse:
     except queue.Full:
         await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many commands at once")
     finally:
+        session.stop()
         sender.cancel()
-        await asyncio.to_thread(session.close)
         del sessions[socket]
     return socket
 
@@ -158,5 +162,6 @@ async def forward(outgoing: asyncio.Queue[Message], socket: web.WebSocketRespons
 
 async def close_sessions(app: web.Application) -> None:
     """Say goodbye to all pages."""
-    for socket in list(app[SESSIONS]):
+    for socket, session in list(app[SESSIONS].items()):
+        session.stop()
         await socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server ends")

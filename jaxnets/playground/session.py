@@ -53,7 +53,7 @@ class Session:
         self._cloud: Cloud | None = None
         self._playing, self._goal, self._pace, self._credit = False, 0, 1, FRAMES_AHEAD
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="jaxnets playground", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="jaxnets playground")
         self._thread.start()
 
     def receive(self, text: str) -> None:
@@ -71,10 +71,14 @@ class Session:
             return
         self._commands.put_nowait(command)
 
-    def close(self, timeout: float = 10.0) -> None:
-        """End the thread, and wait for it: not longer than for a program that is being compiled."""
+    def stop(self) -> None:
+        """Let the thread end, after a program that is being compiled."""
         self._closed.set()
-        self._thread.join(timeout)
+
+    def close(self) -> None:
+        """End the thread, and wait for it."""
+        self.stop()
+        self._thread.join()
 
     def _say(self, kind: str, **content: Any) -> None:
         self._send(json.dumps({"kind": kind, **content}))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hin
 
 from jaxnets.config import ModelConfig, PositiveInt, Rule, one_of
 from jaxnets.data.playground import FEATURES, REGRESSION, SETS
+from jaxnets.experiment.settings import Seed
 
 ACTIVATIONS = {"tanh": "tanh", "relu": "relu", "sigmoid": "sigmoid", "linear": "identity"}
 """Our names, in `jaxnets.nn`, of the Playground's activation functions."""
@@ -17,8 +18,6 @@ MAX_LAYERS, MAX_NEURONS = 6, 8
 MAX_EPOCHS = 100_000
 MAX_RATE = 10.0
 
-Seed: TypeAlias = Annotated[int, Rule("from 0 to 2**32 - 1", lambda value: 0 <= value < 2**32)]
-"""A seed."""
 _Features: TypeAlias = Annotated[
     tuple[Annotated[str, one_of(FEATURES)], ...],
     Rule("one feature at least and each once", lambda names: 0 < len(names) == len(set(names))),
