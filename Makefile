@@ -37,7 +37,7 @@ OPTIMIZED := tests/kernels tests/test_notebook.py tests/test_tpu_compile.py test
 ONNX := $(VENV)/onnx
 
 .NOTPARALLEL:
-.PHONY: help train test test-slow test-colab test-newest environments lint format docs bench colab clean
+.PHONY: help train test test-slow test-colab test-newest environments browser lint format docs bench colab clean
 
 help:
 	@echo "make train      train the example network and save a report in runs/ [SEED=1] [ARGS='--epochs 5']"
@@ -46,6 +46,7 @@ help:
 	@echo "make test-colab   layers, training and the notebooks with the versions that Colab has"
 	@echo "make test-newest  the same with the newest JAX"
 	@echo "make environments   install what these and the slow tests need beside $(VENV)"
+	@echo "make browser    install Chromium and its driver, for the slow tests of pages (Debian and Ubuntu, as root)"
 	@echo "make lint       ruff and mypy"
 	@echo "make format     format the code with ruff"
 	@echo "make docs       the documentation, in docs/_build/html"
@@ -78,6 +79,15 @@ endef
 
 # What the tests need beside $(VENV), so that it can be installed while they run there.
 environments: $(COLAB)/.installed $(if $(LIBTPU),$(COLAB)/libtpu) $(NEWEST)/.installed $(LIBTPU) $(ONNX)
+
+# Without them the tests of pages are skipped.
+browser:
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+	  echo "install Chromium and chromedriver; on Debian and Ubuntu: sudo apt-get install chromium chromium-driver" >&2; exit 1; \
+	fi; \
+	echo "installing chromium and chromium-driver"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null
 
 lint: $(VENV)/.installed-experiments $(VENV)/.installed-lint
 	$(BIN)/ruff check

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.experiment import Findings, Settings, in_run_folder, main
+from jaxnets.playground.backprop import error, gradient_by_hand, predict
 from jaxnets.report import RunFolder
 
 
@@ -36,25 +37,6 @@ class Config(Settings):
     """w1 to w6."""
     learning_rate: float = 0.05
     """By which the gradient is multiplied before it is subtracted."""
-
-
-def predict(weights: Any, inputs: Any) -> Any:
-    """h1 w5 + h2 w6."""
-    (w1, w2, w3, w4, w5, w6), (x1, x2) = weights, inputs
-    return (x1 * w1 + x2 * w2) * w5 + (x1 * w3 + x2 * w4) * w6
-
-
-def error(weights: Any, inputs: Any, target: float) -> Any:
-    """Half the squared difference."""
-    return (predict(weights, inputs) - target) ** 2 / 2
-
-
-def gradient_by_hand(weights: Any, inputs: Any, target: float) -> np.ndarray:
-    """The chain rule, factor by factor: delta times what the weight was multiplied by."""
-    (w1, w2, w3, w4, w5, w6), (x1, x2) = weights, inputs
-    h1, h2 = x1 * w1 + x2 * w2, x1 * w3 + x2 * w4
-    delta = h1 * w5 + h2 * w6 - target
-    return np.array([delta * w5 * x1, delta * w5 * x2, delta * w6 * x1, delta * w6 * x2, delta * h1, delta * h2])
 
 
 @in_run_folder()

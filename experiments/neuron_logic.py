@@ -25,31 +25,13 @@ from matplotlib.lines import Line2D
 
 from experiments.support.figures import BLUE, ORANGE
 from jaxnets.experiment import Findings, Settings, in_run_folder, main
-from jaxnets.models import ThresholdNetworkConfig, ThresholdNeuronConfig, threshold_network, threshold_neuron
+from jaxnets.playground.logic import AND, NOT, OR, XOR_OF_LAYERS, XOR_OF_PRODUCT, one_neuron, product_neuron, two_layers
 from jaxnets.report import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     """Settings of the experiment; nothing is random, and there is nothing to shorten."""
-
-
-def neuron(weights: list[float], bias: float) -> dict[str, Any]:
-    """The parameters of one neuron."""
-    return {"kernel": jnp.array(weights)[:, None], "bias": jnp.array([bias])}
-
-
-AND, OR, NOT = neuron([1, 1], -1.5), neuron([1, 1], -0.5), neuron([-1], 0.5)
-XOR_OF_PRODUCT = neuron([1, 1, -2], -0.5)
-XOR_OF_LAYERS = {
-    "hidden": {name: jnp.concatenate([OR[name], AND[name]], axis=-1) for name in OR},
-    "output": neuron([1, -1], -0.5),
-}
-
-
-def with_product(x: Any) -> Any:
-    """Append x1 x2 to (x1, x2)."""
-    return jnp.concatenate([x, jnp.prod(x, axis=-1, keepdims=True)], axis=-1)
 
 
 class Gate(NamedTuple):
@@ -61,23 +43,6 @@ class Gate(NamedTuple):
     apply: Callable[[Any, Any], Any]
     inputs: int
     truth: Callable[..., bool]
-
-
-def one_neuron(params: Any, x: Any) -> Any:
-    """[<w, x> + b > 0]."""
-    model = threshold_neuron(ThresholdNeuronConfig(x.shape[-1]))
-    return model.apply(params, {}, x, train=False)[0][..., 0]
-
-
-def two_layers(params: Any, x: Any) -> Any:
-    """[<v, h> + c > 0] of the hidden neurons h."""
-    model = threshold_network(ThresholdNetworkConfig(x.shape[-1], hidden=2))
-    return model.apply(params, {}, x, train=False)[0][..., 0]
-
-
-def product_neuron(params: Any, x: Any) -> Any:
-    """One neuron of x1, x2 and x1 x2."""
-    return one_neuron(params, with_product(x))
 
 
 GATES = {

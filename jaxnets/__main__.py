@@ -11,6 +11,7 @@ from jaxnets.console import library_command, user_errors
 COMMANDS = {
     "train": ("jaxnets.experiment.digits_cnn", "train a small network on handwritten digits, which need no download"),
     "plan": ("jaxnets.plan.command", "say what a training step needs on TPUs, none of which is needed for it"),
+    "playground": ("jaxnets.playground.command", "open a page in the browser that trains small networks"),
     "prepare": ("jaxnets.prepare", "write a data set into shards, for training on data larger than memory"),
 }
 """The module of each command, imported when it is called, with `main(words)`; and what it does."""

@@ -35,6 +35,7 @@ class Package(NamedTuple):
 
 PACKAGES: Mapping[str, Package] = {
     "PIL": Package("pillow", "images"),
+    "aiohttp": Package("aiohttp", "playground"),
     "array_record": Package("array-record", "data"),
     "flatbuffers": Package("flatbuffers", "weights"),
     "flax": Package("flax", "interop"),

@@ -10,6 +10,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import jax
 import pytest
 
+from tests.browser import open_browser
 from tests.without_torch import (
     pytest_make_collect_report as pytest_make_collect_report,
     pytest_runtest_call as pytest_runtest_call,
@@ -56,3 +57,10 @@ def enter():
     """Enter a context manager, such as `jaxnets.backend.plain_forms()`, until the end of the test."""
     with contextlib.ExitStack() as stack:
         yield stack.enter_context
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """A browser for one test; see `tests.browser`."""
+    with open_browser(tmp_path / "browser") as driver:
+        yield driver

@@ -161,6 +161,7 @@ def bare(archives, tmp_path_factory):
 COMMAND_LINES = {
     "train": ["train", "--smoke"],
     "plan": ["plan", "digits_cnn", "--target", "v5e:1x1"],
+    "playground": ["playground", "--no-browser"],
     "prepare": ["prepare", "images", "pictures", "shards"],
 }
 """Calls of commands that need what an extra has."""
@@ -186,7 +187,9 @@ def test_an_environment_without_extras(bare, tmp_path):
     said += [shown(python, "-c", f"import jax; {call}", fails=True, **environment) for call in CALLS.values()]
     assert all("Traceback" not in text for text in said[: len(COMMAND_LINES)])
     lines = {re.search(r"pip install 'jaxnets\[\w+\]'", text)[0] for text in said}
-    assert lines == {f"pip install 'jaxnets[{extra}]'" for extra in ("experiments", "tpu", "data", *CALLS)}
+    assert lines == {
+        f"pip install 'jaxnets[{extra}]'" for extra in ("experiments", "tpu", "data", "playground", *CALLS)
+    }
     for name in set(COMMANDS) - set(COMMAND_LINES):
         assert "usage" in shown(jaxnets_command, name, "--help", **environment)
 

@@ -14,6 +14,7 @@ from jaxnets.data.tokenizers import SubwordTokenizer
 from jaxnets.errors import MissingPackageError
 from jaxnets.extras import PACKAGES, needed_for
 from jaxnets.plan import chips
+from jaxnets.playground import command as playground_command
 from jaxnets.prepare import read_image
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +36,7 @@ def read_pth():
 
 CALLS = {
     "PIL": [lambda: read_image(Path("image.png"), (8, 8)), data.camvid, data.fashion_products],
+    "aiohttp": [lambda: playground_command.main([])],
     "array_record": [lambda: data.write_shards("shards", [(np.ones(2),)], ["x"])],
     "flatbuffers": [
         lambda: weights.export_model("model", MODEL, {}, {}, np.ones((1, 2))),

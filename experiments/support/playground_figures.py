@@ -18,9 +18,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 from experiments.support.figures import BLUE, ORANGE, SKY, tidy
-from experiments.support.playground_network import Setting, make_data, make_network
 from experiments.support.playground_survey import Outcome
 from jaxnets.data import playground_features
+from jaxnets.playground.network import make_data, make_network
+from jaxnets.playground.settings import PlaygroundSettings
 
 NEGATIVE, POSITIVE = "#F5921F", "#0A76BC"
 COLORS = LinearSegmentedColormap.from_list("outputs", [NEGATIVE, "#E9EBEC", POSITIVE], N=24)
@@ -41,12 +42,12 @@ def frame_epochs(epochs: int, frames: int) -> np.ndarray:
     return shown
 
 
-def outputs_on_grid(setting: Setting, params: Any) -> np.ndarray:
+def outputs_on_grid(settings: PlaygroundSettings, params: Any) -> np.ndarray:
     """The outputs of networks, given their stacked parameters, over the plane: `[networks, PIXELS, PIXELS]`."""
     centers = (np.arange(PIXELS) + 0.5) / PIXELS * 2 * EXTENT - EXTENT
     points = np.stack(np.meshgrid(centers, centers), axis=-1).reshape(-1, 2)
-    inputs = playground_features(points, setting.features).astype(np.float32)
-    network = make_network(setting)
+    inputs = playground_features(points, settings.features).astype(np.float32)
+    network = make_network(settings)
     outputs = jax.jit(jax.vmap(lambda one: network.apply(one, {}, inputs, train=False)[0]))(params)
     return np.asarray(outputs).reshape(-1, PIXELS, PIXELS)
 
@@ -59,11 +60,11 @@ def draw_boundary(axes: Axes, outputs: np.ndarray) -> Any:
     return axes.contour(centers, centers, outputs, levels=[0.0], colors="#333333", linewidths=1.2)
 
 
-def draw_plane(axes: Axes, setting: Setting, seed: int, outputs: np.ndarray, *, size: float = 14) -> Any:
+def draw_plane(axes: Axes, settings: PlaygroundSettings, seed: int, outputs: np.ndarray, *, size: float = 14) -> Any:
     """Draw outputs over the plane and both splits of the points in the colors of their labels; returns the image."""
     extent = (-EXTENT, EXTENT, -EXTENT, EXTENT)
     image = axes.imshow(outputs, cmap=COLORS, vmin=-1, vmax=1, origin="lower", extent=extent, interpolation="nearest")
-    points = make_data(dataclasses.replace(setting, features=("x1", "x2")), seed)
+    points = make_data(dataclasses.replace(settings, features=("x1", "x2")), seed)
     for name, style, (places, labels) in (("train", TRAIN, points.train), ("test", TEST, points.test)):
         shown: dict[str, Any] = {"edgecolors": style["edge"], "marker": style["marker"], "linewidths": 0.6, "zorder": 3}
         smaller = size if name == "train" else 0.7 * size
@@ -91,13 +92,15 @@ def plain_numbers(axes: Axes) -> None:
 class Scene:
     """One figure, drawn again for each frame: the plane on the left, the losses so far on the right."""
 
-    def __init__(self, setting: Setting, data_seed: int, history: Mapping[str, Any], dpi: int = DPI) -> None:
+    def __init__(
+        self, settings: PlaygroundSettings, data_seed: int, history: Mapping[str, Any], dpi: int = DPI
+    ) -> None:
         self.figure = Figure(figsize=(7.2, 4.0), dpi=dpi)
         self.canvas: Any = FigureCanvasAgg(self.figure)
-        self.classifies = setting.classifies
+        self.classifies = settings.classifies
         self.losses = {name: np.asarray(history[name]["loss"]) for name in ("train", "test")}
         self.plane = self.figure.add_axes((0.07, 0.17, 0.414, 0.745))
-        self.image = draw_plane(self.plane, setting, data_seed, np.zeros((PIXELS, PIXELS)))
+        self.image = draw_plane(self.plane, settings, data_seed, np.zeros((PIXELS, PIXELS)))
         self.plane.set_ylabel("x2", labelpad=-4)
         self.plane.set_xlabel("x1", labelpad=0)
         place: dict[str, Any] = {
@@ -138,7 +141,13 @@ class Scene:
 
 
 def animate(
-    folder: Path, setting: Setting, data_seed: int, history: Mapping[str, Any], *, frames: int = 36, dpi: int = DPI
+    folder: Path,
+    settings: PlaygroundSettings,
+    data_seed: int,
+    history: Mapping[str, Any],
+    *,
+    frames: int = 36,
+    dpi: int = DPI,
 ) -> int:
     """Write `boundary.gif`, how the output changes in training, and its last frame `boundary.png`.
 
@@ -146,8 +155,8 @@ def animate(
         The number of frames.
     """
     epochs = frame_epochs(len(history["train"]["loss"]) - 1, frames)
-    outputs = outputs_on_grid(setting, jax.tree.map(lambda leaf: leaf[epochs], history["params"]))
-    scene = Scene(setting, data_seed, history, dpi)
+    outputs = outputs_on_grid(settings, jax.tree.map(lambda leaf: leaf[epochs], history["params"]))
+    scene = Scene(settings, data_seed, history, dpi)
     drawn = [scene.draw(int(epoch), output) for epoch, output in zip(epochs, outputs, strict=True)]
     scene.figure.savefig(folder / "boundary.png", dpi=140)
     write_gif(drawn, folder / "boundary.gif")
@@ -191,27 +200,27 @@ def plot_sets(path: Path, outcomes: Mapping[str, Outcome]) -> None:
     for position, (label, found) in enumerate(outcomes.items(), start=1):
         axes = figure.add_subplot(-(-len(outcomes) // columns), columns, position)
         middle = int(np.argsort(found.test)[len(found.test) // 2])
-        outputs = outputs_on_grid(found.setting, jax.tree.map(lambda leaf, i=middle: leaf[i : i + 1], found.params))[0]
-        draw_plane(axes, found.setting, found.seeds[middle], outputs, size=9 if found.setting.classifies else 4)
-        if found.setting.classifies:
+        outputs = outputs_on_grid(found.settings, jax.tree.map(lambda leaf, i=middle: leaf[i : i + 1], found.params))[0]
+        draw_plane(axes, found.settings, found.seeds[middle], outputs, size=9 if found.settings.classifies else 4)
+        if found.settings.classifies:
             draw_boundary(axes, outputs)
-        hidden = "-".join(map(str, found.setting.hidden))
-        layers = f"{hidden} {found.setting.activation}" if hidden else "no hidden layer"
+        hidden = "-".join(map(str, found.settings.hidden))
+        layers = f"{hidden} {found.settings.activation}" if hidden else "no hidden layer"
         axes.set_title(
-            f"{label}: test loss {found.test[middle]:.2g}\n{layers}, {found.setting.epochs} epochs", fontsize=10
+            f"{label}: test loss {found.test[middle]:.2g}\n{layers}, {found.settings.epochs} epochs", fontsize=10
         )
         axes.tick_params(labelsize=8)
     figure.legend(handles=point_handles(), loc="outside lower center", ncols=2, frameon=False)
     figure.savefig(path, dpi=120)
 
 
-def sweep_title(group: str, setting: Setting) -> str:
+def sweep_title(group: str, settings: PlaygroundSettings) -> str:
     """What all settings of a sweep have in common."""
-    hidden = "-".join(map(str, setting.hidden))
-    layers = f"{hidden} neurons" if group == "activation" else f"{hidden} {setting.activation}"
-    noise = f", noise {setting.noise:g}" if setting.noise and group != "noise" else ""
-    share = f", {setting.train_share:.0%} to train on" if setting.train_share != 0.5 else ""
-    return f"{setting.data}{noise}{share}, {layers}, {setting.epochs} epochs"
+    hidden = "-".join(map(str, settings.hidden))
+    layers = f"{hidden} neurons" if group == "activation" else f"{hidden} {settings.activation}"
+    noise = f", noise {settings.noise:g}" if settings.noise and group != "noise" else ""
+    share = f", {settings.train_share:.0%} to train on" if settings.train_share != 0.5 else ""
+    return f"{settings.data}{noise}{share}, {layers}, {settings.epochs} epochs"
 
 
 def plot_sweeps(path: Path, groups: Mapping[str, Mapping[str, Outcome]]) -> None:
@@ -241,7 +250,7 @@ def plot_sweeps(path: Path, groups: Mapping[str, Mapping[str, Outcome]]) -> None
         axes.set_xticks(places, list(outcomes))
         label = f"{group.upper()} rate" if group in ("l1", "l2") else group
         axes.set(xlabel=label, ylabel="loss after training (log scale)", yscale="log")
-        axes.set_title(sweep_title(group, next(iter(outcomes.values())).setting), fontsize=9)
+        axes.set_title(sweep_title(group, next(iter(outcomes.values())).settings), fontsize=9)
         tidy(axes)
         plain_numbers(axes)
         if position == 1:

@@ -9,48 +9,31 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.support.playground_network import ACTIVATIONS, Setting, train_draws
-from jaxnets.data.playground import FEATURES
+from experiments.support.playground_draws import train_draws
+from jaxnets.playground.settings import ACTIVATIONS, EXAMPLES, PlaygroundSettings
 
-SINES = ("x1", "x2", "sin(x1)", "sin(x2)")
-OVERFITTING = Setting(
-    features=tuple(FEATURES), hidden=(8, 8), activation="tanh", noise=0.25, train_share=0.2, epochs=500
-)
-"""Too many parameters, 160, for 100 training points with wrong labels among them."""
-
-SETS = {
-    "circle": Setting(),
-    "xor": Setting(data="xor", hidden=(4,), activation="tanh", epochs=300),
-    "gauss": Setting(data="gauss", hidden=(), epochs=50),
-    "spiral": Setting(data="spiral", features=SINES, hidden=(8, 8), activation="tanh"),
-    "plane": Setting(data="plane", hidden=(), epochs=50),
-    "multi-gauss": Setting(data="multi-gauss", hidden=(8, 8), activation="tanh", epochs=500),
-}
-"""A network that suits each set."""
-
-LINEAR = Setting(hidden=(2,), activation="linear", epochs=100)
-"""The published network that cannot learn the circle."""
+SETS = {name: EXAMPLES[name] for name in ("circle", "xor", "gauss", "spiral", "plane", "multi-gauss")}
 LINEAR_DRAWS = 2000
-"""Of it, since the published loss is a rare one."""
+"""Of the network that cannot learn the circle, since the published loss is a rare one."""
 
 
-def _sweep(base: Setting, name: str, values: Sequence[Any]) -> dict[str, Setting]:
+def _sweep(base: PlaygroundSettings, name: str, values: Sequence[Any]) -> dict[str, PlaygroundSettings]:
     return {f"{value:g}" if isinstance(value, float) else str(value): _with(base, name, value) for value in values}
 
 
-def _with(setting: Setting, name: str, value: Any) -> Setting:
+def _with(settings: PlaygroundSettings, name: str, value: Any) -> PlaygroundSettings:
     changes: dict[str, Any] = {name: value}
-    return dataclasses.replace(setting, **changes)
+    return dataclasses.replace(settings, **changes)
 
 
 RATES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
-GROUPS: dict[str, dict[str, Setting]] = {
+GROUPS: dict[str, dict[str, PlaygroundSettings]] = {
     "set": SETS,
     "activation": _sweep(dataclasses.replace(SETS["circle"], epochs=300), "activation", list(ACTIVATIONS)),
     "batch size": _sweep(dataclasses.replace(SETS["circle"], epochs=300), "batch_size", [1, 5, 10, 25]),
-    "noise": _sweep(Setting(activation="tanh", epochs=300), "noise", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]),
-    "l1": _sweep(dataclasses.replace(OVERFITTING, regularization="l1"), "regularization_rate", RATES),
-    "l2": _sweep(dataclasses.replace(OVERFITTING, regularization="l2"), "regularization_rate", RATES),
+    "noise": _sweep(PlaygroundSettings(activation="tanh", epochs=300), "noise", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+    "l1": _sweep(dataclasses.replace(EXAMPLES["overfitting"], regularization="l1"), "regularization_rate", RATES),
+    "l2": _sweep(dataclasses.replace(EXAMPLES["overfitting"], regularization="l2"), "regularization_rate", RATES),
 }
 """What is trained, group by group; each group but the first changes one setting."""
 
@@ -58,7 +41,7 @@ GROUPS: dict[str, dict[str, Setting]] = {
 class Outcome(NamedTuple):
     """What came of one setting, over several draws of points and initial values."""
 
-    setting: Setting
+    settings: PlaygroundSettings
     seeds: tuple[int, ...]
     params: Any
     """After the last epoch, `[draws, ...]`."""
@@ -70,28 +53,30 @@ class Outcome(NamedTuple):
     """Of the test split, of a classifier, `[draws]`."""
 
 
-def outcome(setting: Setting, seeds: Sequence[int]) -> Outcome:
+def outcome(settings: PlaygroundSettings, seeds: Sequence[int]) -> Outcome:
     """Train one setting with every seed."""
-    history = train_draws(setting, seeds)
+    history = train_draws(settings, seeds)
     params, train, test = (
         jax.tree.map(lambda leaf: leaf[:, -1], history[name]) for name in ("params", "train", "test")
     )
-    return Outcome(setting, tuple(seeds), params, train["loss"], test["loss"], test.get("accuracy"))
+    return Outcome(settings, tuple(seeds), params, train["loss"], test["loss"], test.get("accuracy"))
 
 
-def survey(groups: Mapping[str, Mapping[str, Setting]], seeds: Sequence[int]) -> dict[str, dict[str, Outcome]]:
+def survey(
+    groups: Mapping[str, Mapping[str, PlaygroundSettings]], seeds: Sequence[int]
+) -> dict[str, dict[str, Outcome]]:
     """Train every setting with every seed, group by group."""
     return {
-        group: {label: outcome(setting, seeds) for label, setting in settings.items()}
-        for group, settings in groups.items()
+        group: {label: outcome(settings, seeds) for label, settings in group_settings.items()}
+        for group, group_settings in groups.items()
     }
 
 
-def describe(setting: Setting) -> str:
+def describe(settings: PlaygroundSettings) -> str:
     """A network in words."""
-    hidden = "-".join(map(str, setting.hidden))
-    layers = f"{hidden} {setting.activation}" if hidden else "no hidden layer"
-    return f"{', '.join(setting.features)}; {layers}; {setting.epochs} epochs"
+    hidden = "-".join(map(str, settings.hidden))
+    layers = f"{hidden} {settings.activation}" if hidden else "no hidden layer"
+    return f"{', '.join(settings.features)}; {layers}; {settings.epochs} epochs"
 
 
 def table(groups: Mapping[str, Mapping[str, Outcome]]) -> str:
@@ -103,7 +88,7 @@ def table(groups: Mapping[str, Mapping[str, Outcome]]) -> str:
     for group, outcomes in groups.items():
         for label, found in outcomes.items():
             numbers = [found.train.mean(), found.test.mean(), found.test.std(ddof=1), np.median(found.test)]
-            cells = [f"{group} {label}", describe(found.setting), str(len(found.test)), *(f"{x:.3g}" for x in numbers)]
+            cells = [f"{group} {label}", describe(found.settings), str(len(found.test)), *(f"{x:.3g}" for x in numbers)]
             accuracy = "" if found.accuracy is None else f"{found.accuracy.mean():.4f}"
             lines.append("| " + " | ".join([*cells, accuracy]) + " |")
     return "\n".join(lines)
