@@ -36,6 +36,7 @@ from jaxnets.data.augment import random_flip
 from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
+from jaxnets.report.style import save
 from jaxnets.training import Checkpoints, Loss, fit, init_train_state, make_step, steps_per_epoch
 
 CONTEXT, SHOWN = 16, 6
@@ -200,7 +201,7 @@ def draw(folder: RunFolder, products: Products, cosines: np.ndarray) -> None:
             text.text(0, 0.75 - 0.25 * line, f"{cosines[row, i]:.2f}  {products.captions[i]}{mark}", parse_math=False)
         picture.axis("off")
         text.axis("off")
-    figure.savefig(folder.path / "nearest.png", dpi=110)
+    save(figure, folder.path / "nearest.png")
 
 
 @in_run_folder(reference=REFERENCE, smoke={"epochs": 1, "batch_size": 6, "features": 32, "layers": 1})
