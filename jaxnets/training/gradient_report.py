@@ -17,7 +17,8 @@ from jaxnets.tree import paths
 from jaxnets.types import Array, Key, Params
 
 _FAINT = 1e-3
-_MOVE = 0.01
+_NUDGE = 1e-5
+_MOVE = 0.1
 NO_EFFECT = "no effect on the loss"
 _MEANING = (
     f"{NO_EFFECT}: the gradient is 0 but for rounding, because what follows takes the parameter away, as batch norm "
@@ -36,9 +37,10 @@ class GradientRow(NamedTuple):
             loss on this batch, as of a ReLU unit that is never on.
         no_effect: whether the gradient is nothing but rounding, because the loss does not depend on the parameter at
             all: of a bias before batch norm, which subtracts the mean, or of the keys' bias of attention, which softmax
-            does not see. It is taken for that if it is 1,000 times smaller than another array's of the same layer, and
-            another one altogether, and still as small, after the parameter has moved by 1%. A gradient that vanishes on
-            its way through a network is as small for the whole layer, and changes little.
+            does not see. It is taken for that if it is 1,000 times smaller than another array's of the same layer, if
+            it is another one when all parameters change by 1/100,000, as rounding is, and if it is still so small after
+            the parameter has moved by 0.1. A gradient that vanishes on its way through a network is small in all of a
+            layer, and the same after so small a change.
     """
 
     gradient: Array
@@ -56,7 +58,7 @@ def make_gradient_report(loss: Loss) -> Callable[[TrainState, Any], dict[str, Gr
 
     Returns:
         `report(train_state, batch) -> {path: GradientRow}`, pure and traceable; `jax.jit` it. It changes nothing:
-        the gradient is that of the step which would come next on this batch. It is computed twice; see
+        the gradient is that of the step which would come next on this batch. It is computed three times; see
         `GradientRow.no_effect` and `gradient_table`.
 
     Example:
@@ -74,20 +76,25 @@ def make_gradient_report(loss: Loss) -> Callable[[TrainState, Any], dict[str, Gr
 
     def report(train_state: TrainState, batch: Any) -> dict[str, GradientRow]:
         key = subkey(subkey(train_state.key, "step"), train_state.step)
+        noise_key = subkey(train_state.key, "gradient report")
+        params = jax.tree.map(jnp.asarray, train_state.params)
 
-        def gradients_at(params: Params) -> dict[str, Array]:
-            _, gradients, _, _ = loss_gradient(loss)(params, train_state.state, batch, key=key)
-            return {path: _wide(gradient) for path, gradient in paths(gradients).items()}
+        def measure(carry: Any, number: Array) -> Any:
+            there, faint = carry
+            _, gradients, _, _ = loss_gradient(loss)(there, train_state.state, batch, key=key)
+            wide = {path: _wide(gradient) for path, gradient in paths(gradients).items()}
+            first = number == 0
+            faint = {path: jnp.where(first, now, faint[path]) for path, now in _faint(wide).items()}
+            return (_moved(params, noise_key, faint, first), faint), wide
 
-        gradients = gradients_at(train_state.params)
-        faint = _faint(gradients)
-        moved = gradients_at(_moved(train_state.params, faint, subkey(train_state.key, "gradient report")))
-        still_faint = _faint(moved)
-        rows = {}
-        for path, parameter in paths(train_state.params).items():
-            other = _norm(moved[path] - gradients[path]) > _norm(gradients[path]) / 2
-            rows[path] = _row(gradients[path], parameter, faint[path] & still_faint[path] & other)
-        return rows
+        start = params, dict.fromkeys(paths(params), jnp.array(False))
+        (_, faint), measured = jax.lax.scan(measure, start, jnp.arange(3))  # so that it is compiled once
+        here, nudged, moved = ({path: array[i] for path, array in measured.items()} for i in range(3))
+        still = _faint(moved)
+        return {
+            path: _row(here[path], parameter, faint[path] & still[path] & _differ(here[path], nudged[path]))
+            for path, parameter in paths(params).items()
+        }
 
     return report
 
@@ -107,14 +114,19 @@ def _faint(gradients: Mapping[str, Array]) -> dict[str, Array]:
     return {path: root < _FAINT * of_layers[path.rpartition("/")[0]] for path, root in roots.items()}
 
 
-def _moved(params: Params, chosen: Mapping[str, Array], key: Key) -> Params:
-    """The parameters, of which those chosen are moved a little."""
+def _moved(params: Params, key: Key, chosen: Mapping[str, Array], nudge: Array) -> Params:
+    """All parameters changed by about their rounding, or the chosen ones moved by so much that it would matter."""
     leaves, structure = jax.tree.flatten(params)
-    moved = [
-        jnp.where(choose, leaf + _MOVE * (1 + jnp.abs(leaf)) * jax.random.normal(subkey(key, path), leaf.shape), leaf)
-        for leaf, (path, choose) in zip(leaves, chosen.items(), strict=True)
-    ]
-    return jax.tree.unflatten(structure, [new.astype(old.dtype) for new, old in zip(moved, leaves, strict=True)])
+    moved = []
+    for leaf, (path, choose) in zip(leaves, chosen.items(), strict=True):
+        noise = jax.random.normal(subkey(key, path), leaf.shape, jnp.float32).astype(leaf.dtype)
+        size = jnp.where(nudge, _NUDGE * jnp.abs(leaf), _MOVE * choose.astype(leaf.dtype))
+        moved.append((leaf + size * noise).astype(leaf.dtype))
+    return jax.tree.unflatten(structure, moved)
+
+
+def _differ(one: Array, other: Array) -> Array:
+    return _norm(one - other) > _norm(one) / 10
 
 
 def _row(gradient: Array, parameter: Array, no_effect: Array) -> GradientRow:

@@ -106,7 +106,7 @@ def images(*shape):
     return np.random.default_rng(1).normal(size=shape).astype(np.float32), np.arange(shape[0], dtype=np.int32) % 10
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 def test_a_bias_before_batch_norm_has_no_effect_and_does_not_vanish(seed):
     report = report_of(small_cnn(SmallCNNConfig()), *images(64, 8, 8, 1), seed=seed)
     notes = notes_of(report)
@@ -124,6 +124,7 @@ def test_the_gradient_of_such_a_bias_is_zero_for_pytorch_too():
     assert convolution.bias.grad.norm() < 1e-13 * convolution.weight.grad.norm()
 
 
+@pytest.mark.slow
 def test_networks_whose_biases_all_matter_are_not_accused():
     for model in (
         cifar_resnet(CifarResNetConfig(depth=8)),
@@ -138,7 +139,7 @@ def test_networks_whose_biases_all_matter_are_not_accused():
 @pytest.mark.parametrize("flat", [False, True])
 def test_a_network_that_vanishes_is_still_said_to(flat):
     """Also one whose parameters are all in one dict, so that the first layers' are far smaller than others there."""
-    depth = 24
+    depth = 10
 
     def apply(params, state, x, *, key=None, train):
         for i in range(depth):

@@ -205,7 +205,7 @@ def settings_table(groups: Sequence[Group]) -> list[dict[str, Any]]:
     rows = []
     for name in names:
         words = [setting(config[name]) if name in config else "(not there)" for config in configs]
-        rows.append({"name": name, "differs": name in different, "values": words})
+        rows.append({"name": name, "differs": name in different, "words": words})
     return rows
 
 
@@ -246,5 +246,5 @@ def environment_table(groups: Sequence[Group]) -> list[dict[str, Any]]:
                 if words:
                     found.setdefault(name, {}).setdefault(words, []).append(f"{group.letter} seed {run.seed}")
     return [
-        {"name": name, "values": [(w, ", ".join(runs)) for w, runs in words.items()]} for name, words in found.items()
+        {"name": name, "words": [(w, ", ".join(runs)) for w, runs in words.items()]} for name, words in found.items()
     ]

@@ -32,7 +32,7 @@ def comparison_in_markdown(comparison: Comparison) -> str:
         sections += ["## Results", words, table(["metric", *letters], results)]
     settings = settings_table(groups)
     bold = [i for i, row in enumerate(settings) if row["differs"]]
-    sections += ["## Settings", table(["setting", *letters], [[row["name"], *row["values"]] for row in settings], bold)]
+    sections += ["## Settings", table(["setting", *letters], [[row["name"], *row["words"]] for row in settings], bold)]
     names = run_number_names(groups)
     header = ["group", "seed", "folder", "state", *(" ".join(name).strip() for name in names), "time", "date, UTC"]
     runs = []
@@ -42,9 +42,9 @@ def comparison_in_markdown(comparison: Comparison) -> str:
         runs.append([*first, *numbers, run["time"], run["date"], run["fingerprint"]])
     sections += ["## Runs", table([*header, "fingerprint"], runs)]
     environment = environment_table(groups)
-    bold = [i for i, row in enumerate(environment) if len(row["values"]) > 1]
+    bold = [i for i, row in enumerate(environment) if len(row["words"]) > 1]
     if environment:
-        values = [[row["name"], "; ".join(map(_with_runs, row["values"]))] for row in environment]
+        values = [[row["name"], "; ".join(map(_with_runs, row["words"]))] for row in environment]
         sections += ["## Environment", table(["what", "values"], values, bold)]
     return "\n\n".join(sections) + "\n"
 
