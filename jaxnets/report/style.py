@@ -35,7 +35,7 @@ def whole_ticks(axes: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     if axes.get_xscale() == "linear":
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
 
 
 def save(figure: Figure, path: str | os.PathLike[str] | None, *, dpi: float = DPI) -> None:

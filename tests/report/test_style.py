@@ -1,6 +1,7 @@
 """The style of figures: colors that people with a color blindness tell apart, and PNG files that keep them."""
 
 import itertools
+import re
 
 import matplotlib.colors
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from jaxnets.report import style
+from jaxnets.report.pages import render
 
 DEFICIENCIES = {
     "none": np.eye(3),
@@ -34,6 +36,26 @@ def test_colors_are_told_apart(colors, least, deficiency):
     """A distance of 2.3 is just noticeable."""
     seen = [lab(color, deficiency) for color in colors]
     assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > least
+
+
+@pytest.mark.parametrize(("scheme", "least"), [(0, 15), (1, 10)])
+def test_colors_of_pages_are_told_apart_and_seen(scheme, least):
+    """On light and on dark pages; WCAG asks for a contrast of 3 of what is drawn."""
+    css = (render.FOLDER / "page.css").read_text().split("prefers-color-scheme: dark")[scheme]
+    colors = dict(re.findall(r"--(card|c\d): (#\w{6})", css))
+    background = luminance(colors.pop("card"))
+    assert len(colors) == 8
+    for deficiency in DEFICIENCIES:
+        seen = [lab(color, deficiency) for color in colors.values()]
+        assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > least
+    for color in colors.values():
+        darker, lighter = sorted((luminance(color), background))
+        assert (lighter + 0.05) / (darker + 0.05) >= 3
+
+
+def luminance(color):
+    rgb = np.array(matplotlib.colors.to_rgb(color))
+    return float(TO_XYZ[1] @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4))
 
 
 def test_a_png_has_no_palette(tmp_path):

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from jaxnets.report import compare_runs, write_report
+from jaxnets.report import compare_runs, plot_curves, write_report
 from tests.report.pages.made_runs import NASTY, make_run, rows_of
 
 pytestmark = pytest.mark.slow
@@ -150,6 +150,9 @@ def test_lines_can_be_switched_off(browser, run):
 def test_pages_fit_a_phone_and_a_dark_room(browser, run, tmp_path):
     other = make_run(tmp_path / "other", seed=1, learning_rate=0.3, epochs=10)
     compare_runs([run, other]).write(tmp_path / "out")
+    (run / "gradients.txt").write_text("parameter  gradient\n" + f"{'layer/' * 8}kernel  0.1  1.0  1e-3  0%  vanishing")
+    (run / "sample.txt").write_text("a very long line " * 20)
+    plot_curves(rows_of(run), run / "mistakes.png")
     for file in (write_report(run), tmp_path / "out" / "compare.html"):
         size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

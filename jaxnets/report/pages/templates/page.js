@@ -351,7 +351,7 @@
       }
       if (here.length > MOST_LINES) element(this.tip, "div", `and ${here.length - MOST_LINES} more`);
       this.tip.hidden = false;
-      const top = this.svg.offsetTop + MARGIN.top + 4;
+      const top = this.svg.getBoundingClientRect().top - this.figure.getBoundingClientRect().top + MARGIN.top + 4;
       const at = this.left(x), wide = this.tip.offsetWidth;
       const beside = at + 14 + wide < this.width ? at + 14 : at - 14 - wide;
       this.tip.style.left = `${Math.max(0, Math.min(beside, this.width - wide))}px`;
