@@ -28,7 +28,7 @@ from jaxnets.report.strict_json import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_RUN_NUMBERS = 6
+_RUN_NUMBERS = 4
 
 
 class Comparison(NamedTuple):

@@ -13,6 +13,7 @@ from jaxnets.report.style import COLORS, MARKERS, save, tidy, whole_ticks
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _DASHES = ("-", "--", ":", "-.")
 _MOST_PANELS = 12
@@ -29,14 +30,14 @@ def plot_comparison(groups: Sequence[Group], path: str | os.PathLike[str] | None
         raise ValueError("compare: no run has a curve; expected rows in metrics.jsonl")
     shown = charts[:_MOST_PANELS]
     columns = min(3 if len(shown) > 4 else 2, len(shown))
-    lines = -(-len(shown) // columns)
-    figure = Figure(figsize=(5.2 * columns, 3.4 * lines + 0.35 * len(groups)), layout="constrained")
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(5.2 * columns, 3.4 * rows + 0.35 * len(groups)), layout="constrained")
     for position, chart in enumerate(shown, start=1):
-        _draw(figure.add_subplot(lines, columns, position), chart)
-    handles = {}
+        _draw(figure.add_subplot(rows, columns, position), chart)
+    lines: dict[str, Line2D] = {}
     for axes in figure.axes:
-        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    figure.legend(list(handles.values()), list(handles), loc="outside lower left", frameon=False)
+        lines |= {str(line.get_label()): line for line in axes.lines if not str(line.get_label()).startswith("_")}
+    figure.legend(handles=list(lines.values()), loc="outside lower left", frameon=False)
     if len(charts) > len(shown):
         figure.suptitle(f"{len(shown)} of {len(charts)} metrics", fontsize=10)
     save(figure, path)

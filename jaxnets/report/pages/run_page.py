@@ -71,7 +71,7 @@ def write_report(run: str | os.PathLike[str], path: str | os.PathLike[str] | Non
 def page_of(run: RunRecord) -> str:
     """The report as HTML."""
     known = ("date", "command", "commit", "fingerprint", "first_step")
-    result = dict.fromkeys(known) | (run.result or {})
+    result: dict[str, Any] = dict.fromkeys(known) | {"seconds": {}} | (run.result or {})
     charts = thinned(charts_of(run.rows))
     pictures, left_out = pictures_in(run.path, without=("curves.png",) if charts else ())
     gradients = run.path / "gradients.txt"
@@ -91,9 +91,9 @@ def page_of(run: RunRecord) -> str:
         ],
         gradients=gradient_rows(gradients.read_text(encoding="utf-8")) if gradients.is_file() else None,
         rows=all_rows(run),
-        parts=parts_of(result.get("seconds", {})),
-        total=total_seconds(result.get("seconds", {})),
-        packages=[f"{name}=={version}" for name, version in result.get("versions", {}).items() if name != "python"],
+        parts=parts_of(result["seconds"]),
+        total=total_seconds(result["seconds"]),
+        packages=packages_of(result),
         settings={name: setting(value) for name, value in run.config.items()},
         environment=environment_of(result),
     )
@@ -137,6 +137,12 @@ def gradient_rows(text: str) -> dict[str, Any]:
     rows = [re.split(r"\s{2,}", line) for line in lines if re.search(r"\s\d+%|\snan%", line)]
     notes = [line for line in lines if not re.search(r"\s\d+%|\snan%", line)]
     return {"header": re.split(r"\s{2,}", header.strip()), "rows": rows, "notes": notes}
+
+
+def packages_of(result: Mapping[str, Any]) -> list[str]:
+    """What to install, without the library itself if its code was that of a commit."""
+    without = ("python", "jaxnets") if result["commit"] else ("python",)
+    return [f"{name}=={version}" for name, version in result.get("versions", {}).items() if name not in without]
 
 
 def parts_of(seconds: Mapping[str, float]) -> list[Part]:
