@@ -1,6 +1,8 @@
 """The report of a run: its numbers are those of the files, all text is text, and errors say what to do."""
 
+import base64
 import json
+import sys
 
 import pytest
 
@@ -87,8 +89,6 @@ def test_everything_in_the_folder_is_inside_of_the_page(run):
     page = read(run)
     (picture,) = page.all("img")
     assert picture.get("alt").startswith("Confusion matrix")
-    import base64
-
     assert base64.b64decode(picture.get("src").split(",")[1]) == PNG
     assert "To be\nor not" in [node.text for node in page.by_id("samples").iter("pre")]
     assert [node.text for node in page.by_id("model").iter("pre")] == ["path  layer"]
@@ -189,3 +189,10 @@ def test_many_lines_get_fewer_points_each():
     charts = thinned([Chart(str(i), [line]) for i in range(1000)])
     assert {len(chart.series[0].points) for chart in charts} <= set(range(FEWEST // 2, FEWEST + 1))
     assert charts[0].series[0].thinned == 1000
+
+
+def test_without_jinja2_it_is_said_how_to_install_it(run, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(SystemExit, match="1"):
+        report_command.main([str(run)])
+    assert "pip install jinja2" in capsys.readouterr().err
