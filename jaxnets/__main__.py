@@ -11,9 +11,9 @@ from jaxnets.console import library_command, user_errors
 COMMANDS = {
     "train": ("jaxnets.experiment.digits_cnn", "train a small network on handwritten digits, which need no download"),
     "plan": ("jaxnets.plan.command", "say what a training step needs on TPUs, none of which is needed for it"),
-    "compare": ("jaxnets.report.pages.compare_command", "put runs side by side: curves, means over seeds, differences"),
     "prepare": ("jaxnets.prepare", "write a data set into shards, for training on data larger than memory"),
     "report": ("jaxnets.report.pages.report_command", "write the report of a run, one page that holds all it shows"),
+    "compare": ("jaxnets.report.pages.compare_command", "put runs side by side: curves, means over seeds, differences"),
 }
 """The module of each command, imported when it is called, with `main(words)`; and what it does."""
 

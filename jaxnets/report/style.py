@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jaxnets.extras import needed_for
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -32,7 +34,8 @@ def tidy(axes: Axes, *, grid: bool = True) -> None:
 
 def whole_ticks(axes: Axes) -> None:
     """Mark whole numbers alone along x: there is no epoch 2.5 to read a value at."""
-    from matplotlib.ticker import MaxNLocator
+    with needed_for("report.style"):
+        from matplotlib.ticker import MaxNLocator
 
     if axes.get_xscale() == "linear":
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
@@ -50,7 +53,8 @@ def save(figure: Figure, path: str | os.PathLike[str] | None, *, dpi: float = DP
     """
     if path is None:
         return
-    from matplotlib.transforms import Bbox
+    with needed_for("report.style"):
+        from matplotlib.transforms import Bbox
 
     path = Path(path).expanduser()
     caption, area = run_caption(path.parent), None

@@ -6,11 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxnets.console import library_command
+
 
 def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m jaxnets compare",
+        prog=f"{library_command()} compare",
         description="Put runs side by side: curves, means and spreads over seeds, and the settings that differ. Writes "
         "compare.html, compare.png and compare.md.",
     )
@@ -29,7 +31,7 @@ def main(words: Sequence[str] | None = None) -> None:
         for file in compare_runs(asked.runs).write(asked.out):
             print(file)
     except (ValueError, OSError, ImportError) as error:
-        parser.exit(1, f"jaxnets compare: {error}\n")
+        parser.exit(1, f"{parser.prog}: {' '.join(str(error).split())}\n")
 
 
 if __name__ == "__main__":

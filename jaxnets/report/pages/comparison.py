@@ -135,7 +135,8 @@ def compare_runs(runs: Iterable[str | os.PathLike[str]]) -> Comparison:
         The comparison; `write(folder)` writes it as a page, a figure and Markdown.
 
     Raises:
-        ValueError: if there are no runs, one is given twice, is not the folder of a run, or has a damaged file.
+        RunFolderError: a ValueError, if one is not the folder of a run.
+        ValueError: if there are no runs, one is given twice, or one has a damaged file.
 
     Example:
         >>> import json, tempfile

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from jaxnets.extras import needed_for
 from jaxnets.report.pages.curves import Chart, Series
 from jaxnets.report.pages.groups import Group
 from jaxnets.report.style import COLORS, MARKERS, save, tidy, whole_ticks
@@ -21,7 +22,8 @@ _MOST_PANELS = 12
 
 def plot_comparison(groups: Sequence[Group], path: str | os.PathLike[str] | None = None) -> Figure:
     """Draw the curves of all runs and the means of groups, a panel for each metric and split; at most twelve."""
-    from matplotlib.figure import Figure
+    with needed_for("report.compare_runs"):
+        from matplotlib.figure import Figure
 
     from jaxnets.report.pages.comparison import charts_of_groups
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxnets.errors import RunFolderError
 from jaxnets.report.metrics_file import read_metrics
 from jaxnets.report.strict_json import NON_FINITE, read_object
 from jaxnets.report.style import experiment_of
@@ -53,13 +54,14 @@ def read_run(path: str | os.PathLike[str]) -> RunRecord:
     """Read the folder of a run, finished or not.
 
     Raises:
-        ValueError: if it is not the folder of a run, with what to write instead, or one of its files is damaged.
+        RunFolderError: a ValueError, if it is not the folder of a run, with what to write instead.
+        ValueError: if one of its files is damaged.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        raise ValueError(f"{path} is not the folder of a run: there is no such folder{_hint(folder.parent)}")
+        raise RunFolderError(f"{path} is not the folder of a run: there is no such folder{_hint(folder.parent)}")
     if not (folder / "config.json").is_file():
-        raise ValueError(f"{path} is not the folder of a run: it has no config.json{_hint(folder)}")
+        raise RunFolderError(f"{path} is not the folder of a run: it has no config.json{_hint(folder)}")
     result = read_object(folder / "result.json") if (folder / "result.json").is_file() else None
     if result is not None and not isinstance(result.get("metrics"), dict):
         raise ValueError(f"{folder / 'result.json'} is damaged: it has no metrics; expected what write_result writes")

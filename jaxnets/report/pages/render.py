@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxnets.extras import needed_for
 from jaxnets.report.pages.record import number, setting
 from jaxnets.report.progress import format_seconds
 
@@ -49,12 +50,10 @@ def render(template: str, **values: Any) -> str:
     """Fill in a template.
 
     Raises:
-        ImportError: if jinja2 is not installed.
+        MissingPackageError: an ImportError, if jinja2 is not installed.
     """
-    try:
+    with needed_for("a report"):
         import jinja2
-    except ImportError as error:
-        raise ImportError("reports need jinja2; write pip install jinja2") from error
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,

@@ -6,11 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxnets.console import library_command
+
 
 def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m jaxnets report",
+        prog=f"{library_command()} report",
         description="Write the report of a run, finished or not: one HTML file with its settings, numbers, curves and "
         "pictures, and how to reproduce it. It needs no network.",
     )
@@ -28,7 +30,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         print(write_report(asked.run, asked.out))
     except (ValueError, OSError, ImportError) as error:
-        parser.exit(1, f"jaxnets report: {error}\n")
+        parser.exit(1, f"{parser.prog}: {' '.join(str(error).split())}\n")
 
 
 if __name__ == "__main__":

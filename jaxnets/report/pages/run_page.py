@@ -48,8 +48,9 @@ def write_report(run: str | os.PathLike[str], path: str | os.PathLike[str] | Non
         The file.
 
     Raises:
-        ValueError: if `run` is not the folder of a run, or one of its files is damaged.
-        ImportError: if jinja2 is not installed.
+        RunFolderError: a ValueError, if `run` is not the folder of a run.
+        ValueError: if one of its files is damaged.
+        MissingPackageError: an ImportError, if jinja2 is not installed.
 
     Example:
         >>> import tempfile

@@ -195,4 +195,4 @@ def test_without_jinja2_it_is_said_how_to_install_it(run, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(SystemExit, match="1"):
         report_command.main([str(run)])
-    assert "pip install jinja2" in capsys.readouterr().err
+    assert "pip install 'jaxnets[report]'" in capsys.readouterr().err
