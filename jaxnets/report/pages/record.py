@@ -62,15 +62,23 @@ def read_run(path: str | os.PathLike[str]) -> RunRecord:
         raise RunFolderError(f"{path} is not the folder of a run: there is no such folder{_hint(folder.parent)}")
     if not (folder / "config.json").is_file():
         raise RunFolderError(f"{path} is not the folder of a run: it has no config.json{_hint(folder)}")
-    result = read_object(folder / "result.json") if (folder / "result.json").is_file() else None
-    if result is not None and not isinstance(result.get("metrics"), dict):
-        raise ValueError(f"{folder / 'result.json'} is damaged: it has no metrics; expected what write_result writes")
+    result = _read_result(folder / "result.json")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         metrics = folder / "metrics.jsonl"
         rows = read_metrics(metrics) if metrics.is_file() else []
     said = tuple(str(warning.message) for warning in caught)
     return RunRecord(folder, experiment_of(folder), read_object(folder / "config.json"), rows, result, said)
+
+
+def _read_result(file: Path) -> dict[str, Any] | None:
+    if not file.is_file():
+        return None
+    result = read_object(file)
+    for name, default in {"metrics": None, "seconds": {}, "versions": {}, "device": {}}.items():
+        if not isinstance(result.get(name, default), dict):
+            raise ValueError(f"{file} is damaged: expected an object {name!r}, as RunFolder.write_result writes it")
+    return result
 
 
 def _hint(folder: Path) -> str:

@@ -24,6 +24,7 @@ MOST_PICTURE_BYTES = 20_000_000
 MOST_CHARACTERS = 8_000
 TITLES = {
     "confusion": "Confusion matrix",
+    "curves": "Curves, as drawn at the end",
     "mistakes": "Most confident mistakes",
     "summary": "Layers of the model",
 }
@@ -66,11 +67,11 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(own=own, **values)
 
 
-def pictures_in(folder: Path, without: Sequence[str] = ()) -> tuple[list[Picture], list[str]]:
+def pictures_in(folder: Path) -> tuple[list[Picture], list[str]]:
     """The pictures of a folder, and the names of those that would make the page too large."""
     pictures, left_out, size = [], [], 0
-    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in PICTURES and file.name not in without]
-    for file in sorted(files, key=lambda file: (file.stem not in TITLES, file.name)):
+    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES]
+    for file in sorted(files, key=lambda file: (file.stem == "curves", file.stem not in TITLES, file.name)):
         content = file.read_bytes()
         if size + len(content) > MOST_PICTURE_BYTES:
             left_out.append(file.name)

@@ -74,7 +74,7 @@ def page_of(run: RunRecord) -> str:
     known = ("date", "command", "commit", "fingerprint", "first_step")
     result: dict[str, Any] = dict.fromkeys(known) | {"seconds": {}} | (run.result or {})
     charts = thinned(charts_of(run.rows))
-    pictures, left_out = pictures_in(run.path, without=("curves.png",) if charts else ())
+    pictures, left_out = pictures_in(run.path)
     gradients = run.path / "gradients.txt"
     return render(
         "report.html",

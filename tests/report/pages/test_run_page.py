@@ -87,8 +87,9 @@ def test_everything_in_the_folder_is_inside_of_the_page(run):
         "no effect on the loss: because"
     )
     page = read(run)
-    (picture,) = page.all("img")
+    picture, curves = page.all("img")
     assert picture.get("alt").startswith("Confusion matrix")
+    assert curves.get("alt").startswith("Curves")
     assert base64.b64decode(picture.get("src").split(",")[1]) == PNG
     assert "To be\nor not" in [node.text for node in page.by_id("samples").iter("pre")]
     assert [node.text for node in page.by_id("model").iter("pre")] == ["path  layer"]
@@ -162,9 +163,10 @@ def test_errors_say_what_to_write_instead(tmp_path, capsys):
     assert "metrics.jsonl: line 1 must have numbers step and epoch" in said
     assert said.count("\n") == 1
     (run / "metrics.jsonl").unlink()
-    (run / "result.json").write_text("{")
-    with pytest.raises(ValueError, match=r"result\.json is damaged"):
-        write_report(run)
+    for text in ("{", "[]", "{}", '{"metrics": {}, "seconds": 3}'):
+        (run / "result.json").write_text(text)
+        with pytest.raises(ValueError, match=r"result\.json is damaged"):
+            write_report(run)
 
 
 def test_the_command_writes_where_it_is_told(run, tmp_path, capsys):
