@@ -15,6 +15,7 @@ from jaxnets.report.pages.groups import (
     differences,
     group_runs,
     mean_curve,
+    names_of_experiments,
     repeated_seeds,
     settings_of,
     spreads,
@@ -44,7 +45,7 @@ class Comparison(NamedTuple):
     def title(self) -> str:
         """What is compared."""
         runs = [run for group in self.groups for run in group.runs]
-        experiments = list(dict.fromkeys(run.experiment for run in runs))
+        experiments = names_of_experiments(runs)
         groups = f" in {len(self.groups)} groups" if len(self.groups) > 1 else ""
         return f"{' and '.join(experiments)}: {len(runs)} run{'s' * (len(runs) != 1)}{groups}"
 

@@ -54,13 +54,13 @@ def group_runs(runs: Sequence[RunRecord]) -> list[Group]:
     together: list[list[RunRecord]] = []
     for run in runs:
         for others in together:
-            if (run.experiment, settings_of(run)) == (others[0].experiment, settings_of(others[0])):
+            if _alike(run, others[0]):
                 others.append(run)
                 break
         else:
             together.append([run])
     different = differences([others[0] for others in together])
-    experiments = {run.experiment for run in runs}
+    experiments = names_of_experiments(runs)
     groups = []
     for number, others in enumerate(together):
         config = settings_of(others[0])
@@ -70,6 +70,18 @@ def group_runs(runs: Sequence[RunRecord]) -> list[Group]:
         ordered = sorted(others, key=lambda run: (not isinstance(run.seed, int), str(run.seed).zfill(12)))
         groups.append(Group(letter, ", ".join(words) or others[0].experiment, ordered))
     return groups
+
+
+def _alike(run: RunRecord, other: RunRecord) -> bool:
+    """Whether two runs differ in their seed only; the folder of an unfinished one need not say its experiment."""
+    known = run.result is not None and other.result is not None
+    return settings_of(run) == settings_of(other) and (run.experiment == other.experiment or not known)
+
+
+def names_of_experiments(runs: Sequence[RunRecord]) -> list[str]:
+    """The names of all experiments, by the finished runs if there are any."""
+    finished = [run for run in runs if run.result is not None]
+    return list(dict.fromkeys(run.experiment for run in finished or runs))
 
 
 def differences(runs: Sequence[RunRecord]) -> list[str]:

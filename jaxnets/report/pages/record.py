@@ -75,7 +75,8 @@ def _read_result(file: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     result = read_object(file)
-    for name, default in {"metrics": None, "seconds": {}, "versions": {}, "device": {}}.items():
+    defaults: dict[str, Any] = {"metrics": None, "seconds": {}, "versions": {}, "device": {}}
+    for name, default in defaults.items():
         if not isinstance(result.get(name, default), dict):
             raise ValueError(f"{file} is damaged: expected an object {name!r}, as RunFolder.write_result writes it")
     return result

@@ -116,6 +116,8 @@ def test_an_unfinished_run_is_in_no_mean(runs, tmp_path):
     config = json.loads((unfinished / "config.json").read_text())
     assert config["seed"] == 7
     comparison = compare_runs([*runs, unfinished])
+    assert comparison.title == "made_up: 5 runs in 2 groups"
+    assert comparison.groups[0].seeds == [0, 1, 2, 7]
     assert any("unfinished has not finished" in warning for warning in comparison.warnings)
     assert {spread.n for found in comparison.results().values() for spread in found if spread} == {3, 1}
 
