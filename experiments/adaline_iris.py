@@ -25,7 +25,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, GREEN, ORANGE, tidy
 from experiments.support.iris import two_irises
 from experiments.support.many import consecutive_seeds
 from jaxnets.config import PositiveInt
@@ -33,6 +32,7 @@ from jaxnets.data import Split, fit_standardization
 from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.models import AdalineConfig, adaline, adaline_rule, perceptron_path
 from jaxnets.report import RunFolder, plot_curves, working
+from jaxnets.report.style import BLUE, GREEN, ORANGE, save, tidy
 from jaxnets.training import TrainState, scan_data
 
 INITIAL = (-1.5, -1.5)  # weights far from any solution, so that the path can be seen
@@ -173,7 +173,7 @@ def plot(path: Path, train: Split, best: np.ndarray, weights: dict[str, np.ndarr
         axes.legend(fontsize=8, loc="lower right")
     away = {name: np.linalg.norm(value - best, axis=-1) / np.linalg.norm(best) for name, value in weights.items()}
     plot_distances(distances, away)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 @in_run_folder(smoke={"epochs": 2, "orders": 2})

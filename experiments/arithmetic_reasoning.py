@@ -22,12 +22,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.support.arithmetic import ROWS, NetworkSettings, encode, make_answer, make_network, make_train
-from experiments.support.figures import BLUE, GRAY, GREEN, ORANGE, tidy
 from jaxnets.config import PositiveInt
 from jaxnets.data import addition_pairs, read_sum, write_addition
 from jaxnets.data.arithmetic import Form
 from jaxnets.experiment import Findings, in_run_folder, main
 from jaxnets.report import RunFolder, plot_curves
+from jaxnets.report.style import BLUE, GRAY, GREEN, ORANGE, save, tidy
 
 FORMS: tuple[Form, ...] = get_args(Form)
 COLORS = dict(zip(FORMS, (BLUE, ORANGE, GREEN), strict=True))
@@ -174,7 +174,7 @@ def plot(config: Config, found: dict[str, dict[str, float]], path: Path) -> None
     draw_by_examples(left, config, found)
     draw_by_digits(right, config, found)
     figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 SMOKE: dict[str, Any] = {

@@ -30,7 +30,7 @@ from experiments.support.segmentation_figures import plot_segmentations
 from jaxnets import losses, metrics, summary
 from jaxnets.config import PositiveInt
 from jaxnets.data import CAMVID_CLASSES, CAMVID_VOID, DataSet, augment, camvid
-from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main, show_summary
 from jaxnets.experiment.classifier import random_images
 from jaxnets.model import Model
 from jaxnets.models import SegmentationUNetConfig, segmentation_unet
@@ -196,7 +196,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
         augment.chain(functools.partial(augment.random_crop, size=config.window), augment.random_flip)
     )
     optimizer = make_optimizer(config, len(data.train[0]))
-    print(summary(model, data.train[0][:1]), flush=True)
+    show_summary(folder, summary(model, data.train[0][:1]))
     evaluate = make_evaluate(loss, batch_size=EVALUATED)
     trained = fit(
         init_train_state(model, optimizer, config.seed),
@@ -223,7 +223,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
         draw_overlays(folder, model, train_state, data)
 
     found = trained.metrics | {"test": test, "test_iou": classes}
-    return Findings(found, train_state.params, trained.compile_seconds, trained.first_step, draw)
+    return Findings.of_fit(trained, found, train_state.params, draw)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from experiments.support.dates_figures import plot_attention
 from jaxnets import decode, losses, metrics, models, summary
 from jaxnets.config import PositiveInt
 from jaxnets.data import DateSet, date_ids, date_vocabularies, dates
-from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main, show_summary
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import (
@@ -157,7 +157,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     network = make_network(config)
     (source, target), loss = date_ids(train), next_character_loss(network.model)
     a_batch = models.SourceTarget(jnp.asarray(source[: config.batch_size]), jnp.asarray(target[: config.batch_size]))
-    print(summary(network.model, a_batch), flush=True)
+    show_summary(folder, summary(network.model, a_batch))
     steps = config.epochs * steps_per_epoch(len(train.iso), config.batch_size)
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, steps // 20, steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
@@ -175,7 +175,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     params = trained.train_state.params
     numbers = test(config, folder, network, trained.train_state, held_out)
     print(f"exact match {numbers['exact_match']:.4f} of {len(held_out.iso):,} dates held out")
-    found = Findings(trained.metrics | {"test": numbers}, params, trained.compile_seconds, trained.first_step)
+    found = Findings.of_fit(trained, trained.metrics | {"test": numbers}, params)
     return found._replace(draw=lambda: draw(config, folder, network.model, params, held_out))
 
 

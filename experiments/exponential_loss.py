@@ -24,7 +24,6 @@ import optax
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, GREEN, ORANGE, tidy
 from experiments.support.many import consecutive_seeds, stack
 from jaxnets import losses
 from jaxnets.config import PositiveInt
@@ -33,6 +32,7 @@ from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
 from jaxnets.model import Model
 from jaxnets.models import MLPConfig, mlp
 from jaxnets.report import RunFolder, plot_curves, working
+from jaxnets.report.style import BLUE, GREEN, ORANGE, save, tidy
 from jaxnets.training import TrainState, init_train_state, make_step, scan_data, steps_per_epoch
 
 LOSSES = {
@@ -243,7 +243,7 @@ def plot(path: Path, all_outcomes: dict[str, dict[str, Outcome]], share: float) 
     plot_margins(panels[1, 1], all_outcomes["flipped"], f"Margins with {share:.0%} flipped, labels as given")
     for axes in panels.flat:
         tidy(axes, grid=False)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 @in_run_folder(smoke={"epochs": 2, "networks": 2})

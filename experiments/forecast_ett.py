@@ -164,7 +164,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
 
     def draw() -> None:
         plot_curves(folder.read_metrics(), folder.path / "curves.png")
-        plot_forecasts(windows, series.names[-1], config.model, folder.path / "forecasts.png")
+        plot_forecasts(windows, "oil temperature (°C)", config.model, folder.path / "forecasts.png")
 
     return Findings(found, params, draw=draw)
 

@@ -25,7 +25,7 @@ from experiments.support.grokking_figures import plot_grokking
 from experiments.support.many import stack
 from jaxnets import make_model, metrics, nn, summary, training
 from jaxnets.data import Split
-from jaxnets.experiment import Findings, Settings, in_run_folder, main
+from jaxnets.experiment import Findings, Settings, in_run_folder, main, show_summary
 from jaxnets.model import Model
 from jaxnets.report import RunFolder
 
@@ -174,7 +174,7 @@ def train_and_measure(config: Config, folder: RunFolder, size: Size) -> tuple[tr
     """Train, and record what is measured on the way; returns the last train state and the curves `[times, ...]`."""
     train, test = sums(size, config.seed)
     model = network(size)
-    print(summary(model, train[0]), flush=True)
+    show_summary(folder, summary(model, train[0]))
     program, optimizer = make_program(config, size, model)
     train_state = training.init_train_state(model, optimizer, config.seed)
     rows = []

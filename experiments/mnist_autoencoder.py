@@ -31,7 +31,7 @@ from experiments.support.autoencoder_figures import plot_maps, plot_reconstructi
 from jaxnets import losses, metrics, models, subkey, summary
 from jaxnets.config import PositiveInt
 from jaxnets.data import DataSet, Split
-from jaxnets.experiment import Findings, in_run_folder, main
+from jaxnets.experiment import Findings, in_run_folder, main, show_summary
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress
 from jaxnets.training import Event, Loss, fit, init_train_state, make_evaluate, make_step, steps_per_epoch
@@ -85,7 +85,8 @@ def train(config: Config, folder: RunFolder, data: DataSet, name: str, code: int
     """Train one network."""
     images, validation = data.train[0], data.validation[0]
     model = models.autoencoder(models.AutoencoderConfig((images.shape[1], *config.hidden, code)))
-    print(f"{name}\n{summary(model, images[: config.batch_size])}", flush=True)
+    print(name)
+    show_summary(folder, summary(model, images[: config.batch_size]), name=f"summary of {name}")
     loss, steps = reconstruction_loss(model, noise), config.epochs * steps_per_epoch(len(images), config.batch_size)
     optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, steps))
 

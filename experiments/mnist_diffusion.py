@@ -23,7 +23,7 @@ from experiments.support.digit_figures import plot_ways
 from experiments.support.mnist import load_digits
 from jaxnets import diffusion, losses, metrics, models, nn, subkey, summary
 from jaxnets.config import PositiveInt
-from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main, show_summary
 from jaxnets.metrics.frechet import Moments
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
@@ -222,7 +222,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     lenet = image_distance.random_lenet() if config.smoke else image_distance.load_lenet()
     model = make_model(config)
     two = jnp.zeros(2, jnp.int32)
-    print(summary(model, models.DiffusionInputs(jnp.zeros((2, SIZE, SIZE, PATCH**2)), two, two)), flush=True)
+    show_summary(folder, summary(model, models.DiffusionInputs(jnp.zeros((2, SIZE, SIZE, PATCH**2)), two, two)))
     trained = train(config, folder, model, images, labels)
     params = use_ema(trained.train_state).params
     real, found, made = image_distance.moments_of(lenet, held_out), dict(trained.metrics), {}
@@ -240,7 +240,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
         plot_curves(folder.read_metrics(), folder.path / "curves.png")
         plot_ways({str(way): digits[:20] for way, digits in made.items()}, folder.path / "digits.png")
 
-    return Findings(found, params, trained.compile_seconds, trained.first_step, draw)
+    return Findings.of_fit(trained, found, params, draw)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from experiments.support.digit_figures import draw_grid, film, plot_distances, w
 from experiments.support.mnist import load_digits
 from jaxnets import losses, metrics, models, subkey, summary
 from jaxnets.config import PositiveInt
-from jaxnets.experiment import Findings, Settings, in_run_folder, main
+from jaxnets.experiment import Findings, Settings, in_run_folder, main, show_summary
 from jaxnets.metrics.frechet import FrechetDistance, Moments
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import (
@@ -195,7 +195,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     lenet = image_distance.random_lenet() if config.smoke else image_distance.load_lenet()
     real = image_distance.moments_of(lenet, held_out)
     networks = make_models(config)
-    print(summary(networks["g"], noise_of(config)[:2]), summary(networks["d"], images[:2]), sep="\n", flush=True)
+    show_summary(folder, summary(networks["g"], noise_of(config)[:2]), summary(networks["d"], images[:2]))
     runs = {"with": (config, folder)}
     if config.collapse_epochs:
         other = collapsing(config)
@@ -219,7 +219,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
         plot_distances({name: own.read_metrics() for name, (_, own) in runs.items()}, folder.path / "distances.png")
 
     of_all = trained["with"]
-    return Findings(found, of_all.train_state.params, of_all.compile_seconds, of_all.first_step, draw)
+    return Findings.of_fit(of_all, found, of_all.train_state.params, draw)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from experiments.support import mnist
 from experiments.support.vae_figures import plot_walks
 from jaxnets import metrics, models, subkey, summary
 from jaxnets.config import PositiveInt
-from jaxnets.experiment import Findings, in_run_folder, main
+from jaxnets.experiment import Findings, in_run_folder, main, show_summary
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import Checkpoints, Loss, fit, init_train_state, make_evaluate, make_step, steps_per_epoch
 
@@ -179,7 +179,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     images, validation, test_images = (part[0].reshape(len(part[0]), -1) for part in data[:3])
     net = network(config, images.shape[1])
     model = models.ARCHITECTURES[type(net)](net)
-    print(summary(model, images[: config.batch_size]), flush=True)
+    show_summary(folder, summary(model, images[: config.batch_size]))
     loss, optimizer = negative_bound(net), make_optimizer(config, len(images))
     initial, _ = model.init(jax.random.key(config.seed))
     trained = fit(
@@ -198,7 +198,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     step, measured = int(trained.train_state.step), {"nll": numbers["nll"]}
     folder.append_metrics(step=step, epoch=float(config.epochs), split="test", metrics=measured)
     print(", ".join(f"{name} {value:.3f}" for name, value in numbers.items()))
-    found = Findings(trained.metrics | {"test": numbers}, params, trained.compile_seconds, trained.first_step)
+    found = Findings.of_fit(trained, trained.metrics | {"test": numbers}, params)
     return found._replace(draw=lambda: draw(config, folder, net, params, test_images))
 
 

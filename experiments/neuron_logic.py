@@ -23,10 +23,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.support.figures import BLUE, ORANGE
 from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.playground.logic import AND, NOT, OR, XOR_OF_LAYERS, XOR_OF_PRODUCT, one_neuron, product_neuron, two_layers
 from jaxnets.report import RunFolder
+from jaxnets.report.style import BLUE, ORANGE, save
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ def plot_half_planes(path: Path) -> None:
         Line2D([], [], color="#A6CEE3", label="the network gives 1", **square),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=12)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 @in_run_folder()

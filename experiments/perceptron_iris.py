@@ -25,7 +25,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, GRAY, GREEN, ORANGE, tidy
 from experiments.support.iris import two_irises
 from jaxnets import subkey
 from jaxnets.config import PositiveInt
@@ -33,6 +32,7 @@ from jaxnets.data import Split
 from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.models import PerceptronConfig, perceptron, perceptron_fit, perceptron_path
 from jaxnets.report import RunFolder, plot_curves, working
+from jaxnets.report.style import BLUE, GRAY, GREEN, ORANGE, save, tidy
 
 XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0])
 
@@ -257,7 +257,7 @@ def plot(path: Path, train: Split, test: Split, runs: Any, bound: Bound, on_iris
     plot_picks(panels[1, 0], panels[1, 1], on_iris, on_xor)
     for axes in panels.flat:
         tidy(axes, grid=False)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 @in_run_folder(smoke={"orders": 4, "picks": 100, "xor_orders": 2})

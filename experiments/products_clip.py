@@ -33,9 +33,10 @@ from jaxnets.data import (
     save_tokenizer,
 )
 from jaxnets.data.augment import random_flip
-from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main, show_summary
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
+from jaxnets.report.style import save
 from jaxnets.training import Checkpoints, Loss, fit, init_train_state, make_step, steps_per_epoch
 
 CONTEXT, SHOWN = 16, 6
@@ -200,7 +201,7 @@ def draw(folder: RunFolder, products: Products, cosines: np.ndarray) -> None:
             text.text(0, 0.75 - 0.25 * line, f"{cosines[row, i]:.2f}  {products.captions[i]}{mark}", parse_math=False)
         picture.axis("off")
         text.axis("off")
-    figure.savefig(folder.path / "nearest.png", dpi=110)
+    save(figure, folder.path / "nearest.png")
 
 
 @in_run_folder(reference=REFERENCE, smoke={"epochs": 1, "batch_size": 6, "features": 32, "layers": 1})
@@ -213,7 +214,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     save_tokenizer(folder.path, tokenizer)
     data = products.train.images, make_ids(tokenizer, products.train.captions)
     model = make_network(config, tokenizer)
-    print(summary(model, models.CLIPInputs(scaled(data[0][:2]), jnp.asarray(data[1][:2]))), flush=True)
+    show_summary(folder, summary(model, models.CLIPInputs(scaled(data[0][:2]), jnp.asarray(data[1][:2]))))
     steps = config.epochs * steps_per_epoch(len(data[1]), config.batch_size)
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, steps // 20, steps)
     adamw = optax.adamw(schedule, weight_decay=config.weight_decay, mask=regularizers.decay_mask)
@@ -231,7 +232,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     numbers, cosines = test(model, params, tokenizer, products.test, products.train.captions)
     folder.append_metrics(step=steps, epoch=float(config.epochs), split="test", metrics=numbers)
     print(", ".join(f"{name} {value:.4f}" for name, value in numbers.items()))
-    found = Findings(trained.metrics | {"test": numbers}, params, trained.compile_seconds, trained.first_step)
+    found = Findings.of_fit(trained, trained.metrics | {"test": numbers}, params)
     return found._replace(draw=lambda: draw(folder, products.test, cosines))
 
 

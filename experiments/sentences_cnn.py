@@ -31,7 +31,7 @@ from jaxnets.data import (
     save_tokenizer,
     sentences,
 )
-from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main, show_summary
 from jaxnets.model import Model
 from jaxnets.models import SentenceCNNConfig, SentenceLSTMConfig, sentence_cnn, sentence_lstm
 from jaxnets.regularizers import max_norm
@@ -149,7 +149,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     optimizer = make_optimizer(config, jax.eval_shape(lambda: model.init(jax.random.key(0))[0]))
     loss = loss_of_batch(model)
     evaluate = bucket_evaluate(loss)
-    print(summary(model, next(data.train.in_order())["text"]), flush=True)
+    show_summary(folder, summary(model, next(data.train.in_order())["text"]))
     trained = fit(
         init_train_state(model, optimizer, config.seed),
         bucket_step(make_step(loss, optimizer)),
@@ -168,7 +168,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     test = {name: float(value) for name, value in measured.items()}
     folder.append_metrics(step=int(best.step), epoch=float(config.epochs), split="test", metrics=test)
     print(f"test accuracy {test['accuracy']:.4f}, loss {test['loss']:.4f}")
-    found = Findings(trained.metrics | {"test": test}, best.params, trained.compile_seconds, trained.first_step)
+    found = Findings.of_fit(trained, trained.metrics | {"test": test}, best.params)
     return found._replace(draw=lambda: plot_curves(folder.read_metrics(), folder.path / "curves.png"))
 
 

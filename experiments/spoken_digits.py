@@ -28,6 +28,7 @@ from jaxnets.data import DataSet, augment, fsdd
 from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
 from jaxnets.experiment.classifier import adam_with_cosine, random_images, train_classifier
 from jaxnets.report import RunFolder
+from jaxnets.report.style import save
 
 WIDTHS = (16, 32, 64, 128)
 
@@ -110,7 +111,7 @@ def plot_spectrograms(config: Config, data: DataSet, path: Path) -> None:
     panels[0, 0].set_ylabel("recorded\n(mel bands)", fontsize=9)
     panels[1, 0].set_ylabel("in training", fontsize=9)
     figure.supxlabel("time, 1 s each", fontsize=9)
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 @in_run_folder(smoke={"epochs": 1})

@@ -31,7 +31,7 @@ from jaxnets.config import PositiveInt
 from jaxnets.ctc import ctc_greedy, ctc_loss
 from jaxnets.data import augment
 from jaxnets.data.fsdd import fsdd_recordings
-from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main
+from jaxnets.experiment import Findings, TrainingSettings, in_run_folder, main, show_summary
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import Checkpoints, Loss, fit, init_train_state, make_evaluate, make_step, steps_per_epoch
@@ -194,7 +194,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     data = load(config)
     model = network(config)
     loss = string_loss(config, model)
-    print(summary(model, Sounds(*data.train[:2])), flush=True)
+    show_summary(folder, summary(model, Sounds(*data.train[:2])))
     steps = config.epochs * steps_per_epoch(config.strings, config.batch_size)
     schedule = optax.warmup_cosine_decay_schedule(0.0, config.learning_rate, steps // 20, steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
@@ -221,7 +221,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
         plot_curves(folder.read_metrics(), folder.path / "curves.png")
         plot_alignments(data.test, probabilities, JOINED, folder.path / "alignments.png")
 
-    done = Findings(trained.metrics | {"test": test}, params, trained.compile_seconds, trained.first_step)
+    done = Findings.of_fit(trained, trained.metrics | {"test": test}, params)
     return done._replace(draw=draw)
 
 

@@ -29,7 +29,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, GREEN, ORANGE, tidy
 from experiments.support.many import consecutive_seeds
 from jaxnets import losses
 from jaxnets.config import PositiveInt
@@ -37,6 +36,7 @@ from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.models import MLPConfig, mlp
 from jaxnets.random import subkey
 from jaxnets.report import RunFolder, working
+from jaxnets.report.style import BLUE, GREEN, ORANGE, save, tidy
 
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "sine": lambda x: np.sin(2 * np.pi * x),
@@ -222,7 +222,7 @@ def plot_errors(errors: np.ndarray, fits: Any, fine: np.ndarray, widths: list[in
         label(axes, "trained networks, first seed", "x", "value")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False)
     panels[1, 0].legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def plot_losses(curves: Any, path: Path) -> None:
@@ -237,7 +237,7 @@ def plot_losses(curves: Any, path: Path) -> None:
             )
         label(axes, f"{name}: {FORMULAS[name]}", "step of L-BFGS", "mean squared error (log scale)")
     panels[-1].legend(title="hidden units", frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def summarize(errors: np.ndarray, widths: list[int]) -> dict[str, Any]:

@@ -26,7 +26,6 @@ import numpy as np
 import optax
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, GREEN, ORANGE, SKY, tidy
 from experiments.support.many import consecutive_seeds
 from jaxnets import Model, losses, make_model, metrics, nn
 from jaxnets.config import PositiveInt
@@ -34,6 +33,7 @@ from jaxnets.data import digits
 from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.models import MLPConfig, mlp
 from jaxnets.report import RunFolder, working
+from jaxnets.report.style import BLUE, GREEN, ORANGE, SKY, save, tidy
 from jaxnets.training import TrainState, init_train_state, make_gradient_report, make_step, scan_data, supervised
 
 ACTIVATIONS = {"sigmoid": nn.sigmoid, "tanh": nn.tanh, "ReLU": nn.relu}
@@ -242,7 +242,7 @@ def plot_norms(config: Config, found: dict[Any, dict[str, np.ndarray]], path: Pa
             axes.set_xlabel("layers in all")
     bar = figure.colorbar(mesh, ax=panels, extend="both", shrink=0.8)
     bar.set_label("log10 of the gradient's norm: vanishing below 0, exploding above")
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def plot_accuracies(config: Config, found: dict[Any, dict[str, np.ndarray]], path: Path) -> None:
@@ -260,7 +260,7 @@ def plot_accuracies(config: Config, found: dict[Any, dict[str, np.ndarray]], pat
         axes.set_xlabel("layers")
         axes.set_title(activation)
     figure.colorbar(picture, ax=panels).set_label(f"training accuracy after {config.steps} steps")
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def plot_losses(config: Config, found: dict[Any, dict[str, np.ndarray]], path: Path) -> None:
@@ -281,7 +281,7 @@ def plot_losses(config: Config, found: dict[Any, dict[str, np.ndarray]], path: P
         tidy(axes)
     panels[0].set_ylabel(f"cross-entropy, at most {WORST_LOSS:g} (log scale)")
     panels[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def summarize(config: Config, found: dict[Any, dict[str, np.ndarray]]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ COMMANDS = {
     "plan": ("jaxnets.plan.command", "say what a training step needs on TPUs, none of which is needed for it"),
     "playground": ("jaxnets.playground.command", "open a page in the browser that trains small networks"),
     "prepare": ("jaxnets.prepare", "write a data set into shards, for training on data larger than memory"),
+    "report": ("jaxnets.report.pages.report_command", "write the report of a run, one page that holds all it shows"),
+    "compare": ("jaxnets.report.pages.compare_command", "put runs side by side: curves, means over seeds, differences"),
 }
 """The module of each command, imported when it is called, with `main(words)`; and what it does."""
 

@@ -39,6 +39,7 @@ PACKAGES: Mapping[str, Package] = {
     "array_record": Package("array-record", "data"),
     "flatbuffers": Package("flatbuffers", "weights"),
     "flax": Package("flax", "interop"),
+    "jinja2": Package("jinja2", "report"),
     "matplotlib": Package("matplotlib", "experiments"),
     "rich": Package("rich", "experiments"),
     "sacrebleu": Package("sacrebleu", "text"),

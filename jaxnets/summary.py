@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxnets.flops import inner_jaxprs, jaxpr_flops
+from jaxnets.html_table import html_table
 from jaxnets.layer import Call, CallLog, recorded
 from jaxnets.model import Model
 from jaxnets.tree import count, is_below, paths, tree_bytes
 from jaxnets.types import PyTree
 
 NO_LAYER = "(no layer)"
+_HEADER = ("path", "layer", "output", "parameters", "state", "FLOPs per batch")
 _MARK = "jaxnets_call_"
 _NOTES = {
     " x ": "x n: repeated n times, each time with parameters of its own; the numbers are those of all",
@@ -78,15 +80,24 @@ class Summary(NamedTuple):
 
     def __str__(self) -> str:
         """The table as text."""
-        header = ("path", "layer", "output", "parameters", "state", "FLOPs per batch")
-        body = [_cells(row) for row in self.rows]
-        total = ("total", "", _shape(self.output), *map(_grouped, (self.parameters, self.state, self.flops)))
-        widths = [max(len(line[i]) for line in (header, *body, total)) for i in range(len(header))]
+        body, total = self._table()
+        widths = [max(len(line[i]) for line in (_HEADER, *body, total)) for i in range(len(_HEADER))]
         rule = "  ".join("-" * width for width in widths)
-        lines = [_aligned(header, widths), rule, *(_aligned(line, widths) for line in body), rule]
+        lines = [_aligned(_HEADER, widths), rule, *(_aligned(line, widths) for line in body), rule]
+        return "\n".join([*lines, _aligned(total, widths), *self._notes(body)])
+
+    def _repr_html_(self) -> str:
+        """The table as a notebook shows it."""
+        body, total = self._table()
+        return html_table(_HEADER, [*body, total], words=3, total=True, notes=self._notes(body))
+
+    def _table(self) -> tuple[list[tuple[str, ...]], tuple[str, ...]]:
+        total = ("total", "", _shape(self.output), *map(_grouped, (self.parameters, self.state, self.flops)))
+        return [_cells(row) for row in self.rows], total
+
+    def _notes(self, body: list[tuple[str, ...]]) -> list[str]:
         size = f"parameters {_bytes(self.parameter_bytes)}, state {_bytes(self.state_bytes)}"
-        notes = [note for sign, note in _NOTES.items() if any(sign in line[1] for line in body)]
-        return "\n".join([*lines, _aligned(total, widths), size, *notes])
+        return [size, *(note for sign, note in _NOTES.items() if any(sign in line[1] for line in body))]
 
 
 def summary(model: Model, inputs: PyTree, *, train: bool = False) -> Summary:

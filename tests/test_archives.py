@@ -53,7 +53,8 @@ def test_the_wheel_holds_the_library_alone(archives):
         names = set(wheel.namelist())
     folders = {name.split("/")[0] for name in names}
     assert folders == {"jaxnets", f"jaxnets-{jaxnets.__version__}.dist-info"}
-    files = (file.relative_to(ROOT).as_posix() for file in (ROOT / "jaxnets").rglob("*.py"))
+    kinds = (".py", ".html", ".css", ".js")
+    files = (file.relative_to(ROOT).as_posix() for file in (ROOT / "jaxnets").rglob("*") if file.suffix in kinds)
     assert {"jaxnets/py.typed", *files} <= names
 
 

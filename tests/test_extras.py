@@ -34,6 +34,22 @@ def read_pth():
     weights.read_torch(path)
 
 
+def a_run():
+    Path("run").mkdir()
+    Path("run/config.json").write_text('{"seed": 0}')
+    for step in (1, 2):
+        report.append_metrics("run/metrics.jsonl", step=step, epoch=step, split="train", metrics={"loss": 1.0})
+    return "run"
+
+
+def write_report():
+    report.write_report(a_run())
+
+
+def compare():
+    report.compare_runs([a_run()]).plot()
+
+
 CALLS = {
     "PIL": [lambda: read_image(Path("image.png"), (8, 8)), data.camvid, data.fashion_products],
     "aiohttp": [lambda: playground_command.main([])],
@@ -48,10 +64,12 @@ CALLS = {
         lambda: interop.from_nnx(None),
         lambda: interop.to_nnx(MODEL, rngs={"params": 0, "dropout": 1}),
     ],
+    "jinja2": [write_report],
     "matplotlib": [
         lambda: report.plot_curves([{"step": 1, "epoch": 1, "split": "train", "loss": 0.5}], "plot.png"),
         lambda: report.plot_confusion(*PLOTS[0]),
         lambda: report.plot_mistakes(*PLOTS[1]),
+        compare,
     ],
     "rich": [report.progress, working],
     "sacrebleu": [lambda: metrics.bleu(["a"], ["a"])],

@@ -200,3 +200,13 @@ def test_the_columns_add_up(case):
         return case.apply(params, state, inputs, key)
 
     assert_adds_up(summary(make_model(case.spec, apply), case.inputs), case.spec)
+
+
+def test_a_notebook_shows_the_same_table():
+    from lxml import html
+
+    found = summary(mnist_cnn(), jax.ShapeDtypeStruct((64, 28, 28, 1), jnp.float32))
+    rows = [[cell.text_content() for cell in row] for row in html.fromstring(found._repr_html_()).iter("tr")]
+    header, _, *body, _, total = str(found).splitlines()[:-1]
+    for cells, line in zip(rows, [header, *body, total], strict=True):
+        assert " ".join(" ".join(cells).split()) == " ".join(line.split())

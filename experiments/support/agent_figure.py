@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, GRAY, GREEN, ORANGE, SKY, tidy
+from jaxnets.report.style import BLUE, GRAY, GREEN, ORANGE, SKY, save, tidy
 
 ENDS = {"right": BLUE, "wrong": ORANGE, "too many calls": GRAY, "too long": SKY}
 
@@ -40,7 +40,7 @@ def plot_agent(found: Mapping[str, Mapping[str, float]], path: Path) -> None:
     right.set_xlabel("questions, %")
     figure.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=len(ENDS), frameon=False)
     tidy(right, grid=False)
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def share(found: Mapping[str, float], end: str) -> float:

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+
+from jaxnets.report.style import TEN, save
 
 SIDE = 28
 """Pixels of an image's side."""
@@ -22,7 +25,7 @@ def plot_reconstructions(given: Mapping[str, np.ndarray], made: Mapping[str, np.
         draw_images(axes, images, len(images))
         axes.set_anchor("E")
         axes.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def draw_images(axes: Axes, images: np.ndarray, columns: int) -> None:
@@ -52,13 +55,14 @@ def plot_maps(
     figure.colorbar(picture, ax=panels, ticks=range(10), label="digit", pad=0.01, aspect=30)
     draw_grid(grid, points, decode)
     grid.set_title(f"{name}: what the plane is decoded to")
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def draw_codes(axes: Axes, codes: np.ndarray, labels: np.ndarray) -> Any:
     """Draw points in the colors of ten classes."""
+    colors = ListedColormap(TEN)
     picture = axes.scatter(
-        codes[:, 0], codes[:, 1], c=labels, cmap="tab10", vmin=-0.5, vmax=9.5, s=3, linewidths=0, rasterized=True
+        codes[:, 0], codes[:, 1], c=labels, cmap=colors, vmin=-0.5, vmax=9.5, s=3, linewidths=0, rasterized=True
     )
     low, high = extent(codes)
     axes.set_xlim(low[0], high[0])

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from jaxnets.data import DateSet
+from jaxnets.report.style import save
 
 SPACE, END = "␣", "end"
 
@@ -23,7 +24,7 @@ def plot_attention(weights: np.ndarray, shown: DateSet, path: Path) -> None:
     for unused in axes[len(shown.iso) :]:
         unused.remove()
     figure.colorbar(picture, ax=axes[: len(shown.iso)].tolist(), shrink=0.6, label="weight of attention")
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def draw_attention(axes: Axes, weights: np.ndarray, written: str, iso: str) -> AxesImage:

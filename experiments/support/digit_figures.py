@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from experiments.support.figures import BLUE, GRAY, ORANGE, tidy
+from jaxnets.report.style import BLUE, GRAY, ORANGE, save, tidy, whole_ticks
 from jaxnets.training.event import Callback, Event
 from jaxnets.training.state import TrainState
 
@@ -88,11 +88,12 @@ def plot_distances(rows: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) 
         axes.plot(*zip(*points, strict=True), color=color, marker=marker, label=label)
     axes.set_yscale("log")
     axes.set_xlabel("epoch")
+    whole_ticks(axes)
     axes.set_ylabel("Fréchet distance to test digits")
     axes.axhline(104.2, color=GRAY, linestyle="--", linewidth=1, label="uniform noise")
     tidy(axes)
     axes.legend()
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def plot_ways(made: Mapping[str, Any], path: Path) -> None:
@@ -104,4 +105,4 @@ def plot_ways(made: Mapping[str, Any], path: Path) -> None:
         panel.set_xticks([])
         panel.set_yticks([])
         panel.spines[:].set_visible(False)
-    figure.savefig(path, dpi=110)
+    save(figure, path)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.support.digit_sounds import DIGITS, HOP, SAMPLE_RATE
 from experiments.support.digit_strings import Strings
-from experiments.support.figures import GRAY, tidy
+from jaxnets.report.style import GRAY, TEN, save, tidy
 
 SHOWN = 2
 SAID = 0.5
@@ -35,18 +34,17 @@ def plot_alignments(strings: Strings, probabilities: np.ndarray, joined: int, pa
         _draw_probabilities(below, probabilities[place, : frames // joined], joined * HOP / SAMPLE_RATE)
     grid[0, 0].set_ylabel("mel band")
     grid[1, 0].set_ylabel("probability")
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def _draw_probabilities(axes: Axes, probabilities: np.ndarray, step: float) -> None:
     seconds = (np.arange(len(probabilities)) + 0.5) * step
-    colors = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
     axes.plot(seconds, probabilities[:, 0], color=GRAY, linewidth=0.8, linestyle="--", label="no digit")
     for digit in range(DIGITS):
         values = probabilities[:, digit + 1]
-        axes.plot(seconds, values, color=colors[digit], linewidth=1.6)
+        axes.plot(seconds, values, color=TEN[digit], linewidth=1.6)
         for peak in _peaks(values):
-            axes.text(seconds[peak], values[peak] + 0.03, str(digit), color=colors[digit], ha="center", fontsize=11)
+            axes.text(seconds[peak], values[peak] + 0.03, str(digit), color=TEN[digit], ha="center", fontsize=11)
     axes.set_ylim(0, 1.18)
     axes.set_xlabel("time (s)")
     axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.98), fontsize=9)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, GRAY, ORANGE, tidy
+from jaxnets.report.style import BLUE, GRAY, ORANGE, save, tidy
 
 SHOWN_HISTORY = 168
 
@@ -41,7 +41,7 @@ def plot_forecasts(windows: list[Drawn], channel: str, name: str, path: Path) ->
     for axes in panels.flat[len(windows) :]:
         axes.set_visible(False)
     panels[0, 0].legend(frameon=False, ncols=4, loc="upper left", bbox_to_anchor=(0, 1.28))
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def _draw(axes: Axes, window: Drawn, name: str) -> None:

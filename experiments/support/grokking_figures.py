@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, GRAY, ORANGE, tidy
+from jaxnets.report.style import BLUE, GRAY, ORANGE, save, tidy
 
 COLORS = {"train": (BLUE, "pairs it is trained on"), "test": (ORANGE, "pairs held out")}
 
@@ -39,7 +39,7 @@ def plot_grokking(epochs: np.ndarray, curves: dict[str, Any], mirrored: float, p
     picture = _draw_map(map_axes, epochs, curves["frequencies"])
     below.colorbar(picture, ax=map_axes, label="share in the embedding (%)", pad=0.01)
     _draw_last(last_axes, curves["frequencies"])
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def _draw_map(axes: Axes, epochs: np.ndarray, shares: np.ndarray) -> Any:

@@ -17,11 +17,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
-from experiments.support.figures import BLUE, ORANGE, SKY, tidy
 from experiments.support.playground_survey import Outcome
 from jaxnets.data import playground_features
 from jaxnets.playground.network import make_data, make_network
 from jaxnets.playground.settings import PlaygroundSettings
+from jaxnets.report.style import BLUE, ORANGE, SKY, save, tidy
 
 NEGATIVE, POSITIVE = "#F5921F", "#0A76BC"
 COLORS = LinearSegmentedColormap.from_list("outputs", [NEGATIVE, "#E9EBEC", POSITIVE], N=24)
@@ -158,7 +158,7 @@ def animate(
     outputs = outputs_on_grid(settings, jax.tree.map(lambda leaf: leaf[epochs], history["params"]))
     scene = Scene(settings, data_seed, history, dpi)
     drawn = [scene.draw(int(epoch), output) for epoch, output in zip(epochs, outputs, strict=True)]
-    scene.figure.savefig(folder / "boundary.png", dpi=140)
+    save(scene.figure, folder / "boundary.png", dpi=140)
     write_gif(drawn, folder / "boundary.gif")
     return len(drawn)
 
@@ -190,7 +190,7 @@ def plot_losses(path: Path, history: Mapping[str, Any], draws: Mapping[str, Any]
     tidy(axes)
     plain_numbers(axes)
     axes.legend(frameon=False, title="last value")
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def plot_sets(path: Path, outcomes: Mapping[str, Outcome]) -> None:
@@ -211,7 +211,7 @@ def plot_sets(path: Path, outcomes: Mapping[str, Outcome]) -> None:
         )
         axes.tick_params(labelsize=8)
     figure.legend(handles=point_handles(), loc="outside lower center", ncols=2, frameon=False)
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def sweep_title(group: str, settings: PlaygroundSettings) -> str:
@@ -255,4 +255,4 @@ def plot_sweeps(path: Path, groups: Mapping[str, Mapping[str, Outcome]]) -> None
         plain_numbers(axes)
         if position == 1:
             figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-    figure.savefig(path, dpi=120)
+    save(figure, path)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, ORANGE, SKY, tidy
+from jaxnets.report.style import BLUE, ORANGE, SKY, save, tidy, whole_ticks
 
 DRAWN = ("none", "decoupled decay", "dropout", "augmentation")
 """The variants whose losses are drawn."""
@@ -26,9 +26,10 @@ def plot_study(rows: list[dict[str, Any]], path: Path) -> None:
         plot_losses(axes, name, [row for row in rows if row["variant"] == name])
     for below, beside in zip(grid[1], grid[:, 0], strict=True):
         below.set_xlabel("epoch")
+        whole_ticks(below)
         beside.set_ylabel("cross-entropy (nats)")
     grid[0, 0].legend(frameon=False)
-    figure.savefig(path, dpi=110)
+    save(figure, path)
 
 
 def plot_accuracies(axes: Axes, rows: list[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments.support.figures import BLUE, GREEN, ORANGE, tidy
+from jaxnets.report.style import BLUE, GREEN, ORANGE, save, tidy, whole_ticks
 
 PANELS = {
     "reward": "reward: share of drawn answers that are right",
@@ -39,6 +39,7 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], runs: Mapping[str, str], path
             axes.plot(*zip(*points, strict=True), color=color, label=label, linewidth=1.6, marker=marker, markersize=4)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("round")
+        whole_ticks(axes)
         if name in ("kl", "entropy"):
             if any(line.get_ydata().max() > 0 for line in axes.lines):
                 axes.set_yscale("log")
@@ -46,4 +47,4 @@ def plot_rounds(rows: Sequence[Mapping[str, Any]], runs: Mapping[str, str], path
             axes.set_ylim(bottom=0, top=None if name == "length" else 1.02)
         tidy(axes)
     figure.legend(*panels[1].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=110)
+    save(figure, path)

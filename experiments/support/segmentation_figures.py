@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from jaxnets.report.style import save
+
 COLORS = (
     "#56B4E9",  # sky
     "#8C564B",  # building
@@ -63,4 +65,4 @@ def plot_segmentations(
     drawn = [*zip(classes, COLORS, strict=False), ("void", VOID)]
     handles = [Patch(color=color, label=name) for name, color in drawn]
     figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=11)
-    figure.savefig(path, dpi=75)
+    save(figure, path, dpi=75)

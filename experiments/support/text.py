@@ -14,7 +14,7 @@ import optax
 from jaxnets import losses, metrics, summary
 from jaxnets.config import PositiveInt
 from jaxnets.data import CharacterText, characters, text_windows, tiny_shakespeare
-from jaxnets.experiment import Findings, TrainingSettings
+from jaxnets.experiment import Findings, TrainingSettings, show_summary
 from jaxnets.model import Model
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
 from jaxnets.training import Checkpoints, Loss, TrainState, fit, init_train_state, make_evaluate, make_step
@@ -87,7 +87,7 @@ def train_on_text(
     `generate(train_state, prompt, key)` returns the characters of the sample, `[1, SAMPLE_LENGTH + 1]` with the prompt.
     """
     loss = next_character_loss(model)
-    print(summary(model, data.train[: config.batch_size, :-1]), flush=True)
+    show_summary(folder, summary(model, data.train[: config.batch_size, :-1]))
     trained = fit(
         init_train_state(model, optimizer, config.seed),
         make_step(loss, optimizer),
@@ -105,5 +105,5 @@ def train_on_text(
     sample = vocabulary.decode(np.asarray(ids[0]))
     (folder.path / "sample.txt").write_text(sample + "\n", encoding="utf-8")
     print(f"{sample}\n\nvalidation loss {trained.metrics['validation']['loss']:.4f} nats per character")
-    found = Findings(trained.metrics, trained.train_state.params, trained.compile_seconds, trained.first_step)
+    found = Findings.of_fit(trained, trained.metrics, trained.train_state.params)
     return found._replace(draw=lambda: plot_curves(folder.read_metrics(), folder.path / "curves.png"))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from jaxnets.report.style import COLORS, MARKERS, save, tidy
+
 
 def plot_transfer(accuracies: Mapping[str, Mapping[str, float]], path: Path) -> None:
     """Draw the test accuracy of each way over the number of examples of a class."""
@@ -14,12 +16,13 @@ def plot_transfer(accuracies: Mapping[str, Mapping[str, float]], path: Path) -> 
     axes = figure.subplots()
     for number, (way, by_count) in enumerate(accuracies.items()):
         counts = [int(count) for count in by_count]
-        axes.plot(counts, list(by_count.values()), marker="osvD^P"[number % 6], label=way)
+        color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+        axes.plot(counts, list(by_count.values()), color=color, marker=marker, label=way)
     axes.set_xscale("log")
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()
     axes.set_xlabel("pictures of each class")
     axes.set_ylabel("test accuracy")
-    axes.grid(alpha=0.3)
+    tidy(axes)
     figure.legend(title="what is trained", frameon=False, loc="outside right upper")
-    figure.savefig(path, dpi=100)
+    save(figure, path)

@@ -26,7 +26,7 @@ from jaxnets.data import (
 )
 from jaxnets.data.multi30k import Pairs
 from jaxnets.data.tokenizers import Tokenizer
-from jaxnets.experiment import Findings, Settings
+from jaxnets.experiment import Findings, Settings, show_summary
 from jaxnets.model import Model
 from jaxnets.models import SourceTarget
 from jaxnets.report import RunFolder, plot_curves, progress, record_metrics
@@ -215,7 +215,7 @@ def train_and_test(
     model, epochs = network.model, config.epochs or recipe.epochs
     optimizer = make_optimizer(recipe, epochs * task.train.steps_per_epoch)
     first = next(task.train.in_order())
-    print(summary(model, SourceTarget(jnp.asarray(first["source"]), jnp.asarray(first["target"]))), flush=True)
+    show_summary(folder, summary(model, SourceTarget(jnp.asarray(first["source"]), jnp.asarray(first["target"]))))
 
     def measured(train_state: TrainState) -> TrainState:
         return use_ema(train_state) if recipe.average else train_state
@@ -241,7 +241,7 @@ def train_and_test(
     save_tokenizer(folder.path / "target", task.target)
     best = measured(load_best(folder.checkpoints, like=init_train_state(model, optimizer, config.seed)))
     numbers = test(config, folder, task, network, best.params)
-    return Findings(trained.metrics | numbers, best.params, trained.compile_seconds, trained.first_step)
+    return Findings.of_fit(trained, trained.metrics | numbers, best.params)
 
 
 def draw_curves(folder: RunFolder) -> None:

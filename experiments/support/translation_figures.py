@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.support.translation import Texts
+from jaxnets.report.style import save
 
 END = "(end)"
 
@@ -28,4 +29,4 @@ def plot_attention(weights: np.ndarray, shown: Texts, path: Path) -> None:
     figure.supxlabel("words read")
     figure.supylabel("words written")
     figure.colorbar(picture, ax=axes[: len(shown.source)].tolist(), shrink=0.6, label="weight of attention")
-    figure.savefig(path, dpi=110)
+    save(figure, path)

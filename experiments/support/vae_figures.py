@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.support.autoencoder_figures import draw_images
+from jaxnets.report.style import save
 
 
 def plot_walks(walks: np.ndarray, new: np.ndarray, path: Path) -> None:
@@ -20,4 +21,4 @@ def plot_walks(walks: np.ndarray, new: np.ndarray, path: Path) -> None:
     left.set_title("from one test image to another, in equal steps of the latents")
     draw_images(right, new[: count * columns], columns)
     right.set_title("new images")
-    figure.savefig(path, dpi=110)
+    save(figure, path)

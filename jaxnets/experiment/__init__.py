@@ -13,6 +13,7 @@ from jaxnets.experiment.runner import (
     main as main,
     read_options as read_options,
     run_experiment as run_experiment,
+    show_summary as show_summary,
 )
 from jaxnets.experiment.settings import (
     Settings as Settings,

@@ -11,7 +11,7 @@ import optax
 
 from jaxnets import losses, metrics, summary
 from jaxnets.data import DataSet, augment
-from jaxnets.experiment.runner import Findings
+from jaxnets.experiment.runner import Findings, show_summary
 from jaxnets.experiment.settings import TrainingSettings
 from jaxnets.model import Model
 from jaxnets.processes import process_count, to_host
@@ -25,7 +25,6 @@ from jaxnets.training import (
     fit,
     gradient_table,
     init_train_state,
-    is_first,
     make_evaluate,
     make_gradient_report,
     make_step,
@@ -66,7 +65,7 @@ def train_classifier(
         `jaxnets/experiment/digits_cnn.py`.
     """
     loss = supervised(model, loss_function, {"accuracy": _accuracy})
-    print(summary(model, data.train[0][: config.batch_size]), flush=True)
+    show_summary(folder, summary(model, data.train[0][: config.batch_size]))
     step = make_step(augment.augmented(loss, augmentation) if augmentation else loss, optimizer)
     trained = fit(
         init_train_state(model, optimizer, config.seed),
@@ -85,7 +84,7 @@ def train_classifier(
     folder.append_metrics(step=int(train_state.step), epoch=float(config.epochs), split="test", metrics=test)
     write_gradients(folder, loss, train_state, data, config.batch_size)
     print(f"test accuracy {test['accuracy']:.4f}, loss {test['loss']:.4f}")
-    found = Findings(trained.metrics | {"test": test}, train_state.params, trained.compile_seconds, trained.first_step)
+    found = Findings.of_fit(trained, trained.metrics | {"test": test}, train_state.params)
     return found._replace(draw=lambda: draw_pictures(folder, logits, data))
 
 
@@ -123,8 +122,7 @@ def write_gradients(folder: RunFolder, loss: Loss, train_state: TrainState, data
     """Write the gradient report of one batch, after training, into `gradients.txt`."""
     batch = jax.tree.map(lambda array: array[:batch_size], data.train)
     report = jax.jit(make_gradient_report(loss))(train_state, batch)
-    if is_first():
-        (folder.path / "gradients.txt").write_text(gradient_table(report) + "\n", encoding="utf-8")
+    folder.write_text("gradients.txt", gradient_table(report))
 
 
 def adam_with_cosine(config: TrainingSettings, data: DataSet) -> optax.GradientTransformation:

@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 import time
+import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -14,8 +15,8 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 from jaxnets.console import typed_command, user_errors
 from jaxnets.experiment.settings import Config, check_settings, with_presets
 from jaxnets.extras import needed_for
-from jaxnets.report import RunFolder
-from jaxnets.training import Interrupted, is_first, keep_freed_memory, start_processes
+from jaxnets.report import RunFolder, write_report
+from jaxnets.training import FitResult, Interrupted, is_first, keep_freed_memory, start_processes
 from jaxnets.types import Params
 
 Result: TypeAlias = dict[str, Any]
@@ -32,13 +33,41 @@ class Findings(NamedTuple):
         compile_seconds: wall time spent compiling, as far as it was measured.
         first_step: the step from which a resumed run went on.
         draw: draws the pictures. It is called after the result is written, so that no error in it costs the result.
+        parts: what of the other time was spent on what, as far as it was measured.
     """
 
     metrics: Mapping[str, Any]
     params: Params
     compile_seconds: float = 0.0
     first_step: int = 0
-    draw: Callable[[], None] | None = None
+    draw: Callable[[], object] | None = None
+    parts: Mapping[str, float] = types.MappingProxyType({})
+
+    @classmethod
+    def of_fit(
+        cls, trained: FitResult, metrics: Mapping[str, Any], params: Params, draw: Callable[[], object] | None = None
+    ) -> Findings:
+        """What was found after one `fit`: its times are known, those of training with callbacks."""
+        parts = {"evaluation": trained.evaluate_seconds, "waiting for data": trained.waiting_seconds}
+        parts = {"training": trained.run_seconds - sum(parts.values())} | parts
+        known = {part: seconds for part, seconds in parts.items() if seconds}
+        return cls(metrics, params, trained.compile_seconds, trained.first_step, draw, known)
+
+
+def show_summary(folder: RunFolder, *summaries: Any, name: str = "summary") -> None:
+    """Print summaries of models and keep them in a text file of the run.
+
+    Args:
+        folder: of the run.
+        summaries: what `jaxnets.summary` returns, or texts.
+        name: of the file, without `.txt`; the report shows those that begin with "summary" as models.
+
+    Example:
+        `show_summary(folder, jaxnets.summary(model, data.train[0][:1]))`
+    """
+    text = "\n".join(map(str, summaries))
+    print(text, flush=True)
+    folder.write_text(f"{name}.txt", text)
 
 
 Work: TypeAlias = Callable[[Config, RunFolder], Findings]
@@ -64,6 +93,7 @@ def in_run_folder(**presets: Mapping[str, Any]) -> Callable[[Work[Config]], Call
         ...     result = run(TrainingSettings(smoke=True, out=pathlib.Path(folder) / "run"))  # doctest: +ELLIPSIS
         fingerprint ...
         run folder ...
+        report ...
         >>> result["metrics"]
         {'test': {'epochs': 1}}
     """
@@ -79,7 +109,7 @@ def in_run_folder(**presets: Mapping[str, Any]) -> Callable[[Work[Config]], Call
 
 
 def run_experiment(work: Work[Config], config: Config) -> Result:
-    """Do the work in its run folder, write the result and draw, or show the result of a run that has ended.
+    """Do the work in its run folder, write the result, draw and write a report, or show the result of an ended run.
 
     The experiment is named after the file of `work`. The result adds seconds, command, commit, versions and device to
     what was found.
@@ -112,11 +142,21 @@ def run_experiment(work: Work[Config], config: Config) -> Result:
         compile_seconds=found.compile_seconds,
         run_seconds=seconds - found.compile_seconds,
         first_step=found.first_step,
+        parts=found.parts,
     )
     print(f"fingerprint {result['fingerprint']}\nrun folder {folder.path}", flush=True)
-    if found.draw is not None and is_first():
+    if is_first():
+        _show(found, folder)
+    return folder.read_result() or result
+
+
+def _show(found: Findings, folder: RunFolder) -> None:
+    """Draw the pictures of a run, and write its report."""
+    if found.draw is not None:
+        started = time.perf_counter()
         found.draw()
-    return result
+        folder.add_seconds("drawing", time.perf_counter() - started)
+    print(f"report {write_report(folder.path)}", flush=True)
 
 
 def read_options(

@@ -1,38 +1,44 @@
-"""Plots of a run, drawn without pyplot, so they change neither the backend nor global state."""
+"""Plots of a run, drawn without pyplot, so they change neither the backend nor global state.
+
+Each returns its figure, which a notebook shows, and writes it if it is given a path.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxnets.extras import needed_for
+from jaxnets.report.style import BLUE, GREEN, ORANGE, save, tidy, whole_ticks
 from jaxnets.types import ArrayLike
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-# Okabe and Ito's colors, distinguishable with any form of color blindness; the markers differ too.
 _STYLES: dict[str, dict[str, Any]] = {
-    "train": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
-    "validation": {"color": "#D55E00", "marker": "s", "linestyle": "-"},
-    "test": {"color": "#009E73", "marker": "D", "linestyle": "none"},
+    "train": {"color": BLUE, "marker": "o", "linestyle": "-"},
+    "validation": {"color": ORANGE, "marker": "s", "linestyle": "-"},
+    "test": {"color": GREEN, "marker": "D", "linestyle": "none"},
 }
 _MAX_LABELED_CLASSES = 20
-_DPI = 120
 
 
-def plot_curves(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
+def plot_curves(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str] | None = None) -> Figure:
     """Plot every metric over the epochs, one panel per metric with all splits.
 
     A panel is logarithmic if its values are positive and span more than a factor of ten. Nonfinite values are omitted.
 
     Args:
         rows: the rows of `read_metrics`. Metrics that are not single numbers are omitted.
-        path: the file to write; the suffix decides the format (`.png`, `.svg`, `.pdf`).
+        path: the file to write, if any; the suffix decides the format (`.png`, `.svg`, `.pdf`). In the folder of a run
+            a line below the figure says of which.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: if there is no metric in the rows.
@@ -41,7 +47,7 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str])
         >>> import tempfile
         >>> row = {"step": 5, "epoch": 1, "split": "train", "loss": 0.5}
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     plot_curves([row, row | {"epoch": 2, "loss": 0.2}], folder + "/curves.png")
+        ...     figure = plot_curves([row, row | {"epoch": 2, "loss": 0.2}], folder + "/curves.png")
     """
     with needed_for("report.plot_curves"):
         from matplotlib.figure import Figure
@@ -56,7 +62,8 @@ def plot_curves(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike[str])
     for position, name in enumerate(names, start=1):
         axes = figure.add_subplot(lines, columns, position)
         _draw_metric(axes, name, [row for row in rows if _is_metric(name, row.get(name))])
-    figure.savefig(Path(path).expanduser(), dpi=_DPI)
+    save(figure, path)
+    return figure
 
 
 def _is_metric(name: str, value: Any) -> bool:
@@ -77,26 +84,30 @@ def _draw_metric(axes: Axes, name: str, rows: Sequence[Mapping[str, Any]]) -> No
     axes.set_xlabel("epoch")
     if len({row["epoch"] for row in rows}) == 1:
         axes.set_xticks([rows[0]["epoch"]])
+    else:
+        whole_ticks(axes)
     if drawn and min(drawn) > 0 and max(drawn) > 10 * min(drawn):
         axes.set_yscale("log")
         axes.set_ylabel(f"{_literal(name)} (log scale)")
     else:
         axes.set_ylabel(_literal(name))
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     if drawn:
         axes.legend(title="last value", frameon=False)
     else:
         axes.text(0.5, 0.5, "no finite value", ha="center", va="center", transform=axes.transAxes)
 
 
-def plot_confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | os.PathLike[str]) -> None:
+def plot_confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | os.PathLike[str] | None = None) -> Figure:
     """Plot a confusion matrix: counts in the cells, colored by their share of the true class.
 
     Args:
         matrix: `[classes, classes]`, true classes in rows and predicted ones in columns, as in `jaxnets.metrics`.
         class_names: the names of the classes.
-        path: the file to write; the suffix decides the format.
+        path: the file to write, if any; the suffix decides the format.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: if the matrix is not square or the number of names differs.
@@ -104,7 +115,7 @@ def plot_confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | os
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     plot_confusion(np.array([[8, 2], [1, 9]]), ["cat", "dog"], folder + "/confusion.png")
+        ...     figure = plot_confusion(np.array([[8, 2], [1, 9]]), ["cat", "dog"], folder + "/confusion.png")
     """
     with needed_for("report.plot_confusion"):
         from matplotlib.figure import Figure
@@ -137,7 +148,8 @@ def plot_confusion(matrix: ArrayLike, class_names: Sequence[str], path: str | os
     right, total = float(np.trace(counts)), float(counts.sum())
     accuracy = f", accuracy {right / total:.2%}" if total else ""
     axes.set_title(f"{right:,.6g} of {total:,.6g} right{accuracy}")
-    figure.savefig(Path(path).expanduser(), dpi=_DPI)
+    save(figure, path)
+    return figure
 
 
 def _square_root_norm() -> Any:
@@ -159,11 +171,11 @@ def plot_mistakes(
     labels: ArrayLike,
     predictions: ArrayLike,
     confidences: ArrayLike,
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     *,
     class_names: Sequence[str] | None = None,
     count: int = 24,
-) -> None:
+) -> Figure:
     """Plot the most confident wrong predictions.
 
     Args:
@@ -173,9 +185,12 @@ def plot_mistakes(
         labels: integers `[examples]`.
         predictions: integers `[examples]`.
         confidences: `[examples]`, the probabilities of the predicted classes.
-        path: the file to write; the suffix decides the format.
+        path: the file to write, if any; the suffix decides the format.
         class_names: names to show instead of the numbers.
         count: the largest number of mistakes to show.
+
+    Returns:
+        The figure.
 
     Raises:
         ValueError: if the shapes do not fit.
@@ -183,7 +198,7 @@ def plot_mistakes(
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     plot_mistakes(np.ones((2, 8, 8)), [3, 4], [3, 9], [0.9, 0.8], folder + "/mistakes.png")
+        ...     figure = plot_mistakes(np.ones((2, 8, 8)), [3, 4], [3, 9], [0.9, 0.8], folder + "/mistakes.png")
     """
     with needed_for("report.plot_mistakes"):
         from matplotlib.figure import Figure
@@ -203,7 +218,8 @@ def plot_mistakes(
         axes.imshow(_displayable(pictures[index]), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         is_label, is_prediction = (_class_name(values[index], class_names) for values in (truth, predicted))
         axes.set_title(f"true: {is_label}\npredicted: {is_prediction} ({sure[index]:.0%})", fontsize=8)
-    figure.savefig(Path(path).expanduser(), dpi=_DPI)
+    save(figure, path)
+    return figure
 
 
 def _check_mistakes(

@@ -1,7 +1,8 @@
-"""Provenance of a result: command, commit, versions and device."""
+"""Provenance of a result: date, command, commit, versions, device and processor."""
 
 from __future__ import annotations
 
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -64,11 +65,25 @@ def commit(file: str | os.PathLike[str]) -> str | None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git prints, or None if it fails or is not there."""
+    return _output(["git", *arguments], folder)
+
+
+def _output(command: Sequence[str], folder: Path | None = None) -> str | None:
     try:
-        finished = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    except OSError:  # no git, or no such folder
+        finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:  # no such program, or no such folder
         return None
     return finished.stdout.strip() if finished.returncode == 0 else None
+
+
+def date() -> str:
+    """Return the date and time, in UTC and to the second, as ISO 8601 writes them.
+
+    Example:
+        >>> datetime.datetime.fromisoformat(date()).utcoffset()
+        datetime.timedelta(0)
+    """
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:
@@ -85,13 +100,54 @@ def versions() -> dict[str, str]:
 
 
 def device() -> dict[str, Any]:
-    """Return what JAX computes on: `platform`, `kind` and `count`.
+    """Return what JAX computes on, and what is around it.
+
+    Returns:
+        `platform`, such as `"gpu"`; `kind`, the model of a GPU or TPU, such as `"NVIDIA H100 80GB HBM3"`, and `"cpu"`
+        for any CPU; `count`; `processor`, the model of the CPU; `cores`, how many of its cores this process may use;
+        `system`, such as `"Linux x86_64"`.
 
     Example:
         >>> sorted(device())
-        ['count', 'kind', 'platform']
+        ['cores', 'count', 'kind', 'platform', 'processor', 'system']
     """
     import jax
 
     devices = jax.devices()
-    return {"platform": devices[0].platform, "kind": devices[0].device_kind, "count": len(devices)}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "platform": devices[0].platform,
+        "kind": devices[0].device_kind,
+        "count": len(devices),
+        "processor": processor(),
+        "cores": cores,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def processor(cpuinfo: str | os.PathLike[str] = "/proc/cpuinfo") -> str:
+    """Return the model of the CPU, or its architecture where the system does not say more.
+
+    Args:
+        cpuinfo: the file in which Linux describes its CPUs.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w") as file:
+        ...     print("processor : 0", "model name : AMD EPYC 7B13", sep=chr(10), file=file, flush=True)
+        ...     processor(file.name)
+        'AMD EPYC 7B13'
+    """
+    try:
+        lines = Path(cpuinfo).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    if platform.system() == "Darwin":
+        named = _output(["sysctl", "-n", "machdep.cpu.brand_string"])
+        if named:
+            return named
+    return platform.processor() or platform.machine()

@@ -194,6 +194,7 @@ class RunFolder:
         compile_seconds: float,
         run_seconds: float,
         first_step: int = 0,
+        parts: Mapping[str, float] | None = None,
     ) -> dict[str, Any]:
         """Write `result.json` atomically.
 
@@ -204,17 +205,19 @@ class RunFolder:
             run_seconds: wall time of everything else.
             first_step: the step from which this process resumed a stopped run; the seconds are those of this
                 process.
+            parts: what of `run_seconds` was spent on what, as far as it is known, such as `{"training": 41.0}`.
 
         Returns:
-            The written content: `experiment`, `seed`, `metrics`, `fingerprint`, `seconds`, `first_step`, `command`,
-            `commit`, `versions` and `device`.
+            The written content: `experiment`, `date` (of the end, in UTC), `seed`, `metrics`, `fingerprint`, `seconds`,
+            `first_step`, `command`, `commit`, `versions` and `device`.
         """
         result = {
             "experiment": self.experiment,
+            "date": provenance.date(),
             "seed": self.seed,
             "metrics": metrics,
             "fingerprint": fingerprint(to_host(params)),
-            "seconds": {"compile": round(compile_seconds, 3), "run": round(run_seconds, 3)},
+            "seconds": _rounded({"compile": compile_seconds, "run": run_seconds, **(parts or {})}),
             "first_step": first_step,
             "command": self.command,
             "commit": self.commit,
@@ -227,6 +230,20 @@ class RunFolder:
         unlock_folder(self.path)
         written: dict[str, Any] = json.loads(text)
         return written
+
+    def add_seconds(self, part: str, seconds: float) -> None:
+        """Add to `result.json`, atomically, what was spent on something after the run, such as drawing."""
+        result = self.read_result()
+        if result is None:
+            raise ValueError(f"RunFolder.add_seconds: {self.path} has no result.json yet; call write_result first")
+        result["seconds"] |= _rounded({part: seconds})
+        if is_first():
+            write_atomically(self.path / "result.json", dumps(result, indent=2) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text, such as a summary of the model, into a file of the folder."""
+        if is_first():
+            write_atomically(self.path / name, text.rstrip("\n") + "\n")
 
 
 def record_metrics(run_folder: RunFolder) -> Callback:
@@ -245,6 +262,10 @@ def record_metrics(run_folder: RunFolder) -> Callback:
             run_folder.append_metrics(step=event.step, epoch=event.epoch, split=event.split, metrics=event.metrics)
 
     return record
+
+
+def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {part: round(value, 3) for part, value in seconds.items()}
 
 
 def _config_text(config: Any) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxnets import metrics as metric
 from jaxnets.data.source import Source
+from jaxnets.html_table import html_table
 from jaxnets.label_check import check_labels_of
 from jaxnets.processes import check_same, explain_lost, to_host
 from jaxnets.training.batches import steps_per_epoch
@@ -45,6 +46,7 @@ class FitResult(NamedTuple):
         first_step: where this call began: above 0 if it went on from a checkpoint.
         history: the scalar metrics of every epoch and evaluation: `step`, `epoch`, `split`, and the metrics by name.
         waiting_seconds: wall time, of `run_seconds`, that was spent waiting for a `Source`.
+        evaluate_seconds: wall time, of `run_seconds`, that was spent on evaluation.
     """
 
     train_state: TrainState
@@ -54,6 +56,18 @@ class FitResult(NamedTuple):
     first_step: int
     history: list[Record]
     waiting_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+
+    def _repr_html_(self) -> str:
+        """The last metrics, as a notebook shows them."""
+        scalars = {
+            split: {name: f"{value:.4g}" for name, value in numbers.items() if np.ndim(value) == 0}
+            for split, numbers in self.metrics.items()
+        }
+        names = list(dict.fromkeys(name for numbers in scalars.values() for name in numbers))
+        rows = [[split, *(numbers.get(name, "") for name in names)] for split, numbers in scalars.items()]
+        took = f"{int(self.train_state.step):,} steps, {self.run_seconds:.1f} s, {self.compile_seconds:.1f} s compiling"
+        return html_table(["split", *names], rows, notes=[took])
 
 
 def fit(
@@ -159,7 +173,7 @@ def fit(
         if checkpoints is not None:
             run = checkpoints.restore_last(train_state, measured["train"], settings) or run
         done = first_step = int(run.train_state.step)
-        skipped = int(run.train_state.skipped)
+        skipped, evaluating = int(run.train_state.skipped), 0.0
         check_steps_done(done, epochs, per_epoch)
 
         def event(kind: Any, split: Any = "train", numbers: Mapping[str, Any] | None = None, seen: int = 0) -> Event:
@@ -188,7 +202,9 @@ def fit(
                     _keep_best(checkpoints, run)
                     due = done // per_epoch % evaluate_every == 0 or done == total or request.stop
                     if validation is not None and due:
+                        began = time.perf_counter() - measure.compile_seconds
                         run = _record(run, "validation", measure(run.train_state, validation, constants), per_epoch)
+                        evaluating += time.perf_counter() - measure.compile_seconds - began
                         request.tell(callbacks, event("evaluate", "validation", run.metrics["validation"]))
                         request.agree()
                         _keep_best(checkpoints, run)
@@ -201,7 +217,8 @@ def fit(
     compiling = train.compile_seconds + measure.compile_seconds
     running = time.perf_counter() - started - compiling
     metrics = {split: dict(numbers) for split, numbers in run.metrics.items()}
-    return FitResult(run.train_state, metrics, compiling, running, first_step, list(run.history), feed.waited)
+    history = list(run.history)
+    return FitResult(run.train_state, metrics, compiling, running, first_step, history, feed.waited, evaluating)
 
 
 def _placed(constants: PyTree, validation: Any, train_state: TrainState) -> tuple[PyTree, Any]:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import signal
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from jaxnets.errors import SettingError
 from jaxnets.experiment import Findings, TrainingSettings, check_settings, in_run_folder, runner, with_presets
 from jaxnets.training import Interrupted
 from jaxnets.tree import fingerprint
+from tests.report import toy
 
 PARAMS = {"w": np.arange(3.0)}
 NAME = "test_runner"
@@ -57,7 +59,9 @@ def test_the_result_is_what_was_found(tmp_path, capsys):
     assert result["metrics"] == {"test": {"sum": 1}}
     assert result["fingerprint"] == fingerprint(PARAMS)
     assert (read(tmp_path, "config.json")["epochs"], read(tmp_path, "config.json")["smoke"]) == (1, True)
-    assert capsys.readouterr().out == f"fingerprint {result['fingerprint']}\nrun folder {tmp_path}\n"
+    shown = f"fingerprint {result['fingerprint']}\nrun folder {tmp_path}\nreport {tmp_path / 'report.html'}\n"
+    assert capsys.readouterr().out == shown
+    assert result["fingerprint"] in (tmp_path / "report.html").read_text()
 
 
 def test_the_result_is_written_before_the_pictures_are_drawn(tmp_path):
@@ -171,3 +175,27 @@ def test_the_command_line_gives_the_settings_and_says_how_to_go_on(monkeypatch, 
         runner.main(Config, interrupted, "What it does.")
     assert left.value.code == 130
     assert capsys.readouterr().err == "stopped after 9 steps; run the same command again to go on\n"
+
+
+def test_parts_of_the_time_are_those_of_fit_and_of_drawing(tmp_path):
+    trained = toy.train([])
+
+    def work(config, folder):
+        return Findings.of_fit(trained, trained.metrics, PARAMS, draw=lambda: time.sleep(0.05))
+
+    runner.run_experiment(work, Config(out=tmp_path))
+    seconds = read(tmp_path, "result.json")["seconds"]
+    assert seconds["training"] + seconds["evaluation"] == pytest.approx(trained.run_seconds, abs=2e-3)
+    assert seconds["evaluation"] == pytest.approx(trained.evaluate_seconds, abs=1e-3)
+    assert seconds["compile"] == pytest.approx(trained.compile_seconds, abs=1e-3)
+    assert seconds["drawing"] >= 0.05
+
+
+def test_summaries_are_printed_and_kept(tmp_path, capsys):
+    def work(config, folder):
+        runner.show_summary(folder, "layers", "more layers")
+        return Findings({}, PARAMS)
+
+    runner.run_experiment(work, Config(out=tmp_path))
+    assert capsys.readouterr().out.startswith("layers\nmore layers\n")
+    assert (tmp_path / "summary.txt").read_text() == "layers\nmore layers\n"

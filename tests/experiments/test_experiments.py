@@ -77,7 +77,7 @@ def test_smoke_leaves_a_complete_run_folder_which_can_be_repeated(name, tmp_path
     first, again = (smoke(name, tmp_path / folder) for folder in ("a", "b"))
     assert first["fingerprint"] == again["fingerprint"]
     files = {path.name for path in (tmp_path / "a").iterdir()}
-    assert files >= {"config.json", "metrics.jsonl", "result.json", PICTURES.get(name, "curves.png")}
+    assert files >= {"config.json", "metrics.jsonl", "result.json", "report.html", PICTURES.get(name, "curves.png")}
     rows = read_metrics(tmp_path / "a" / "metrics.jsonl")
     assert rows == read_metrics(tmp_path / "b" / "metrics.jsonl")
     numbers = [value for row in rows for value in row.values() if isinstance(value, float)]

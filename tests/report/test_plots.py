@@ -53,6 +53,26 @@ def test_wide_positive_ranges_are_logarithmic(figures, values, scale):
     assert axes.get_yscale() == scale
 
 
+@pytest.mark.parametrize("epochs", [2, 3, 5, 7, 40, 1000])
+def test_only_whole_epochs_are_marked(epochs):
+    figure = plot_curves(rows("train", np.linspace(1, 0.5, epochs)))
+    marked = figure.axes[0].get_xticks()
+    assert 2 <= len(marked) <= 9
+    assert all(float(tick).is_integer() for tick in marked)
+
+
+def test_figures_are_returned_and_say_of_which_run_they_are(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": 7}')
+    (tmp_path / "result.json").write_text('{"experiment": "example"}')
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure = plot_curves(rows("train", [1.0, 0.5]), tmp_path / "curves.svg")
+        plot_confusion(np.eye(2), ["$a", "b"], tmp_path / "confusion.svg")
+    for name in ("curves", "confusion"):
+        assert f"example, seed 7, run {tmp_path.name}" in svg_texts(tmp_path / f"{name}.svg")
+    assert figure.texts == []  # of the file alone
+    assert [axes.get_title() for axes in plot_curves(rows("train", [1.0])).axes] == ["loss"]
+
+
 def test_a_single_epoch_is_the_only_tick(figures):
     plot_curves([*rows("train", [0.5]), *rows("validation", [0.7])], "unused")
     assert list(figures[0].axes[0].get_xticks()) == [1]

@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import datetime
 import importlib.metadata
 import json
 import os
+import platform
 import re
 import shlex
 import subprocess
@@ -231,19 +233,25 @@ def test_result(tmp_path):
     run = RunFolder.create("example", Config(), path=tmp_path)
     params = {"kernel": np.ones((2, 2), np.float32)}
     metrics = {"train": {"loss": np.float32(0.5)}, "test": {"loss": float("nan")}}
-    returned = run.write_result(metrics, params, compile_seconds=1.25, run_seconds=2.5)
+    before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    returned = run.write_result(metrics, params, compile_seconds=1.25, run_seconds=2.5, parts={"training": 1.75})
+    after = datetime.datetime.now(datetime.UTC)
     result = json.loads((tmp_path / "result.json").read_text())
     assert returned == result
     assert result["metrics"] == {"train": {"loss": 0.5}, "test": {"loss": "NaN"}}
     assert result["fingerprint"] == fingerprint(params)
     assert (result["experiment"], result["seed"]) == ("example", 4)
-    assert result["seconds"] == {"compile": 1.25, "run": 2.5}
+    assert result["seconds"] == {"compile": 1.25, "run": 2.5, "training": 1.75}
+    assert before <= datetime.datetime.fromisoformat(result["date"]) <= after
     assert result["versions"]["jax"] == importlib.metadata.version("jax")
     assert result["versions"]["jaxnets"] == jaxnets.__version__
     assert result["device"] == {
         "platform": jax.devices()[0].platform,
         "kind": jax.devices()[0].device_kind,
         "count": len(jax.devices()),
+        "processor": provenance.processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{os.uname().sysname} {os.uname().machine}",
     }
 
 
@@ -340,3 +348,27 @@ def test_import_of_report_needs_neither_matplotlib_nor_rich():
     code = "import sys, jaxnets.report; print([name for name in ('matplotlib', 'rich') if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert output.strip() == "[]"
+
+
+def test_seconds_after_the_run_are_added_to_the_result(tmp_path):
+    run = RunFolder.create("example", Config(), path=tmp_path)
+    with pytest.raises(ValueError, match=r"has no result\.json yet; call write_result first"):
+        run.add_seconds("drawing", 1.0)
+    written = finish(run)
+    run.add_seconds("drawing", 1.23456)
+    assert run.read_result() == written | {"seconds": {"compile": 0.0, "run": 0.0, "drawing": 1.235}}
+
+
+def test_texts_end_in_one_line_feed(tmp_path):
+    run = RunFolder.create("example", Config(), path=tmp_path)
+    run.write_text("summary.txt", "layers\n\n")
+    assert (tmp_path / "summary.txt").read_text() == "layers\n"
+
+
+def test_the_processor_is_what_the_system_says(tmp_path):
+    file = tmp_path / "cpuinfo"
+    file.write_text("processor\t: 0\nvendor_id\t: x\nmodel name\t: AMD EPYC 7B13: 64\n\nmodel name\t: another\n")
+    assert provenance.processor(file) == "AMD EPYC 7B13: 64"
+    file.write_text("processor\t: 0\nBogoMIPS\t: 50.00\n")  # as on ARM
+    assert provenance.processor(file) == (platform.processor() or platform.machine())
+    assert provenance.processor(tmp_path / "missing")

@@ -1,5 +1,7 @@
 """The training loop: what it computes, tells and refuses."""
 
+import time
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -106,3 +108,29 @@ def test_settings_that_do_not_fit_are_refused():
         run(validation=DATA)
     with pytest.raises(ValueError, match="steps_per_call must be an integer of at least 1, got 0"):
         run(steps_per_call=0)
+
+
+def test_the_time_of_evaluation_is_told():
+    """Without that of compilation: the evaluation sleeps, and half a second more while it is traced."""
+
+    def evaluate(train_state, batches):
+        time.sleep(0.5)
+        slept = jax.pure_callback(lambda: time.sleep(0.05) or np.float32(1), jax.ShapeDtypeStruct((), jnp.float32))
+        return {"slept": metrics.mean(slept[None])}
+
+    found = run(epochs=2, evaluate=evaluate, validation=data(20, 1))
+    assert 2 * 0.05 <= found.evaluate_seconds <= found.run_seconds
+    assert found.compile_seconds >= 0.5
+    assert run(epochs=1).evaluate_seconds == 0
+
+
+def test_a_notebook_shows_the_last_metrics():
+    from lxml import html
+
+    found = run(epochs=1, evaluate=make_evaluate(LOSS), validation=data(20, 1))
+    header, *rows = [[cell.text for cell in row] for row in html.fromstring(found._repr_html_()).iter("tr")]
+    shown = {row[0]: dict(zip(header[1:], map(float, row[1:]), strict=True)) for row in rows}
+    assert shown == {
+        split: {name: pytest.approx(value, rel=1e-3) for name, value in numbers.items()}
+        for split, numbers in found.metrics.items()
+    }
