@@ -47,7 +47,7 @@ def open_browser(folder, *, width=1280, height=900, switches=()):
     options.binary_location = chromium
     for switch in (*SWITCHES, *switches, f"--window-size={width},{height}", f"--user-data-dir={folder}"):
         options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = selenium.Chrome(options=options, service=Service(chromedriver))
     try:
         driver.set_page_load_timeout(60)

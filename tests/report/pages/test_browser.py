@@ -1,42 +1,18 @@
 """Reports in a real browser: reading, zooming, switching lines off, with mouse and keyboard, without errors."""
 
-import shutil
-
 import pytest
 
 from jaxnets.report import compare_runs, plot_curves, write_report
+from tests.browser import open_browser
 from tests.report.pages.made_runs import NASTY, make_run, rows_of
 
 pytestmark = pytest.mark.slow
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DRIVER = shutil.which("chromedriver")
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    selenium = pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
-    if not CHROMIUM or not DRIVER:
-        pytest.skip("needs a browser: apt-get install chromium chromium-driver")
-    options = selenium.ChromeOptions()
-    options.binary_location = CHROMIUM
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        f"user-data-dir={profile}",
-        "window-size=1200,900",
-    ):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = selenium.Chrome(options=options, service=selenium.ChromeService(executable_path=DRIVER))
-    yield driver
-    driver.quit()
+    with open_browser(tmp_path_factory.mktemp("profile"), width=1200) as driver:
+        yield driver
 
 
 @pytest.fixture
@@ -52,9 +28,9 @@ def opened(browser, file):
 
 def no_errors_and_no_requests(browser):
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
-    sent = [
-        entry["message"] for entry in browser.get_log("performance") if "Network.requestWillBeSent" in entry["message"]
-    ]
+    events = [entry["message"] for entry in browser.get_log("performance")]
+    sent = [event for event in events if "Network.requestWillBeSent" in event and '"documentURL":"file:' in event]
+    assert sent  # the page itself; pages of the browser's own send others
     assert all('"url":"file:' in message or '"url":"data:' in message for message in sent)
 
 
