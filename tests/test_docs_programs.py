@@ -47,7 +47,8 @@ def program(text, kind="python"):
 PROGRAMS = {name: program(text) for name, text in pages().items() if program(text)}
 
 
-LONG = ("tutorial.md", "weights.md", "resume.md", "devices.md")
+LONG = ("tutorial.md", "weights.md", "resume.md", "devices.md", "index.md", "sweeps.md", "troubleshooting.md")
+LONG += ("pytorch.md", "coming-from/flax.md", "equinox.md", "keras.md")
 
 
 @pytest.mark.parametrize(
