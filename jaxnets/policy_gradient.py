@@ -3,7 +3,7 @@
 A round has three parts. Draw several answers to each question with `jaxnets.decode` and keep the log-probabilities of
 their tokens. Give each answer a reward, and an advantage by `group_advantages`. Take a few steps of an optimizer on
 
-    loss = mean(clipped_policy_loss(log p, log p_old, A) + beta * reference_kl(log p, log p_reference))
+    $loss = mean(clipped_policy_loss(log p, log p_old, A) + beta reference_kl(log p, log p_reference))$
 
 over the tokens of the answers, where log p is computed again with the network's `apply`, because the loop that draws
 cannot be differentiated. REINFORCE is the case of one step a round: there the ratio is 1 and the gradient

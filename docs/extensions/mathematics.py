@@ -12,6 +12,8 @@ from markup import STAND_IN, formula_of
 from sphinx.transforms import SphinxTransform
 
 LINKING = re.compile(r"\s*,?\s+(?:with|where|and)\s+|\s*[,;]?\s*")
+LONGEST_LINE = 160
+"""Of LaTeX, in characters."""
 
 
 class Formulas(SphinxTransform):
@@ -46,25 +48,33 @@ def _with_mathematics(text: nodes.Text) -> Any:
 
 
 def _display(paragraph: nodes.paragraph) -> None:
-    """Display the formulas at the end of a paragraph if nothing stands between them and the colon before them."""
+    """Display the formulas at the end of a paragraph if nothing but a word stands between them and a colon."""
     if isinstance(paragraph.parent, nodes.entry | nodes.field_body | nodes.list_item):
         return
-    first = next(at for at, child in enumerate(paragraph) if isinstance(child, nodes.math))
-    before = paragraph[first - 1] if first else None
-    tail = paragraph[first:]
-    if isinstance(tail[-1], nodes.Text) and tail[-1] in (".", "\n"):
-        tail = tail[:-1]
-    leads_up = before is None or (isinstance(before, nodes.Text) and before.endswith(": "))
-    if not leads_up or not all(isinstance(child, nodes.math) or _links(child) for child in tail):
+    children = list(paragraph)
+    if isinstance(children[-1], nodes.Text) and children[-1] in (".", "\n"):
+        children.pop()
+    fitting = (at for at in range(len(children)) if _is_displayed(children[:at], children[at:]))
+    first = next(fitting, None)
+    if first is None:
         return
-    text = "".join(child.astext() if isinstance(child, nodes.math) else _link(child.astext()) for child in tail)
-    blocks = [nodes.math_block(line, line, number=None, label=None, nowrap=True) for line in text.split("\n")]
-    parent, at = paragraph.parent, paragraph.parent.index(paragraph)
-    if before is None:
-        parent[at : at + 1] = blocks
-    else:
-        paragraph[first - 1 :] = [nodes.Text(before.rstrip())]
-        parent[at + 1 : at + 1] = blocks
+    tail = children[first:]
+    blocks = [nodes.math_block(line, line, number=None, label=None, nowrap=True) for line in _lines(tail)]
+    if first:
+        paragraph[first - 1 :] = [nodes.Text(children[first - 1].astext().rstrip())]
+        blocks.insert(0, paragraph)
+    replaced = paragraph
+    if not first and isinstance(paragraph.parent, nodes.block_quote) and len(paragraph.parent) == 1:
+        replaced = paragraph.parent
+    parent, at = replaced.parent, replaced.parent.index(replaced)
+    parent[at : at + 1] = blocks
+
+
+def _is_displayed(before: list[nodes.Node], tail: list[nodes.Node]) -> bool:
+    """Whether the tail of a paragraph is formulas, to which a colon or nothing leads up."""
+    leads_up = not before or (isinstance(before[-1], nodes.Text) and before[-1].endswith(": "))
+    are_formulas = all(isinstance(child, nodes.math) or _links(child) for child in tail)
+    return leads_up and are_formulas and isinstance(tail[0], nodes.math)
 
 
 def _links(child: nodes.Node) -> bool:
@@ -72,12 +82,20 @@ def _links(child: nodes.Node) -> bool:
     return isinstance(child, nodes.Text) and bool(LINKING.fullmatch(child.astext()))
 
 
+def _lines(tail: list[nodes.Node]) -> list[str]:
+    """Formulas and the text between them as lines of LaTeX; long formulas have a line of their own."""
+    first, *others = (child.astext() for child in tail if isinstance(child, nodes.math))
+    words = [child.astext() for child in tail if not isinstance(child, nodes.math)]
+    if len(first) + sum(map(len, others)) > LONGEST_LINE or "\n" in words:
+        return [first, *(_link(word) + formula for word, formula in zip(words, others, strict=True))]
+    linked = ((_link(word) or r",\quad ") + formula for word, formula in zip(words, others, strict=True))
+    return ["".join([first, *linked])]
+
+
 def _link(text: str) -> str:
-    """What links two formulas, as LaTeX; the end of a line between formulas alone ends the line."""
-    if text == "\n":
-        return text
+    """A word between formulas as LaTeX."""
     word = text.strip(",; \n")
-    return rf"\quad\text{{{word}}}\quad " if word else r",\quad "
+    return rf"\quad\text{{{word}}}\quad " if word else ""
 
 
 def render(latex: str, display: str) -> str:

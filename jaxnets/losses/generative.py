@@ -1,9 +1,10 @@
 """The terms of the evidence lower bound, which variational autoencoders and their kin maximize.
 
-    log p(x) >= E[log p(x | z)] - KL(q(z | x) || p(z)),    z from q(z | x)
+    $log p(x) >= E[log p(x | z)] - KL(q(z | x) || p(z))$
 
-The first term is `-binary_cross_entropy(logits, x)` summed over the pixels of black-and-white images (Bernoulli), or
-`jax.scipy.stats.norm.logpdf` summed over real numbers; the second is `gaussian_kl`.
+with z drawn from $q(z | x)$. The first term is `-binary_cross_entropy(logits, x)` summed over the pixels of
+black-and-white images (Bernoulli), or `jax.scipy.stats.norm.logpdf` summed over real numbers; the second is
+`gaussian_kl`.
 """
 
 from __future__ import annotations
