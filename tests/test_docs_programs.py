@@ -48,7 +48,7 @@ PROGRAMS = {name: program(text) for name, text in pages().items() if program(tex
 
 
 LONG = ("tutorial.md", "weights.md", "resume.md", "devices.md", "index.md", "sweeps.md", "troubleshooting.md")
-LONG += ("pytorch.md", "coming-from/flax.md", "equinox.md", "keras.md")
+LONG += ("gan.md", "pytorch.md", "coming-from/flax.md", "equinox.md", "keras.md")
 
 
 @pytest.mark.parametrize(
