@@ -100,6 +100,7 @@ format: $(VENV)/.installed-lint
 
 docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	JAXNETS_SITE=docs/_build/html $(BIN)/python -m pytest --quiet --noconftest tests/test_site.py
 	@echo "open docs/_build/html/index.html"
 
 colab: $(VENV)/.created
@@ -109,7 +110,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks cpu $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(COLAB) $(NEWEST) build dist docs/_build docs/reference/_generated *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COLAB) $(NEWEST) build dist docs/_build docs/reference *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per extra of pyproject.toml: a second call installs nothing.

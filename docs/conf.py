@@ -1,30 +1,49 @@
-"""How Sphinx builds this documentation: `make docs`."""
+"""How Sphinx builds this documentation: `make docs`. It needs no network, and neither does the site."""
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent / "extensions"))
 
+import inventories
 import reference_pages
 
 import jaxnets
 import jaxnets.types
 
+HERE = Path(__file__).parent
 project = "jaxnets"
 author = "The jaxnets developers"
 release = version = jaxnets.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_nb",  # Markdown, and notebooks with the outputs that are stored in them
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx.ext.intersphinx",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "docstrings",
+    "mathematics",
+]
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"
 exclude_patterns = ["_build"]
+suppress_warnings = ["mystnb.unknown_mime_type"]
+
 html_theme = "furo"
 html_title = "jaxnets"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
+html_math_renderer = "mathml"
+html_theme_options = {"navigation_with_keys": True, "footer_icons": []}
+pygments_style, pygments_dark_style = "friendly", "github-dark"
 
 maximum_signature_line_length = 88
 add_module_names = False
@@ -35,41 +54,8 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 napoleon_custom_sections = ["Reference"]
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 
-reference_pages.write(Path(__file__).parent / "reference" / "_generated")
-
-
-DOCTEST, CODE, PLAIN = r"^[ \t]*>>>.*(?:\n[ \t]*\S.*)*", r"`+[^`]+`+", r"[|*]|(?<=\w)_(?=\W|$)"
-
-
-def escape(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings are plain text with `code` in backticks: what else reStructuredText would interpret is escaped."""
-
-    def replace(match: re.Match[str]) -> str:
-        text = match.group()
-        if text.lstrip().startswith(">>>"):
-            return text
-        if not text.startswith("`"):
-            return f"\\{text}"
-        before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
-        separators = ["\\ " if character.isalnum() else "" for character in (before, after)]
-        return f"{separators[0]}``{text.strip('`')}``{separators[1]}"
-
-    lines[:] = re.sub(f"{DOCTEST}|{CODE}|{PLAIN}", replace, "\n".join(lines), flags=re.MULTILINE).split("\n")
-
-
-def name_aliases(app: Any, what: str, name: str, value: Any, options: Any, signature: Any, result: Any) -> Any:
-    """Show type aliases such as `Params` by their names."""
-    return tuple(text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (signature, result))
-
-
-def skip_fields(app: Any, what: str, name: str, value: Any, skip: bool, options: Any) -> bool | None:
-    """The fields of a NamedTuple are described under Attributes."""
-    return True if type(value).__name__ == "_tuplegetter" else None
-
-
-def setup(app: Any) -> None:
-    """Connect the functions above."""
-    app.connect("autodoc-process-docstring", escape, priority=100)
-    app.connect("autodoc-process-signature", name_aliases)
-    app.connect("autodoc-skip-member", skip_fields)
+intersphinx_mapping = inventories.write(HERE / "inventories.toml", HERE / "_build" / "inventories")
+reference_pages.write(HERE / "reference")

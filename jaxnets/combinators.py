@@ -99,7 +99,7 @@ def _outputs(layer: Layer, spec: Spec, inputs: Any) -> Any:
 
 
 def serial(*layers: LayerLike, **named: LayerLike) -> Layer:
-    """Run layers one after the other: y = f_n(... f_2(f_1(x))).
+    """Run layers one after the other: $y = f_n(... f_2(f_1(x)))$.
 
     Args:
         *layers: layers or plain functions. The first linear layer is named `linear1`, the second `linear2`, ...
@@ -135,7 +135,7 @@ def serial(*layers: LayerLike, **named: LayerLike) -> Layer:
 
 
 def residual(layer: LayerLike, shortcut: LayerLike | None = None) -> Layer:
-    """Add a layer's result to its input: y = s(x) + f(x), where s is the identity unless a shortcut is given.
+    """Add a layer's result to its input: $y = s(x) + f(x)$, where s is the identity unless a shortcut is given.
 
     Args:
         layer: f, named `body`.

@@ -1,12 +1,12 @@
 """Diffusion: data that become noise in steps, and networks that lead the way back.
 
-Step t = 0 to T - 1 of the way to noise keeps a share a_t of the data's variance:
+Step t = 0 to T - 1 of the way to noise keeps a share $a_t$ of the data's variance:
 
-    x_t = sqrt(a_t) x + sqrt(1 - a_t) noise
+    $x_t = sqrt(a_t) x + sqrt(1 - a_t) noise$
 
-so that x_0 is nearly the data and x_(T-1) nearly noise. A network is shown x_t and t and predicts the noise, the data,
-or the velocity v = sqrt(a_t) noise - sqrt(1 - a_t) x; each of the three follows from any other. `predict(x_t, t)` is
-such a network with its parameters bound, for x_t `[batch, ...]` and t int32 `[batch]`.
+so that $x_0$ is nearly the data and $x_(T-1)$ nearly noise. A network is shown x_t and t and predicts the noise, the
+data, or the velocity $v = sqrt(a_t) noise - sqrt(1 - a_t) x$; each of the three follows from any other. `predict(x_t,
+t)` is such a network with its parameters bound, for x_t `[batch, ...]` and t int32 `[batch]`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Estimate(NamedTuple):
 
 @names_errors
 def linear_schedule(steps: int, *, first: float = 1e-4, last: float = 0.02) -> Array:
-    """Return a_t = prod_(s <= t) (1 - beta_s), with beta from `first` to `last` in equal steps.
+    """Return $a_t = prod_(s <= t) (1 - beta_s)$, with beta from `first` to `last` in equal steps.
 
     Args:
         steps: T; the paper has 1,000.
@@ -84,14 +84,16 @@ def linear_schedule(steps: int, *, first: float = 1e-4, last: float = 0.02) -> A
 
 @names_errors
 def cosine_schedule(steps: int, *, offset: float = 0.008, largest: float = 0.999) -> Array:
-    """Return a_t = f(t + 1) / f(0), f(t) = cos^2(pi/2 (t/T + offset) / (1 + offset)), with beta_t at most `largest`.
+    """Return $a_t = f(t + 1) / f(0)$ with $f(t) = cos^2(pi/2 (t/T + offset) / (1 + offset))$.
+
+    $beta_t$ is at most `largest`.
 
     It turns to noise later than `linear_schedule`, which suits small images.
 
     Args:
         steps: T.
         offset: keeps the first steps from being too small.
-        largest: the bound of 1 - a_t / a_(t-1), which matters at the end.
+        largest: the bound of $1 - a_t / a_(t-1)$, which matters at the end.
 
     Returns:
         float32 `[steps]`, falling.
@@ -114,7 +116,7 @@ def cosine_schedule(steps: int, *, offset: float = 0.008, largest: float = 0.999
 
 @names_errors
 def add_noise(shares: Array, x: Array, t: Array, noise: Array) -> Array:
-    """Go to step t: x_t = sqrt(a_t) x + sqrt(1 - a_t) noise.
+    """Go to step t: $x_t = sqrt(a_t) x + sqrt(1 - a_t) noise$.
 
     Args:
         shares: a, `[steps]`, of a schedule.
@@ -140,7 +142,7 @@ def add_noise(shares: Array, x: Array, t: Array, noise: Array) -> Array:
 
 @names_errors
 def training_target(shares: Array, x: Array, t: Array, noise: Array, *, prediction: Prediction = "noise") -> Array:
-    """What a network is to predict at x_t: the noise, the data, or v = sqrt(a_t) noise - sqrt(1 - a_t) x.
+    """What a network is to predict at $x_t$: the noise, the data, or $v = sqrt(a_t) noise - sqrt(1 - a_t) x$.
 
     Args:
         shares: a, `[steps]`, of a schedule.
@@ -220,7 +222,7 @@ def estimate(
 
 
 def guided(predict: Predict, predict_unconditionally: Predict, scale: float | Array) -> Predict:
-    """Follow a condition more than the data do: p = p_free + scale (p_condition - p_free).
+    """Follow a condition more than the data do: $p = p_free + scale (p_condition - p_free)$.
 
     Args:
         predict: the network with the condition bound.
@@ -259,10 +261,10 @@ def ddpm_sample(
     prediction: Prediction = "noise",
     bounds: tuple[float, float] | None = None,
 ) -> Array:
-    """Go all the way back, with new noise in every step: x_(t-1) ~ q(x_(t-1) | x_t, x = its estimate).
+    """Go all the way back, with new noise in every step: $x_(t-1) ~ q(x_(t-1) | x_t, x)$, with x as estimated.
 
-    That is normal with mean (sqrt(a_(t-1)) b_t x + sqrt(1 - b_t) (1 - a_(t-1)) x_t) / (1 - a_t) and variance
-    b_t (1 - a_(t-1)) / (1 - a_t), b_t = 1 - a_t / a_(t-1). A pure function, for use inside `jax.jit`.
+    That is normal with mean $(sqrt(a_(t-1)) b_t x + sqrt(1 - b_t) (1 - a_(t-1)) x_t) / (1 - a_t)$ and variance
+    $b_t (1 - a_(t-1)) / (1 - a_t)$, $b_t = 1 - a_t / a_(t-1)$. A pure function, for use inside `jax.jit`.
 
     Args:
         predict: the network, `predict(x_t, t) -> [batch, ...]`.
@@ -317,9 +319,9 @@ def ddim_sample(
     prediction: Prediction = "noise",
     bounds: tuple[float, float] | None = None,
 ) -> Array:
-    """Go back in few steps: x_s = sqrt(a_s) x + sqrt(1 - a_s - d^2) noise + d z, with both estimated at x_t.
+    """Go back in few steps: $x_s = sqrt(a_s) x + sqrt(1 - a_s - d^2) noise + d z$, with both estimated at $x_t$.
 
-    The steps are spread evenly, the first at T - 1; d = eta sqrt((1 - a_s) / (1 - a_t)) sqrt(1 - a_t / a_s), and z is
+    The steps are spread evenly, the first at T - 1; $d = eta sqrt((1 - a_s) / (1 - a_t)) sqrt(1 - a_t / a_s)$, and z is
     new noise. Without it (eta 0) samples are a function of where they begin. A pure function, for use inside `jax.jit`.
 
     Args:

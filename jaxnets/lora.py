@@ -25,7 +25,7 @@ _STACKED = "layers"
 
 @names_errors
 def lora_spec(spec: Spec, *patterns: str, rank: int) -> Spec:
-    """Describe adapters of the arrays whose paths match: W + (alpha / rank) A B, with A of `rank` columns.
+    """Describe adapters of the arrays whose paths match: $W + alpha / rank A B$, with A of `rank` columns.
 
     An array counts as a matrix of its inputs and outputs. At first B is 0, so that nothing changes.
 
@@ -75,7 +75,7 @@ def lora_spec(spec: Spec, *patterns: str, rank: int) -> Spec:
 
 @names_errors
 def lora_merge(params: Params, adapters: Params, *, alpha: float | None = None) -> Params:
-    """Add adapters to parameters: W + (alpha / rank) A B.
+    """Add adapters to parameters: $W + alpha / rank A B$.
 
     In training the parameters are constants of the loss, `model.apply(lora_merge(params, adapters), ...)`, and the
     train state that of `make_model(lora_spec(...), apply)`. For use, merge once.
@@ -107,7 +107,7 @@ def lora_merge(params: Params, adapters: Params, *, alpha: float | None = None) 
 
 @names_errors
 def lora_unmerge(params: Params, adapters: Params, *, alpha: float | None = None) -> Params:
-    """Take merged adapters out again: W - (alpha / rank) A B.
+    """Take merged adapters out again: $W - alpha / rank A B$.
 
     Args:
         params: of the network, with the adapters merged.

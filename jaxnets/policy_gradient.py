@@ -3,11 +3,11 @@
 A round has three parts. Draw several answers to each question with `jaxnets.decode` and keep the log-probabilities of
 their tokens. Give each answer a reward, and an advantage by `group_advantages`. Take a few steps of an optimizer on
 
-    loss = mean(clipped_policy_loss(log p, log p_old, A) + beta * reference_kl(log p, log p_reference))
+    $loss = mean(clipped_policy_loss(log p, log p_old, A) + beta reference_kl(log p, log p_reference))$
 
 over the tokens of the answers, where log p is computed again with the network's `apply`, because the loop that draws
 cannot be differentiated. REINFORCE is the case of one step a round: there the ratio is 1 and the gradient
--A grad log p. None of these functions takes a mean; give padding the weight 0.
+$-A grad log p$. None of these functions takes a mean; give padding the weight 0.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["clipped_policy_loss", "group_advantages", "reference_kl"]
 
 
 def group_advantages(rewards: ArrayLike, *, epsilon: float = 1e-4) -> Array:
-    """How much better an answer is than the others to the same question: A = (r - mean(r)) / (std(r) + epsilon).
+    """How much better an answer is than the others to the same question: $A = (r - mean(r)) / (std(r) + epsilon)$.
 
     The mean of the group takes the place of a second network that estimates what a question is worth. A group of equal
     rewards teaches nothing: its advantages are 0.
@@ -49,7 +49,7 @@ def group_advantages(rewards: ArrayLike, *, epsilon: float = 1e-4) -> Array:
 
     Warning:
         The deviation is that of the group itself, which divides by the number of answers. Code that calls PyTorch's
-        `std` divides by one less, so its advantages are smaller by sqrt((answers - 1) / answers). Liu et al.,
+        `std` divides by one less, so its advantages are smaller by $sqrt((answers - 1) / answers)$. Liu et al.,
         Understanding R1-zero-like training, 2025, leave the division out, because it favors questions that are nearly
         always or nearly never answered.
     """
@@ -66,7 +66,7 @@ def group_advantages(rewards: ArrayLike, *, epsilon: float = 1e-4) -> Array:
 def clipped_policy_loss(
     log_probs: ArrayLike, old_log_probs: ArrayLike, advantages: ArrayLike, *, clip: float | tuple[float, float] = 0.2
 ) -> Array:
-    """The loss of PPO for each token: -min(ratio A, clip(ratio, 1 - clip, 1 + clip) A), ratio = p / p_old.
+    """The loss of PPO for each token: $-min(ratio A, clip(ratio, 1 - clip, 1 + clip) A)$, $ratio = p / p_old$.
 
     A token that has become likelier by more than the clip gets no gradient that would make it likelier still, and in
     the same way for tokens with a negative advantage.
@@ -106,7 +106,7 @@ def clipped_policy_loss(
 
 
 def reference_kl(log_probs: ArrayLike, reference_log_probs: ArrayLike) -> Array:
-    """Estimate the divergence KL(p || p_reference) from drawn tokens: exp(d) - d - 1, d = log p_reference - log p.
+    """Estimate $KL(p || p_reference)$ from drawn tokens: $exp(d) - d - 1$ with $d = log p_reference - log p$.
 
     Its mean over tokens drawn from p is the divergence, and no single value is negative, unlike those of -d, which
     has the same mean.

@@ -52,7 +52,7 @@ def decay_mask(params: Params) -> PyTree:
 
 
 def weight_decay(params: Params, *, mask: PyTree | Callable[[Params], PyTree] = decay_mask) -> Array:
-    """Sum the squares of the weights, |W|^2, to be added to a loss: L + factor * |W|^2.
+    """Sum the squares of the weights, $|W|^2$, to be added to a loss: $L + factor |W|^2$.
 
     Args:
         params: a tree of parameters.
@@ -76,7 +76,7 @@ def weight_decay(params: Params, *, mask: PyTree | Callable[[Params], PyTree] = 
 
 
 def l1_penalty(params: Params, *, mask: PyTree | Callable[[Params], PyTree] = decay_mask) -> Array:
-    """Sum the absolute values of the weights, to be added to a loss: L + factor * sum |w|.
+    """Sum the absolute values of the weights, to be added to a loss: $L + factor sum |w|$.
 
     Args:
         params: a tree of parameters.
@@ -96,7 +96,7 @@ def l1_penalty(params: Params, *, mask: PyTree | Callable[[Params], PyTree] = de
 
 
 def max_norm(limit: float, *, axis: int | tuple[int, ...] = 0) -> optax.GradientTransformation:
-    """Keep norms at a limit or below, as the last part of an optimizer: w <- w min(1, limit / |w|) after its update.
+    """Keep norms at a limit or below, as the last part of an optimizer: $w <- w min(1, limit / |w|)$ after its update.
 
     With `axis=0`, w are the columns of a kernel `[in_features, out_features]`, the weights into each unit.
 
@@ -156,7 +156,7 @@ def _sum_masked(function: str, term: Callable[[Array], Array], params: Params, m
 
 
 def entropy(logits: ArrayLike) -> Array:
-    """Entropy of the predicted distribution: H(p) = -sum_k p_k log p_k with p = softmax(logits), in nats.
+    """Entropy of the predicted distribution: $H(p) = -sum_k p_k log p_k$ with $p = softmax(logits)$, in nats.
 
     Args:
         logits: `[..., classes]`, floating point.
@@ -179,7 +179,7 @@ def entropy(logits: ArrayLike) -> Array:
 
 
 def confidence_penalty(logits: ArrayLike) -> Array:
-    """Penalty on confident predictions: sum_k p_k log p_k = -H(p) with p = softmax(logits).
+    """Penalty on confident predictions: $sum_k p_k log p_k = -H(p)$ with $p = softmax(logits)$.
 
     Added to a loss with a positive factor, L + factor * confidence_penalty = L - factor * H(p), it keeps predictions
     from becoming too confident.

@@ -222,8 +222,8 @@ def count_parameters(spec: Spec) -> int:
 def torch_defaults(spec: Spec) -> Spec:
     """Return the same spec with every array started as PyTorch starts it.
 
-    Linear and convolution kernels and biases are drawn from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), recurrent weights
-    from U(-1/sqrt(hidden), 1/sqrt(hidden)), embeddings from N(0, 1): the distributions are PyTorch's, the random
+    Linear and convolution kernels and biases are drawn from $U(-1/sqrt(fan_in), 1/sqrt(fan_in))$, recurrent weights
+    from $U(-1/sqrt(hidden), 1/sqrt(hidden))$, embeddings from $N(0, 1)$: the distributions are PyTorch's, the random
     numbers are not.
 
     Example:

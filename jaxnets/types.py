@@ -6,9 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
-from jax.typing import ArrayLike, DTypeLike
+import jax.typing
 
 Array: TypeAlias = jax.Array
+"""An array of JAX, also one that is traced."""
+ArrayLike: TypeAlias = jax.typing.ArrayLike
+"""An array of JAX or NumPy, or a number."""
+DTypeLike: TypeAlias = jax.typing.DTypeLike
+"""A dtype, or what NumPy makes one of, such as `jnp.bfloat16` or `"float32"`."""
 Key: TypeAlias = jax.Array
 """A typed PRNG key, such as `jax.random.key(0)`."""
 PyTree: TypeAlias = Any

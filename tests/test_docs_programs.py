@@ -1,7 +1,8 @@
 """The documentation does what it says: its programs run and print what they announce, and its commands exist.
 
 The ```python blocks of a page are one program. Every line after `# prints` is a line of its output, in order. `...` in
-it stands for any text, and a line with `...` for one such line or more.
+it stands for any text, and a line with `...` for one such line or more. Blocks in ```py are for other libraries; they
+are run by `test_docs_other_libraries.py`.
 
 Commands are the lines of the other fenced blocks, and what stands in backticks and begins like a command. An experiment
 (`python -m experiments.NAME`) runs with its options and `--smoke`, or with `--help` if it has none, because its smoke
@@ -30,23 +31,24 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"^```([\w{}]*)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`((?:[\w./]*python|pip|make|git) [^`]+)`")
-NOT_COMMANDS = ("python", "toml", "text", "json", "bash", "yaml", "{toctree}")
+NOT_COMMANDS = ("python", "py", "toml", "text", "json", "bash", "yaml", "{toctree}")
 
 
 def pages():
     """Every page but the log, which says what was true on its day."""
-    found = [*DOCS.glob("*.md"), *DOCS.glob("how-to/*.md")]
+    found = [*DOCS.glob("*.md"), *DOCS.glob("how-to/*.md"), *DOCS.glob("coming-from/*.md")]
     return {str(page.relative_to(ROOT)): page.read_text() for page in sorted(found) if page.name != "LOG.md"}
 
 
-def program(text):
-    return "\n".join(code for language, code in BLOCK.findall(text) if language == "python")
+def program(text, kind="python"):
+    return "\n".join(code for language, code in BLOCK.findall(text) if language == kind)
 
 
 PROGRAMS = {name: program(text) for name, text in pages().items() if program(text)}
 
 
-LONG = ("tutorial.md", "weights.md", "resume.md", "devices.md")
+LONG = ("tutorial.md", "weights.md", "resume.md", "devices.md", "index.md", "sweeps.md", "troubleshooting.md")
+LONG += ("gan.md", "pytorch.md", "coming-from/flax.md", "equinox.md", "keras.md")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from jaxnets.types import Array, ArrayLike, Key
 
 @names_errors
 def shift(x: Array, steps: ArrayLike, *, fill: float = 0.0) -> Array:
-    """Move each example along time: y[t] = x[t - steps], and `fill` where there is no such time.
+    """Move each example along time: $y[t] = x[t - steps]$, and `fill` where there is no such time.
 
     Args:
         x: `[batch, time, ...]`, waveforms or spectrograms.
@@ -79,7 +79,7 @@ def time_shift(x: Array, *, steps: int, fill: float = 0.0, key: Key | None) -> A
 
 @names_errors
 def mix_at(signals: Array, noise: Array, decibels: ArrayLike) -> Array:
-    """Add noise at a signal-to-noise ratio: y = s + a n with 10 log10(power(s) / power(a n)) = decibels.
+    """Add noise at a signal-to-noise ratio: $y = s + a n$ with $10 log10(power(s) / power(a n)) = decibels$.
 
     The power is the mean square. A silent signal stays silent, and silent noise adds nothing.
 

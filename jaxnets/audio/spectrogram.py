@@ -17,7 +17,7 @@ Window: TypeAlias = Literal["hann", "hamming", "rectangular"]
 
 
 def window(name: Window, length: int) -> np.ndarray:
-    """Make a window, periodic: Hann 0.5 - 0.5 cos(2 pi n / N), Hamming 0.54 - 0.46 cos(2 pi n / N), or ones.
+    """Make a window, periodic: Hann $0.5 - 0.5 cos(2 pi n / N)$, Hamming $0.54 - 0.46 cos(2 pi n / N)$, or ones.
 
     Args:
         name: `"hann"`, `"hamming"` or `"rectangular"`.
@@ -56,7 +56,7 @@ def spectrogram(
     window_name: Window = "hann",
     center: bool = True,
 ) -> Array:
-    """Power of each frequency in each frame: S[t, k] = |sum_n w[n] x[t hop + n] exp(-2 pi i k n / fft_size)|^2.
+    """Power of each frequency in each frame: $S[t, k] = |sum_n w[n] x[t hop + n] exp(-2 pi i k n / fft_size)|^2$.
 
     Args:
         x: waveforms `[..., samples]`, floating point.
@@ -122,7 +122,7 @@ def log_mel(
     center: bool = True,
     floor: float = 1e-6,
 ) -> Array:
-    """Log-mel spectrogram: log(S M + floor), with the power S of `spectrogram` and the filters M of `mel_filters`.
+    """Log-mel spectrogram: $log(S M + floor)$, with the power S of `spectrogram` and the filters M of `mel_filters`.
 
     Args:
         x: waveforms `[..., samples]`, floating point, usually from -1 to 1.

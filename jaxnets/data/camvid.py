@@ -25,6 +25,7 @@ CAMVID_CLASSES = (
     "pedestrian",
     "bicyclist",
 )
+"""The names of the classes, in the order of their numbers."""
 CAMVID_VOID = 11
 """The label of pixels that have no class; they count neither in losses nor in scores."""
 SIZE = (180, 240)

@@ -75,7 +75,7 @@ def window_starts(split: range, *, history: int, horizon: int) -> np.ndarray:
 
 @names_errors
 def forecast_windows(values: ArrayLike, starts: ArrayLike, *, history: int, horizon: int) -> tuple[Array, Array]:
-    """Cut windows out of a series: x_i = values[s_i : s_i + history], and y_i the next `horizon` rows.
+    """Cut windows out of a series: $x_i = values[s_i : s_i + history]$, and $y_i$ the next `horizon` rows.
 
     It runs on the device, inside of a loss, so a data set of windows is one series and the first time of each.
 

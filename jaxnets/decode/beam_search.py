@@ -47,7 +47,7 @@ def beam_search(
     pad: int = 0,
     chunk: int | None = None,
 ) -> Beams:
-    """Search the sequences y of the highest score: sum_t log p(y_t | prompt, y_<t) / length(y)**length_penalty.
+    """Search the sequences y of the highest score: $(sum_t log p(y_t | prompt, y_<t)) / length(y)^length_penalty$.
 
     Each round extends the `beams` best beginnings by every token. Extensions that end go to the `beams` best sequences
     found, the best others are the beginnings of the next round. The search is over when no beginning, at its present
@@ -87,7 +87,7 @@ def beam_search(
         learning with neural networks, 2014.
 
     Warning:
-        As Hugging Face's `generate(early_stopping=False)`. Wu et al., 2016, divide by ((5 + length) / 6)**penalty
+        As Hugging Face's `generate(early_stopping=False)`. Wu et al., 2016, divide by $((5 + length) / 6)^penalty$
         instead.
     """
     beams, length = _check(prompt, beams, length)

@@ -34,7 +34,7 @@ _FAKE: dict[str, Callable[[Array], Array]] = {
 def gan_discriminator(real_scores: ArrayLike, fake_scores: ArrayLike, kind: GanLoss) -> Array:
     """Loss of the discriminator D: how badly it tells real examples x from generated ones g.
 
-    - `"non_saturating"`: -log sigmoid(D(x)) - log(1 - sigmoid(D(g)));
+    - `"non_saturating"`: $-log sigmoid(D(x)) - log(1 - sigmoid(D(g)))$;
     - `"hinge"`: max(0, 1 - D(x)) + max(0, 1 + D(g));
     - `"wasserstein"`: D(g) - D(x), for a critic whose slope is bounded, as by `gradient_penalty`.
 
@@ -109,10 +109,12 @@ def _check_kind(function: str, kind: str) -> None:
 def gradient_penalty(
     critic: Callable[[Array], Array], real: ArrayLike, fake: ArrayLike, key: Key, *, target: float = 1.0
 ) -> Array:
-    """Penalty on a critic D whose slope is not 1: (|grad D(u)| - 1)^2 at points u between real and generated examples.
+    """Penalty on a critic D whose slope is not 1: $(|grad D(u)| - 1)^2$.
 
-    u_i = e_i real_i + (1 - e_i) fake_i with e = `jax.random.uniform(key, [batch])`, and |.| the Euclidean norm over all
-    entries of an example. It is added to the critic's loss, usually with the factor 10.
+    The points u lie between real and generated examples.
+
+    $u_i = e_i real_i + (1 - e_i) fake_i$ with e = `jax.random.uniform(key, [batch])`, and $|u|$ the Euclidean norm over
+    all entries of an example. It is added to the critic's loss, usually with the factor 10.
 
     Args:
         critic: the function `x [batch, ...] -> scores [batch]`, such as `lambda x: critic_network(params, x)`. The

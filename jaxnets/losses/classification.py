@@ -13,7 +13,7 @@ from jaxnets.types import Array, ArrayLike
 
 
 def binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
-    """Cross-entropy of yes-or-no answers, from logits: -y log p - (1 - y) log(1 - p) with p = sigmoid(logit).
+    """Cross-entropy of yes-or-no answers, from logits: $-y log p - (1 - y) log(1 - p)$ with $p = sigmoid(logit)$.
 
     Args:
         logits: `[...]`, floating point: what comes before the sigmoid.
@@ -42,7 +42,7 @@ def binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: float = 0.0) -> Array:
-    """Cross-entropy of the softmax over classes, from logits: -sum_k y_k log p_k with p = softmax(logits).
+    """Cross-entropy of the softmax over classes, from logits: $-sum_k y_k log p_k$ with $p = softmax(logits)$.
 
     With label smoothing alpha, y becomes (1 - alpha) y + alpha / classes.
 
@@ -142,7 +142,7 @@ def _soft_cross_entropy(logits: Array, probabilities: Array, label_smoothing: fl
 
 
 def hinge(predictions: ArrayLike, labels: ArrayLike) -> Array:
-    """Hinge loss of each entry: max(0, 1 - y f), with labels y of -1 or 1.
+    """Hinge loss of each entry: $max(0, 1 - y f)$, with labels y of -1 or 1.
 
     Args:
         predictions: `[...]`, floating point: f, without a sigmoid.
@@ -167,7 +167,7 @@ def hinge(predictions: ArrayLike, labels: ArrayLike) -> Array:
 
 
 def exponential(predictions: ArrayLike, labels: ArrayLike) -> Array:
-    """Exponential loss of each entry, which AdaBoost minimises: exp(-y f), with labels y of -1 or 1.
+    """Exponential loss of each entry, which AdaBoost minimises: $exp(-y f)$, with labels y of -1 or 1.
 
     The prediction that minimises its expectation is half the log-odds, log(p / (1 - p)) / 2.
 
@@ -201,9 +201,9 @@ def _signed(function: str, predictions: ArrayLike, labels: ArrayLike) -> tuple[A
 
 
 def kl_divergence(logits: ArrayLike, targets: ArrayLike) -> Array:
-    """Kullback-Leibler divergence of the predicted distribution from the target's: sum_k p_k (log p_k - log q_k).
+    """Kullback-Leibler divergence of the predicted distribution from the target's: $sum_k p_k (log p_k - log q_k)$.
 
-    q = softmax(logits) is predicted, p the target, and 0 log 0 = 0. Normalised log-probabilities may be passed as
+    $q = softmax(logits)$ is predicted, p the target, and $0 log 0 = 0$. Normalised log-probabilities may be passed as
     logits, since log_softmax leaves them as they are.
 
     Args:

@@ -13,9 +13,9 @@ from jaxnets.types import Array, ArrayLike
 def info_nce(first: ArrayLike, second: ArrayLike, log_scale: ArrayLike, *, axis_name: str | None = None) -> Array:
     """Symmetric InfoNCE loss of pairs, such as an image and its caption, with a learned temperature.
 
-    With the cosines c_ij of first_i and second_j, and the scale s = exp(log_scale), the inverse of the temperature:
-    loss_i = -(log softmax_j(s c_ij) + log softmax_j(s c_ji)) / 2 at j = i. Each embedding is to find the one it belongs
-    to among all of the batch, both ways.
+    With the cosines $c_ij$ of $first_i$ and $second_j$, and the scale $s = exp(log_scale)$, the inverse of the
+    temperature: $loss_i = -(log softmax_j(s c_ij) + log softmax_j(s c_ji)) / 2$ at $j = i$. Each embedding is to find
+    the one it belongs to among all of the batch, both ways.
 
     Args:
         first: `[batch, features]`, floating point, of any length: rows are divided by their norms here.

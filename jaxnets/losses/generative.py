@@ -1,9 +1,10 @@
 """The terms of the evidence lower bound, which variational autoencoders and their kin maximize.
 
-    log p(x) >= E[log p(x | z)] - KL(q(z | x) || p(z)),    z from q(z | x)
+    $log p(x) >= E[log p(x | z)] - KL(q(z | x) || p(z))$
 
-The first term is `-binary_cross_entropy(logits, x)` summed over the pixels of black-and-white images (Bernoulli), or
-`jax.scipy.stats.norm.logpdf` summed over real numbers; the second is `gaussian_kl`.
+with z drawn from $q(z | x)$. The first term is `-binary_cross_entropy(logits, x)` summed over the pixels of
+black-and-white images (Bernoulli), or `jax.scipy.stats.norm.logpdf` summed over real numbers; the second is
+`gaussian_kl`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ def gaussian_kl(
 ) -> Array:
     """Kullback-Leibler divergence of diagonal normal distributions from the standard one, or from others.
 
-    KL(N(m, v) || N(0, 1)) = sum_k (m_k^2 + v_k - 1 - log v_k) / 2, and
-    KL(N(m, v) || N(n, w)) = sum_k ((m_k - n_k)^2 / w_k + v_k / w_k - 1 - log(v_k / w_k)) / 2.
+    $KL(N(m, v) || N(0, 1)) = sum_k (m_k^2 + v_k - 1 - log v_k) / 2$, and
+    $KL(N(m, v) || N(n, w)) = sum_k ((m_k - n_k)^2 / w_k + v_k / w_k - 1 - log(v_k / w_k)) / 2$.
 
     Args:
         mean: `[..., latents]`, floating point: m.
@@ -50,7 +51,7 @@ def gaussian_kl(
         Kingma and Welling, Auto-encoding variational Bayes, 2014, appendix B.
 
     Warning:
-        `torch.distributions.Normal` and TensorFlow Probability take standard deviations, exp(log_variance / 2). Many
+        `torch.distributions.Normal` and TensorFlow Probability take standard deviations, $exp(log_variance / 2)$. Many
         programs take the mean over latents, which weighs the divergence less than the bound does.
     """
     mean = floating("gaussian_kl", "mean", mean)
@@ -70,10 +71,10 @@ def gaussian_kl(
 
 
 def importance_weighted_bound(log_weights: ArrayLike, *, axis: int = 0) -> Array:
-    """Importance-weighted lower bound of log p(x): log of the mean of the weights, log (1/K) sum_k exp(log_weights_k).
+    """Importance-weighted lower bound of $log p(x)$: $log (1/K) sum_k exp(log_weights_k)$.
 
-    The weights are log w_k = log p(x | z_k) + log p(z_k) - log q(z_k | x) with z_k drawn from q(z | x). The bound
-    grows with the number of samples K towards log p(x); with one sample it is the evidence lower bound.
+    The weights are $log w_k = log p(x | z_k) + log p(z_k) - log q(z_k | x)$ with $z_k$ drawn from $q(z | x)$. The bound
+    grows with the number of samples K towards $log p(x)$; with one sample it is the evidence lower bound.
 
     Args:
         log_weights: `[samples, ...]`, floating point.

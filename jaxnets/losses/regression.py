@@ -9,7 +9,7 @@ from jaxnets.types import Array, ArrayLike
 
 
 def squared_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
-    """Squared error of each entry, whose mean is the MSE: (prediction - target)^2.
+    """Squared error of each entry, whose mean is the MSE: $(prediction - target)^2$.
 
     Args:
         predictions: `[...]`, floating point.
@@ -63,7 +63,7 @@ def absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
 def huber(predictions: ArrayLike, targets: ArrayLike, *, delta: float = 1.0) -> Array:
     """Huber loss of each entry, quadratic near 0 and linear beyond delta.
 
-    e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2), with the error e = prediction - target.
+    $e^2 / 2$ where $|e| <= delta$, else $delta (|e| - delta / 2)$, with the error $e = prediction - target$.
 
     Args:
         predictions: `[...]`, floating point.

@@ -12,10 +12,10 @@ from jaxnets.types import Array, ArrayLike
 
 
 def dice(logits: ArrayLike, labels: ArrayLike, *, mask: ArrayLike | None = None, smooth: float = 1.0) -> Array:
-    """Soft Dice loss of images of several classes: 1 - mean_k (2 sum p_k y_k + smooth) / (sum p_k + sum y_k + smooth).
+    """Soft Dice loss of several classes: $1 - mean_k (2 sum p_k y_k + smooth) / (sum p_k + sum y_k + smooth)$.
 
-    The sums are over the pixels of an image, p = softmax(logits), and y is 1 for the class of the pixel, else 0. Small
-    classes count as much as large ones. `jaxnets.metrics.dice` is the score of the classes that are predicted.
+    The sums are over the pixels of an image, $p = softmax(logits)$, and y is 1 for the class of the pixel, else 0.
+    Small classes count as much as large ones. `jaxnets.metrics.dice` is the score of the classes that are predicted.
 
     Args:
         logits: `[batch, *spatial, classes]`, floating point: what comes before the softmax.
@@ -68,7 +68,9 @@ def dice(logits: ArrayLike, labels: ArrayLike, *, mask: ArrayLike | None = None,
 
 
 def binary_dice(logits: ArrayLike, labels: ArrayLike, *, mask: ArrayLike | None = None, smooth: float = 1.0) -> Array:
-    """Soft Dice loss of yes-or-no pixels: 1 - (2 sum p y + smooth) / (sum p + sum y + smooth), with p = sigmoid(logit).
+    """Soft Dice loss of yes-or-no pixels: $1 - (2 sum p y + smooth) / (sum p + sum y + smooth)$.
+
+    $p = sigmoid(logit)$ is predicted.
 
     The sums are over the pixels of an image. Pixels of class 0 that are found to be so do not count as overlap, however
     many there are.

@@ -233,7 +233,7 @@ def f1(
     threshold: float = 0.0,
     weights: ArrayLike | None = None,
 ) -> ClassScore:
-    """F1 score: the harmonic mean of precision and recall, 2 right / (predicted + labeled), or 0.
+    """F1 score: the harmonic mean of precision and recall, $2 right / (predicted + labeled)$, or 0.
 
     Arguments, result and errors are those of `precision`.
 

@@ -135,7 +135,7 @@ def frechet_distance(
 ) -> FrechetDistance:
     """Fréchet distance of two sets of features, taken as normal distributions N(m, A) and N(n, B).
 
-    |m - n|^2 + tr(A + B - 2 (A B)^(1/2)), the squared 2-Wasserstein distance of the two.
+    $|m - n|^2 + tr(A + B - 2 (A B)^(1/2))$, the squared 2-Wasserstein distance of the two.
 
     Args:
         first: `[examples, features]`, floating point, such as features of real images; or their `moments`.

@@ -18,7 +18,7 @@ _STABILIZERS = (0.01, 0.03)
 
 
 def psnr(predictions: ArrayLike, targets: ArrayLike, *, data_range: float, weights: ArrayLike | None = None) -> Mean:
-    """Peak signal-to-noise ratio in decibels: 10 log10(range^2 / MSE), the mean over images.
+    """Peak signal-to-noise ratio in decibels: $10 log10(range^2 / MSE)$, the mean over images.
 
     Args:
         predictions: `[batch, ...]`, floating point, such as `[batch, height, width, channels]`.
@@ -51,9 +51,9 @@ def psnr(predictions: ArrayLike, targets: ArrayLike, *, data_range: float, weigh
 def ssim(predictions: ArrayLike, targets: ArrayLike, *, data_range: float, weights: ArrayLike | None = None) -> Mean:
     """Structural similarity: the mean over positions, channels and images of how alike x and y are under a window.
 
-    It is (2 m_x m_y + C_1) (2 c_xy + C_2) / ((m_x^2 + m_y^2 + C_1) (v_x + v_y + C_2)) with the means m, variances v and
-    covariance c under a Gaussian window of 11 x 11 pixels and standard deviation 1.5, C_1 = (0.01 range)^2 and
-    C_2 = (0.03 range)^2. Only positions with the whole window inside of the image count.
+    It is $(2 m_x m_y + C_1) (2 c_xy + C_2) / ((m_x^2 + m_y^2 + C_1) (v_x + v_y + C_2))$ with the means m, variances v
+    and covariance c under a Gaussian window of 11 x 11 pixels and standard deviation 1.5, $C_1 = (0.01 range)^2$ and
+    $C_2 = (0.03 range)^2$. Only positions with the whole window inside of the image count.
 
     Args:
         predictions: `[batch, height, width, channels]`, floating point, at least 11 pixels high and wide.

@@ -85,7 +85,7 @@ class Perplexity(NamedTuple):
 
 
 def mean(values: ArrayLike, *, weights: ArrayLike | None = None) -> Mean:
-    """Mean of values: sum_i w_i v_i / sum_i w_i.
+    """Mean of values: $(sum_i w_i v_i) / (sum_i w_i)$.
 
     Gradients flow through it to the values, so that a loss may return it (see `jaxnets.training.Loss`).
 
@@ -207,7 +207,7 @@ def top_k_accuracy(logits: ArrayLike, labels: ArrayLike, *, k: int, weights: Arr
 
 
 def mean_squared_error(predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None) -> Mean:
-    """Mean squared error: the mean over examples, and over the outputs of each, of (prediction - target)^2.
+    """Mean squared error: the mean over examples, and over the outputs of each, of $(prediction - target)^2$.
 
     Args:
         predictions: `[batch, ...]`, floating point.

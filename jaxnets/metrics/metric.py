@@ -31,7 +31,7 @@ class Metric(Protocol):
 class Sum(NamedTuple):
     """A sum as an unevaluated pair high + low, with about twice the precision of its dtype.
 
-    In float32, sums of integers are exact up to 2^48, not 2^24, and adding a million batches loses no precision.
+    In float32, sums of integers are exact up to $2^48$, not $2^24$, and adding a million batches loses no precision.
 
     Attributes:
         parts: `[..., 2]`, the rounded sum and the rounding error; one array, because each array adds about a

@@ -71,7 +71,7 @@ def weighted_mean(values: Array, weights: Array) -> Array:
 
 
 def r2(predictions: ArrayLike, targets: ArrayLike, *, weights: ArrayLike | None = None) -> R2:
-    """Coefficient of determination: R^2 = 1 - sum (target - prediction)^2 / sum (target - mean target)^2.
+    """Coefficient of determination: $R^2 = 1 - (sum (target - prediction)^2) / (sum (target - mean(target))^2)$.
 
     1 is perfect, 0 as good as predicting the mean; it may be negative. As in scikit-learn, several outputs give the
     mean of their scores; targets that are all equal give 1 if predicted exactly, else 0; fewer than two examples give

@@ -71,7 +71,7 @@ def iou(
     threshold: float = 0.0,
     weights: ArrayLike | None = None,
 ) -> OverlapScore:
-    """Intersection over union (Jaccard index) of the pixels found and labeled as a class: right / (found or labeled).
+    """Intersection over union (Jaccard index) of the pixels found and labeled as a class: $right / (found or labeled)$.
 
     The pixels of all images are counted together, as in the PASCAL VOC challenge. `"macro"` is the mean IoU over the
     classes that occur among predictions or labels; None returns the score of each class, `[classes]`, 0 for one that
@@ -120,7 +120,7 @@ def dice(
     threshold: float = 0.0,
     weights: ArrayLike | None = None,
 ) -> OverlapScore:
-    """Dice score of the pixels found and labeled as a class: 2 right / (found + labeled), which is their F1.
+    """Dice score of the pixels found and labeled as a class: $2 right / (found + labeled)$, which is their F1.
 
     With the intersection over union J it is 2 J / (1 + J) for each class, not for their mean. Arguments, result and
     errors are those of `iou`; without `ignored` it is `f1`. `jaxnets.losses.dice` is the loss.

@@ -42,7 +42,7 @@ def _apply(
 
 
 def adaline(config: AdalineConfig, *, kernel_init: Initializer = jax.nn.initializers.normal(0.01)) -> Model:
-    """Make an adaptive linear neuron: y = <w, x> + b, by which it learns and whose sign is its decision.
+    """Make an adaptive linear neuron: $y = w . x + b$, by which it learns and whose sign is its decision.
 
     Args:
         config: the settings.
@@ -69,11 +69,11 @@ def adaline(config: AdalineConfig, *, kernel_init: Initializer = jax.nn.initiali
 
 @names_errors
 def adaline_rule(params: Params, x: Array, targets: ArrayLike, *, learning_rate: float | Array) -> tuple[Params, Array]:
-    """Correct the weights in proportion to the error of the linear output: w + rate * (target - y) x.
+    """Correct the weights in proportion to the error of the linear output: $w + rate (target - y) x$.
 
-    Of several examples the mean correction is taken. It is a step of gradient descent on (target - y)^2 / 2, and
+    Of several examples the mean correction is taken. It is a step of gradient descent on $(target - y)^2 / 2$, and
     converges, in the mean, to the least-squares solution if the rate is below 2 / (largest eigenvalue of the mean
-    of x x^T).
+    of $x x^T$).
 
     Args:
         params: of an `adaline`.
@@ -100,7 +100,7 @@ def adaline_rule(params: Params, x: Array, targets: ArrayLike, *, learning_rate:
     Warning:
         The perceptron's rule looks alike, but its y is the decision: it stops where all decisions are right, this
         one where the squared error is least, which may leave wrong decisions on separable data. Others take the sum
-        of the corrections, or twice this one, the gradient of (target - y)^2.
+        of the corrections, or twice this one, the gradient of $(target - y)^2$.
     """
     check_floating(x)
     if x.ndim != 2 or jnp.shape(targets) != x.shape[:1]:

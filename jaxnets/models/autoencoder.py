@@ -56,7 +56,7 @@ def _apply(
 
 
 def autoencoder(config: AutoencoderConfig = AutoencoderConfig()) -> Model:
-    """Make an autoencoder: x' = decode(encode(x)), two perceptrons with a narrow layer between them.
+    """Make an autoencoder: $x' = decode(encode(x))$, two perceptrons with a narrow layer between them.
 
     A denoising autoencoder is the same network whose loss is shown noisy inputs and compares with the clean ones.
 

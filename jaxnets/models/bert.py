@@ -153,7 +153,7 @@ def bert(config: BertConfig = BertConfig()) -> Model:
 
 
 def mean_embedding(features: Array, mask: Array | None = None) -> Array:
-    """Embed a sentence as the mean of its tokens' features, of length 1: e = m / |m|, m = mean over real tokens.
+    """Embed a sentence as the mean of its tokens' features, of length 1: $e = m / |m|$, m the mean over real tokens.
 
     Args:
         features: `[..., time, features]`.

@@ -55,7 +55,7 @@ def _apply(
 
 
 def dlinear(config: DLinearConfig = DLinearConfig()) -> Model:
-    """Make the network: y = W_t t + b_t + W_r (x - t) + b_r with the moving average t of x, for each channel by itself.
+    """Make the network: $y = W_t t + b_t + W_r (x - t) + b_r$ with the moving average t of x, channel by channel.
 
     Args:
         config: the settings.
@@ -81,7 +81,7 @@ def dlinear(config: DLinearConfig = DLinearConfig()) -> Model:
 
 
 def moving_average(x: Array, window: int) -> Array:
-    """Average over a window around each time: t_i = mean of x_(i - r), ..., x_(i + r), with r = (window - 1) / 2.
+    """Average over a window around each time: $t_i = mean(x_(i-r), ..., x_(i+r))$, with $r = (window - 1) / 2$.
 
     Before the first and after the last time, x has the first and the last value.
 

@@ -155,7 +155,7 @@ def _apply(
 
 
 def efficientnet_lite(config: EfficientNetLiteConfig = EfficientNetLiteConfig()) -> Model:
-    """Make an EfficientNet-Lite: no squeeze and excitation, and min(max(x, 0), 6) as activation.
+    """Make an EfficientNet-Lite: no squeeze and excitation, and $min(max(x, 0), 6)$ as activation.
 
     `efficientnet_lite_config(variant)` has the settings of Lite0 to Lite4.
 
@@ -182,7 +182,7 @@ def efficientnet_lite(config: EfficientNetLiteConfig = EfficientNetLiteConfig())
         Convolutional Neural Networks, 2019.
 
     Warning:
-        The published weights expect images (x - 127) / 128 of pixels 0 to 255. They are TensorFlow's, also where a
+        The published weights expect images $(x - 127) / 128$ of pixels 0 to 255. They are TensorFlow's, also where a
         PyTorch program reads them: keep `padding="SAME"` for them.
     """
     return build_model(config, EfficientNetLiteConfig, _spec, _apply)

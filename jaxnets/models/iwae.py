@@ -61,7 +61,7 @@ def iwae(config: IWAEConfig = IWAEConfig()) -> Model:
 
 
 def iwae_loss(config: VAEConfig, outputs: VAEOutputs, x: Array) -> Array:
-    """Return the negative importance-weighted bound: -log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x).
+    """Return the negative importance-weighted bound: $-log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x)$.
 
     Args:
         config: of the network, `model.config`.

@@ -76,7 +76,7 @@ def _apply(
 
 
 def mlp(config: MLPConfig, *, kernel_init: Initializer = jax.nn.initializers.lecun_normal()) -> Model:
-    """Make a multi-layer perceptron: A_l = f(A_(l-1) W_l + b_l), the last layer linear.
+    """Make a multi-layer perceptron: $A_l = f(A_(l-1) W_l + b_l)$, the last layer linear.
 
     Args:
         config: the settings.

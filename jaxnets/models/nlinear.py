@@ -40,7 +40,7 @@ def _apply(
 
 
 def nlinear(config: NLinearConfig = NLinearConfig()) -> Model:
-    """Make the network: y = W (x - x_last) + b + x_last, for each channel by itself with the same W and b.
+    """Make the network: $y = W (x - x_last) + b + x_last$, for each channel by itself with the same W and b.
 
     Args:
         config: the settings.

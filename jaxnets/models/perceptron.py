@@ -48,7 +48,7 @@ def _decide(params: Params, x: Array) -> Array:
 
 
 def perceptron(config: PerceptronConfig, *, kernel_init: Initializer = jax.nn.initializers.normal(1.0)) -> Model:
-    """Make a perceptron: y = [<w, x> >= 0].
+    """Make a perceptron: $y = [w . x >= 0]$.
 
     Args:
         config: the settings.
@@ -79,7 +79,7 @@ def perceptron(config: PerceptronConfig, *, kernel_init: Initializer = jax.nn.in
 
 @names_errors
 def perceptron_rule(params: Params, x: Array, label: Array) -> tuple[Params, Array]:
-    """Correct the weights by one example: w + (label - y) x with y = [<w, x> >= 0].
+    """Correct the weights by one example: $w + (label - y) x$ with $y = [w . x >= 0]$.
 
     That is, add x if the label is 1 and <w, x> < 0, subtract x if the label is 0 and <w, x> >= 0, and else nothing.
 
@@ -139,7 +139,7 @@ def perceptron_fit(params: Params, x: Array, labels: Array, *, key: Key, max_pic
     """Pick examples at random and correct the weights by each, until all are right.
 
     If a hyperplane through the origin separates the classes by `margin` and no example is longer than `radius`, then
-    from weights of 0 there are at most (radius / margin)^2 mistakes. Else mistakes never end, while the weights stay
+    from weights of 0 there are at most $(radius / margin)^2$ mistakes. Else mistakes never end, while the weights stay
     bounded. All orders at once: `jax.vmap(functools.partial(perceptron_fit, ...))` over keys.
 
     Args:

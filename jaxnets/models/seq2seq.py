@@ -84,9 +84,9 @@ def _apply(
 def seq2seq(config: Seq2SeqConfig) -> Model:
     """Make the network: a bidirectional encoder, and a decoder with attention that reads the target (teacher forcing).
 
-    Additive: c_t = attention(s_(t-1), memory), s_t = cell(s_(t-1), [e_t, c_t]), logits_t = W [s_t, c_t, e_t] + b.
-    Multiplicative: s_t = cell(s_(t-1), [e_t, h_(t-1)]), h_t = tanh(W_mix [s_t, attention(s_t, memory)]),
-    logits_t = W h_t + b. The decoder begins with tanh of a linear layer of the encoder's two last states.
+    Additive: $c_t = attention(s_(t-1), memory)$, $s_t = cell(s_(t-1), [e_t, c_t])$, $logits_t = W [s_t, c_t, e_t] + b$.
+    Multiplicative: $s_t = cell(s_(t-1), [e_t, h_(t-1)])$, $h_t = tanh(W_mix [s_t, attention(s_t, memory)])$,
+    $logits_t = W h_t + b$. The decoder begins with tanh of a linear layer of the encoder's two last states.
 
     Args:
         config: the settings.

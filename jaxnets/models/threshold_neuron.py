@@ -41,7 +41,7 @@ def _fire(params: Params, x: Array) -> Array:
 
 
 def threshold_neuron(config: ThresholdNeuronConfig) -> Model:
-    """Make a layer of threshold neurons, which fire where the weighted sum exceeds the threshold: y = [<w, x> + b > 0].
+    """Make a layer of neurons, which fire where the weighted sum exceeds the threshold: $y = [w . x + b > 0]$.
 
     A sum of exactly 0, an input on the threshold itself, gives 0. The gradient is 0 everywhere: nothing is learned.
 
@@ -102,7 +102,7 @@ def _network_apply(
 
 
 def threshold_network(config: ThresholdNetworkConfig) -> Model:
-    """Make two layers of threshold neurons: y = [<v, h> + c > 0] with h_i = [<w_i, x> + b_i > 0].
+    """Make two layers of threshold neurons: $y = [v . h + c > 0]$ with $h_i = [w_i . x + b_i > 0]$.
 
     One neuron separates by a hyperplane; two layers make any region that hyperplanes bound.
 

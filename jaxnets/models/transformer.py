@@ -152,8 +152,8 @@ def _apply(
 def transformer(config: TransformerConfig) -> Model:
     """Make the network: an encoder of the source, and a decoder of the target that attends to it.
 
-    x_t = sqrt(features) E[id_t] + p_t with p_t the sines and cosines of t / 10000^(2i / features); both stacks end with
-    a norm.
+    $x_t = sqrt(features) E[id_t] + p_t$ with $p_t$ the sines and cosines of $t / 10000^(2i / features)$; both stacks
+    end with a norm.
 
     Args:
         config: the settings.

@@ -113,7 +113,7 @@ def _draw(posterior: Posterior, samples: int, key: Key) -> Array:
 
 
 def vae(config: VAEConfig = VAEConfig()) -> Model:
-    """Make a variational autoencoder: z from q(z | x) = N(m(x), v(x)), and p(x | z) of a decoder, with p(z) = N(0, 1).
+    """Make a variational autoencoder: z from $q(z | x) = N(m(x), v(x))$, $p(x | z)$ of a decoder, and $p(z) = N(0, 1)$.
 
     Args:
         config: the settings.
@@ -192,7 +192,7 @@ def vae_decode(config: VAEConfig, params: Params, latents: Array) -> Array:
 
 
 def vae_sample(config: VAEConfig, params: Params, count: int, *, key: Key) -> Array:
-    """Make new examples: decode latents drawn from N(0, 1).
+    """Make new examples: decode latents drawn from $N(0, 1)$.
 
     Args:
         config: of the network, `model.config`.
@@ -218,7 +218,7 @@ def vae_sample(config: VAEConfig, params: Params, count: int, *, key: Key) -> Ar
 
 
 def vae_loss(config: VAEConfig, outputs: VAEOutputs, x: Array) -> Array:
-    """Return the negative evidence lower bound: KL(q(z | x) || p(z)) - (1/K) sum_k log p(x | z_k).
+    """Return the negative evidence lower bound: $KL(q(z | x) || p(z)) - (1/K) sum_k log p(x | z_k)$.
 
     Args:
         config: of the network, `model.config`.
@@ -249,7 +249,7 @@ def vae_loss(config: VAEConfig, outputs: VAEOutputs, x: Array) -> Array:
 
 
 def vae_log_weights(config: VAEConfig, outputs: VAEOutputs, x: Array) -> Array:
-    """Return the log-weights of the samples: log p(x | z_k) + log p(z_k) - log q(z_k | x).
+    """Return the log-weights of the samples: $log p(x | z_k) + log p(z_k) - log q(z_k | x)$.
 
     Args:
         config: of the network, `model.config`.
@@ -290,7 +290,7 @@ def _log_likelihood(config: VAEConfig, outputs: VAEOutputs, x: Array) -> Array:
 def vae_log_likelihood(
     config: VAEConfig, params: Params, x: Array, *, samples: int = 5000, chunk: int = 50, key: Key
 ) -> Array:
-    """Estimate log p(x) from many samples: log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x), z_k from q(z | x).
+    """Estimate $log p(x)$ from many samples: $log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x)$, z from $q(z | x)$.
 
     On average the estimate is at most log p(x), and comes near to it as K grows.
 

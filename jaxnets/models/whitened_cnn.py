@@ -84,7 +84,7 @@ def keep_channels(initializer: Initializer) -> Initializer:
 def whitening_kernel(images: Array, *, epsilon: float = 5e-4) -> Array:
     """Make the kernel that turns 2 x 2 patches into uncorrelated features of equal variance, and their negatives.
 
-    With the eigenvectors v_i and eigenvalues l_i of the patches' second moments: k_i = v_i / sqrt(l_i + epsilon).
+    With the eigenvectors $v_i$ and eigenvalues $l_i$ of the patches' second moments: $k_i = v_i / sqrt(l_i + epsilon)$.
 
     Args:
         images: `[images, height, width, channels]`, standardized; some thousands are enough.

@@ -1,40 +1,40 @@
 """Activation functions: those of `jax.nn`, and others that it lacks.
 
-======================== ==================================================================== =================
-name                     formula                                                              derivative at kinks
-======================== ==================================================================== =================
-`identity`               x                                                                    1
-`sign`                   -1, 0, 1 for x < 0, x = 0, x > 0                                     0 everywhere
-`heaviside`              0, 1/2, 1 for x < 0, x = 0, x > 0                                    0 everywhere
-`piecewise_linear`       0 for x <= -1/2, x + 1/2 between, 1 for x >= 1/2                     0
-`sigmoid`                1 / (1 + e^-x)
-`log_sigmoid`            log(sigmoid(x))
-`tanh`                   (e^x - e^-x) / (e^x + e^-x)
-`relu`                   max(0, x)                                                            0
-`relu6`                  min(max(0, x), 6)                                                    0
-`softplus`               log(1 + e^(beta x)) / beta, beta = 1
-`leaky_relu`             x for x >= 0, slope x for x < 0, slope `negative_slope` = 0.01       1
-`prelu`                  x for x > 0, slope x for x <= 0, slope learned                       slope
-`rrelu`                  as `prelu`, slope drawn from U(1/8, 1/3), 11/48 in evaluation        slope
-`elu`                    x for x > 0, alpha (e^x - 1) for x <= 0, alpha = 1                   alpha
-`celu`                   max(0, x) + min(0, alpha (e^(x / alpha) - 1)), alpha = 1             1
-`selu`                   1.0507 (max(0, x) + min(0, 1.6733 (e^x - 1)))                        1.0507 * 1.6733
-`gelu`                   x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)));
-                         with `approximate=False` x Phi(x) = x/2 (1 + erf(x / sqrt 2))
-`quick_gelu`             x sigmoid(1.702 x), CLIP's approximation of `gelu`
-`silu`, `swish`          x / (1 + e^-x)
-`hard_swish`             0 for x <= -3, x (x + 3) / 6 between, x for x >= 3                   0, 1
-`hard_sigmoid`           0 for x <= -3, x/6 + 1/2 between, 1 for x >= 3                       0
-`hard_tanh`              x clipped to [minimum, maximum] = [-1, 1]                            0
-`soft_sign`              x / (1 + abs(x))
-`tanh_shrink`            x - tanh(x)
-`soft_shrink`            x - t for x > t, x + t for x < -t, else 0, threshold t = 0.5         0
-`hard_shrink`            x where abs(x) > t, else 0, threshold t = 0.5                        0
-`mish`                   x tanh(log(1 + e^x))
-`maxout`                 max over pieces p of x W_p + b_p, W and b learned
-`softmax`                e^x_i / sum_j e^x_j over the last axis
-`log_softmax`            log(softmax(x))
-======================== ==================================================================== =================
+==================== ========================================================================== ===================
+name                 formula                                                                    derivative at kinks
+==================== ========================================================================== ===================
+`identity`           $x$                                                                        1
+`sign`               -1, 0, 1 for $x < 0$, $x = 0$, $x > 0$                                     0 everywhere
+`heaviside`          0, 1/2, 1 for $x < 0$, $x = 0$, $x > 0$                                    0 everywhere
+`piecewise_linear`   0 for $x <= -1/2$, $x + 1/2$ between, 1 for $x >= 1/2$                     0
+`sigmoid`            $1 / (1 + e^-x)$
+`log_sigmoid`        $log(sigmoid(x))$
+`tanh`               $(e^x - e^-x) / (e^x + e^-x)$
+`relu`               $max(0, x)$                                                                0
+`relu6`              $min(max(0, x), 6)$                                                        0
+`softplus`           $log(1 + e^(beta x)) / beta$, $beta = 1$
+`leaky_relu`         $x$ for $x >= 0$, $slope x$ for $x < 0$, slope `negative_slope` = 0.01     1
+`prelu`              $x$ for $x > 0$, $slope x$ for $x <= 0$, slope learned                     slope
+`rrelu`              as `prelu`, slope drawn from $U(1/8, 1/3)$, 11/48 in evaluation            slope
+`elu`                $x$ for $x > 0$, $alpha (e^x - 1)$ for $x <= 0$, $alpha = 1$               $alpha$
+`celu`               $max(0, x) + min(0, alpha (e^(x/alpha) - 1))$, $alpha = 1$                 1
+`selu`               $1.0507 (max(0, x) + min(0, 1.6733 (e^x - 1)))$                            1.0507 * 1.6733
+`gelu`               $x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))$
+exact `gelu`         $x Phi(x) = x/2 (1 + erf(x/sqrt(2)))$, with `approximate=False`
+`quick_gelu`         $x sigmoid(1.702 x)$, CLIP's approximation of `gelu`
+`silu`, `swish`      $x / (1 + e^-x)$
+`hard_swish`         0 for $x <= -3$, $x (x + 3) / 6$ between, $x$ for $x >= 3$                 0, 1
+`hard_sigmoid`       0 for $x <= -3$, $x/6 + 1/2$ between, 1 for $x >= 3$                       0
+`hard_tanh`          $x$ clipped to [minimum, maximum] = [-1, 1]                                0
+`soft_sign`          $x / (1 + |x|)$
+`tanh_shrink`        $x - tanh(x)$
+`soft_shrink`        $x - t$ for $x > t$, $x + t$ for $x < -t$, else 0, threshold $t = 0.5$     0
+`hard_shrink`        $x$ where $|x| > t$, else 0, threshold $t = 0.5$                           0
+`mish`               $x tanh(log(1 + e^x))$
+`maxout`             $max_p (x W_p + b_p)$ over pieces p, W and b learned
+`softmax`            $e^x_i / sum_j e^x_j$ over the last axis
+`log_softmax`        $log(softmax(x))$
+==================== ========================================================================== ===================
 
 All map `[...]` to `[...]`, entry by entry (except `maxout` and the softmaxes), and keep floating-point dtypes.
 
@@ -124,7 +124,7 @@ __all__ = [
 
 @names_errors
 def heaviside(x: Array) -> Array:
-    """Compute the unit step: 0 for x < 0, 1/2 at 0, 1 for x > 0. Its derivative is 0 everywhere.
+    """Compute the unit step: 0 for $x < 0$, $1/2$ at 0, 1 for $x > 0$. Its derivative is 0 everywhere.
 
     Example:
         >>> import jax.numpy as jnp
@@ -138,7 +138,7 @@ def heaviside(x: Array) -> Array:
 
 @names_errors
 def piecewise_linear(x: Array) -> Array:
-    """Compute 0 for x <= -1/2, x + 1/2 between and 1 for x >= 1/2.
+    """Compute 0 for $x <= -1/2$, $x + 1/2$ between and 1 for $x >= 1/2$.
 
     Example:
         >>> import jax.numpy as jnp
@@ -151,7 +151,7 @@ def piecewise_linear(x: Array) -> Array:
 
 @names_errors
 def quick_gelu(x: Array) -> Array:
-    """Compute x sigmoid(1.702 x), the coarser of the two approximations of GELU, which CLIP has.
+    """Compute $x sigmoid(1.702 x)$, the coarser of the two approximations of GELU, which CLIP has.
 
     Example:
         >>> import jax.numpy as jnp
@@ -167,7 +167,7 @@ def quick_gelu(x: Array) -> Array:
 
 @names_errors
 def softplus(x: Array, beta: ArrayLike = 1.0) -> Array:
-    """Compute log(1 + e^(beta x)) / beta, a smooth ReLU, closer to it for larger `beta`.
+    """Compute $log(1 + e^(beta x)) / beta$, a smooth ReLU, closer to it for larger `beta`.
 
     Example:
         >>> import jax.numpy as jnp
@@ -199,7 +199,7 @@ def hard_tanh(x: Array, minimum: float = -1.0, maximum: float = 1.0) -> Array:
 
 @names_errors
 def tanh_shrink(x: Array) -> Array:
-    """Compute x - tanh(x).
+    """Compute $x - tanh(x)$.
 
     Example:
         >>> import jax.numpy as jnp
@@ -212,7 +212,7 @@ def tanh_shrink(x: Array) -> Array:
 
 @names_errors
 def soft_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
-    """Compute x - threshold for x > threshold, x + threshold for x < -threshold, else 0.
+    """Compute $x - t$ for $x > t$, $x + t$ for $x < -t$, else 0, with the threshold t.
 
     Example:
         >>> import jax.numpy as jnp
@@ -226,7 +226,7 @@ def soft_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
 
 @names_errors
 def hard_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
-    """Compute x where abs(x) > threshold, else 0.
+    """Compute $x$ where $|x| > t$, else 0, with the threshold t.
 
     Example:
         >>> import jax.numpy as jnp
@@ -258,7 +258,7 @@ def prelu_spec(features: int | None = None, *, slope_init: Initializer = jax.nn.
 
 @layer
 def prelu(params: Params, x: Array) -> Array:
-    """Compute x for x > 0 and slope x for x <= 0, with a learned slope.
+    """Compute $x$ for $x > 0$ and $slope x$ for $x <= 0$, with a learned slope.
 
     Args:
         params: `slope` `[]` or `[features]`.
@@ -291,7 +291,7 @@ def prelu(params: Params, x: Array) -> Array:
 
 @layer
 def rrelu(x: Array, *, lower: float = 1 / 8, upper: float = 1 / 3, key: Key | None = None, train: bool) -> Array:
-    """Compute x for x > 0 and slope x for x <= 0, with a random slope.
+    """Compute $x$ for $x > 0$ and $slope x$ for $x <= 0$, with a random slope.
 
     In training each entry's slope is drawn from U(lower, upper); in evaluation all are (lower + upper) / 2.
 
@@ -368,7 +368,7 @@ def maxout_spec(
 
 @layer
 def maxout(params: Params, x: Array) -> Array:
-    """Compute the maximum of several linear functions: y = max over pieces p of x W_p + b_p.
+    """Compute the maximum of several linear functions: $y = max_p (x W_p + b_p)$.
 
     Args:
         params: `kernel` `[in_features, pieces, out_features]` and, if there is one, `bias` `[pieces, out_features]`.

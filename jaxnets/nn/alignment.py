@@ -47,7 +47,7 @@ def additive_attention_spec(
 def additive_attention(
     params: Params, queries: Array, memory: Array, *, mask: Array | None = None, projected: Array | None = None
 ) -> tuple[Array, Array]:
-    """Attend by a perceptron: a_ij = softmax_j(v . tanh(W q_i + b + U m_j)), c_i = sum_j a_ij m_j.
+    """Attend by a perceptron: $a_ij = softmax_j(v . tanh(W q_i + b + U m_j))$, $c_i = sum_j a_ij m_j$.
 
     Args:
         params: `query`, `memory` and `score`, as `additive_attention_spec` describes them.
@@ -109,7 +109,7 @@ def multiplicative_attention_spec(
 def multiplicative_attention(
     params: Params, queries: Array, memory: Array, *, mask: Array | None = None
 ) -> tuple[Array, Array]:
-    """Attend by a product: a_ij = softmax_j(q_i W m_j), c_i = sum_j a_ij m_j.
+    """Attend by a product: $a_ij = softmax_j(q_i W m_j)$, $c_i = sum_j a_ij m_j$.
 
     Args:
         params: `kernel` `[query_features, memory_features]`, or `{}` for the products q_i m_j themselves.

@@ -123,7 +123,7 @@ def attention(
     key: Key | None = None,
     train: bool | None = None,
 ) -> Array:
-    """Multi-head attention: y = concat_h(softmax(scale Q_h K_h^T) V_h) W_out, with Q = x W_query and so on.
+    """Multi-head attention: $y = concat_h(softmax(scale Q_h K_h^T) V_h) W_out$, with $Q = x W_query$ and so on.
 
     With fewer heads of keys and values than of queries (in the shapes of the kernels) it is grouped-query attention.
 
@@ -142,7 +142,7 @@ def attention(
         rotary: a function `(queries or keys, positions) -> the same, turned`, such as `nn.rotary`, or
             `functools.partial(nn.rotary, base=500000.0)`; None for no rotary positions.
         positions: `[queries]` or `[..., queries]`, for `rotary`; None for 0, 1, 2, ...
-        scale: what the products of queries and keys are multiplied by; None for 1/sqrt(head_dim).
+        scale: what the products of queries and keys are multiplied by; None for $1/sqrt(head_dim)$.
         rate: the probability to drop an attention weight in training.
         key: random key, needed if weights are dropped.
         train: whether to drop; required if `rate` is not 0.
@@ -204,7 +204,7 @@ def attention(
 
 @layer
 def attention_memory(params: Params, memory: Array) -> dict[str, Array]:
-    """Make the keys and values of what is attended to, once for all queries that will come: M W_key and M W_value.
+    """Make the keys and values of what is attended to, once for all queries that will come: $M W_key$ and $M W_value$.
 
     Args:
         params: those of `attention`; `key` and `value` are read.

@@ -9,7 +9,7 @@ from jaxnets.types import Array
 
 
 def causal_mask(queries: int, keys: int, *, offset: int = 0) -> Array:
-    """Let query i attend to the keys j <= i + offset.
+    """Let query i attend to the keys $j <= i + offset$.
 
     Self attention needs no such array, `causal=True` says the same. It is for a block of queries that continue a
     longer sequence of keys.

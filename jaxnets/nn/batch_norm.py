@@ -67,28 +67,28 @@ def batch_norm(
     mask: Array | None = None,
     axis_name: AxisName | None = None,
 ) -> tuple[Array, State]:
-    """Normalize every feature over the batch: y = scale (x - mean) / sqrt(var + epsilon) + bias.
+    """Normalize every feature over the batch: $y = scale (x - mean) / sqrt(var + epsilon) + bias$.
 
     In training, mean and biased variance are those of the batch, over all axes except the last. In evaluation they are
     the running statistics of the state, which each training batch (of m values per feature) updates:
 
-        mean     <- (1 - w) mean     + w batch_mean
-        variance <- (1 - w) variance + w m / (m - 1) batch_variance,   w = max(1 - momentum, 1 / n) at batch n
+    $mean <- (1 - w) mean + w batch_mean$
+    $variance <- (1 - w) variance + w m / (m - 1) batch_variance$
 
-    The 1/n (`warm_up`) makes them exact averages over the first batches (ten at momentum 0.9), without a bias toward
-    the initial values 0 and 1; later they are moving averages. `momentum=1.0` averages over all batches: the mean of
-    batch means and m/(m-1) times the mean of batch variances, as in the paper's Algorithm 2. Before training they are 0
-    and 1.
+    with $w = max(1 - momentum, 1/n)$ at batch n. The $1/n$ (`warm_up`) makes them exact averages over the first batches
+    (ten at momentum 0.9), without a bias toward the initial values 0 and 1; later they are moving averages.
+    `momentum=1.0` averages over all batches: the mean of batch means and $m/(m - 1)$ times the mean of batch variances,
+    as in the paper's Algorithm 2. Before training they are 0 and 1.
 
     Args:
         params: `scale` `[features]` and `bias` `[features]`, if used.
         state: `mean` `[features]`, `variance` `[features]` and `count` `[]`.
         x: `[..., features]`, floating point.
         train: True normalizes by the batch and updates the state, False uses the state.
-        momentum: weight of the old running statistics: new = momentum * old + (1 - momentum) * batch.
+        momentum: weight of the old running statistics: $new = momentum old + (1 - momentum) batch$.
         epsilon: added to the variance.
         warm_up: whether to average the first batches, see above; False gives every batch the weight 1 - momentum.
-        unbiased: whether the running variance uses the unbiased estimate, m / (m - 1) times the batch variance.
+        unbiased: whether the running variance uses the unbiased estimate, $m / (m - 1)$ times the batch variance.
         mask: booleans `[...]` (the shape of `x` without features), False where `x` is padding. Padding is excluded
             from the statistics and gives zeros; a batch with fewer than two unmasked values does not change the state.
         axis_name: one or more names of axes (of `jax.pmap`, `jax.shard_map` or `jax.vmap`) over which the batch is

@@ -64,8 +64,9 @@ def conditioned_block(
 ) -> Array:
     """Add two 3 x 3 convolutions to a shortcut; between them comes the condition c.
 
-    h = conv1(silu(norm1(x))), then y = shortcut(x) + conv2(dropout(silu(norm2(h + W silu(c) + b)))). If the condition
-    also scales, norm2(h) (1 + W_s silu(c) + b_s) + W_t silu(c) + b_t takes the place of norm2(h + W silu(c) + b).
+    $h = conv1(silu(norm1(x)))$, then $y = shortcut(x) + conv2(dropout(silu(norm2(h + W silu(c) + b))))$. If the
+    condition also scales, $norm2(h) (1 + W_s silu(c) + b_s) + W_t silu(c) + b_t$ takes the place of
+    $norm2(h + W silu(c) + b)$.
 
     Args:
         params: as `conditioned_block_spec` describes them; `film` or `shift` says how the condition acts.

@@ -58,7 +58,7 @@ def conv_norm(
     activation: Callable[[Array], Array] | None = None,
     **norm: Any,
 ) -> tuple[Array, State]:
-    """Convolve, normalize by batch norm, and apply an activation: y = f(norm(conv(x))).
+    """Convolve, normalize by batch norm, and apply an activation: $y = f(norm(conv(x)))$.
 
     Args:
         params: `conv` and `norm`, the parameters of the two.

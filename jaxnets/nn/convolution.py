@@ -66,23 +66,24 @@ def conv_spec(
 
 @layer
 def conv(params: Params, x: Array, *, stride: PerAxis = 1, padding: Padding = "SAME", dilation: PerAxis = 1) -> Array:
-    """Convolve: y[i, o] = sum over tap w and channel c of x[stride i + dilation w - padding, c] kernel[w, c, o] + b.
+    """Convolve: $y[i, o] = sum_(w, c) x[stride i + dilation w - padding, c] kernel[w, c, o] + b[o]$.
 
-    The kernel is not flipped (mathematics calls this correlation), as in all deep-learning libraries.
+    The sum is over the taps w of the kernel and the input channels c. The kernel is not flipped (mathematics calls
+    this correlation), as in all deep-learning libraries.
 
     Args:
         params: `kernel` `[*kernel_size, in_channels, out_channels]` and, if there is one, `bias` `[out_channels]`.
         x: `[..., *spatial, in_channels]`, floating point, with as many spatial axes as the kernel and any number of
             leading axes. Its dtype is the result's; parameters are cast to it.
         stride: step from one position of the kernel to the next, an int or one for each spatial axis.
-        padding: zeros around `x`. `"SAME"`: as many as make ceil(size / stride) positions, the odd one after;
+        padding: zeros around `x`. `"SAME"`: as many as make $ceil(size / stride)$ positions, the odd one after;
             `"VALID"`: none; `"CAUSAL"`: dilation (width - 1) before, so that a position sees nothing behind it; an int
             for all sides; or for each spatial axis an int or a pair (before, after).
         dilation: step between the taps of the kernel, an int or one for each spatial axis.
 
     Returns:
-        `[..., *positions, out_channels]`, with (size + padding - dilation (width - 1) - 1) // stride + 1 positions on
-        each spatial axis.
+        `[..., *positions, out_channels]`, with $(size + padding - dilation (width - 1) - 1) // stride + 1$ positions
+        on each spatial axis.
 
     Raises:
         ValueError: if `x` does not fit the kernel or is smaller than it, or a setting makes no sense.
@@ -251,7 +252,7 @@ def depthwise_conv_spec(
 def depthwise_conv(
     params: Params, x: Array, *, stride: PerAxis = 1, padding: Padding = "SAME", dilation: PerAxis = 1
 ) -> Array:
-    """Convolve each channel by itself: output channel c * multiplier + m is channel c convolved with kernel[..., c, m].
+    """Convolve each channel by itself: output channel $c multiplier + m$ is channel c by $kernel[..., c, m]$.
 
     Args:
         params: `kernel` `[*kernel_size, channels, multiplier]` and, if there is one, `bias` `[channels * multiplier]`.

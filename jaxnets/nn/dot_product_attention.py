@@ -31,7 +31,7 @@ def dot_product_attention(
     implementation: Implementation | None = None,
     split: Split | None = None,
 ) -> Array:
-    """Average the values, weighted by how well each query fits each key: y = softmax(scale Q K^T) V for every head.
+    """Average the values, weighted by how well each query fits each key: $y = softmax(scale Q K^T) V$ for every head.
 
     With fewer heads of keys and values than of queries, `heads / kv_heads` consecutive query heads share one
     (grouped-query attention; multi-query attention with one).
@@ -44,7 +44,7 @@ def dot_product_attention(
             all leading axes; any of its axes may have size 1. A query that may attend to nothing gets zeros.
         causal: whether query i may attend to the keys j <= i only; needs as many keys as queries. Together with
             `mask`, both must allow it.
-        scale: what the products of queries and keys are multiplied by; None for 1/sqrt(head_dim).
+        scale: what the products of queries and keys are multiplied by; None for $1/sqrt(head_dim)$.
         rate: the probability to drop a weight in training.
         key: random key, needed if weights are dropped.
         train: whether to drop; required if `rate` is not 0.

@@ -19,8 +19,8 @@ from jaxnets.types import Array, Key
 def dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
     """Set each entry to zero with probability `rate` in training, and divide the others by 1 - rate.
 
-    y = x m / (1 - rate) with m = 1 with probability 1 - rate, else 0, so the mean of y is x. In evaluation y = x.
-    Applied to a network's inputs, it trains the network not to rely on single features.
+    $y = x m / (1 - rate)$ with $m = 1$ with probability $1 - rate$, else 0, so the mean of y is x. In evaluation
+    $y = x$. Applied to a network's inputs, it trains the network not to rely on single features.
 
     Args:
         x: `[...]`, floating point.
@@ -55,7 +55,7 @@ def dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: boo
 def classic_dropout(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
     """Set each entry to zero with probability `rate` in training; multiply all by 1 - rate in evaluation.
 
-    The first published form of dropout: y = x m in training, y = (1 - rate) x in evaluation. In both the mean is
+    The first published form of dropout: $y = x m$ in training, $y = (1 - rate) x$ in evaluation. In both the mean is
     1 - rate times that of `dropout`, so networks trained with either differ only in the scale of the weights after it.
 
     Args:
@@ -135,7 +135,7 @@ def spatial_dropout(x: Array, rate: float | Array, *, key: Key | None = None, tr
 def drop_path(x: Array, rate: float | Array, *, key: Key | None = None, train: bool) -> Array:
     """Drop whole examples: each is zero with probability `rate`, else divided by 1 - rate (stochastic depth).
 
-    In a residual block it skips the block for some examples: y = x + drop_path(F(x), rate).
+    In a residual block it skips the block for some examples: $y = x + drop_path(F(x), rate)$.
 
     Args:
         x: `[batch, ...]`, floating point.

@@ -42,7 +42,7 @@ def embedding_spec(
 
 @layer
 def embedding(params: Params, ids: Array) -> Array:
-    """Look up the row of each id: y = E[id].
+    """Look up the row of each id: $y = E[id]$.
 
     Args:
         params: `embedding` `[vocabulary, features]`.
@@ -94,7 +94,7 @@ def _check_automatic(*arrays: Array) -> None:
 
 @layer
 def tied_logits(params: Params, x: Array) -> Array:
-    """Score every row of an embedding: y = x E^T, the output layer that shares the table of `embedding`.
+    """Score every row of an embedding: $y = x E^T$, the output layer that shares the table of `embedding`.
 
     Args:
         params: `embedding` `[vocabulary, features]`.

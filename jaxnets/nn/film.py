@@ -33,7 +33,7 @@ def film_spec(
 
 @layer
 def film(params: Params, x: Array, condition: Array) -> Array:
-    """Scale and shift each channel by what a condition says: y = x (1 + W_s c + b_s) + W_t c + b_t.
+    """Scale and shift each channel by what a condition says: $y = x (1 + W_s c + b_s) + W_t c + b_t$.
 
     Args:
         params: `scale` and `shift`, as `film_spec` describes them.

@@ -104,7 +104,10 @@ def gru_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike 
 
 @layer
 def gru_cell(params: Params, carry: Array, x: Array) -> tuple[Array, Array]:
-    """Do one step: h' = (1 - z) n + z h, n = tanh(x W_n + b_n + r (h U_n + b_hidden)), r, z = sigmoid(x W + h U + b).
+    """Do one step: $h' = (1 - z) n + z h$.
+
+    $n = tanh(x W_n + b_n + r (h U_n + b_hidden))$
+    $r, z = sigmoid(x W + h U + b)$
 
     Args:
         params: `input_kernel` W `[in_features, 3 * hidden]`, `hidden_kernel` U `[hidden, 3 * hidden]` and maybe `bias`
@@ -138,7 +141,7 @@ def gru_cell(params: Params, carry: Array, x: Array) -> tuple[Array, Array]:
 def gru(
     params: Params, x: Array, *, carry: Array | None = None, mask: Array | None = None, reverse: bool = False
 ) -> tuple[Array, Array]:
-    """Run `gru_cell` over a sequence: h_t = (1 - z_t) n_t + z_t h_(t-1).
+    """Run `gru_cell` over a sequence: $h_t = (1 - z_t) n_t + z_t h_(t-1)$.
 
     Args:
         params: `input_kernel` `[in_features, 3 * hidden]`, `hidden_kernel` `[hidden, 3 * hidden]` and maybe `bias`

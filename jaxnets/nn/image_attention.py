@@ -40,7 +40,7 @@ def image_attention_spec(channels: int, *, heads: int = 1, zero_last: bool = Tru
 
 @layer
 def image_attention(params: Params, x: Array, *, groups: int, epsilon: float = 1e-5) -> Array:
-    """Let every position attend to all positions: y = x + attention(norm(x)), with the image as a sequence of pixels.
+    """Let every position attend to all positions: $y = x + attention(norm(x))$, with the image as a sequence of pixels.
 
     Args:
         params: `norm` and `attention`, as `image_attention_spec` describes them.

@@ -51,7 +51,7 @@ def linear_spec(
 
 @layer
 def linear(params: Params, x: Array) -> Array:
-    """Multiply by the kernel and add the bias: y = x W + b.
+    """Multiply by the kernel and add the bias: $y = x W + b$.
 
     Args:
         params: `kernel` `[in_features, out_features]` and, if there is one, `bias` `[out_features]`.

@@ -119,7 +119,7 @@ def lstm_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTypeLike
 
 @layer
 def lstm_cell(params: Params, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Array]:
-    """Do one step: c' = f c + i g, h' = o tanh(c').
+    """Do one step: $c' = f c + i g$, $h' = o tanh(c')$.
 
     Each of i, f, o is the sigmoid, and g the tanh, of its columns of x W_input + h W_hidden + b.
 
@@ -166,7 +166,7 @@ def lstm(
     reverse: bool = False,
     implementation: Literal["scan", "cudnn"] = "scan",
 ) -> tuple[Array, LSTMCarry]:
-    """Run `lstm_cell` over a sequence: c_t = f_t c_(t-1) + i_t g_t, h_t = o_t tanh(c_t).
+    """Run `lstm_cell` over a sequence: $c_t = f_t c_(t-1) + i_t g_t$, $h_t = o_t tanh(c_t)$.
 
     Args:
         params: `input_kernel` `[in_features, 4 * hidden]`, `hidden_kernel` `[hidden, 4 * hidden]` and maybe `bias`

@@ -1,8 +1,8 @@
 """Normalization by the statistics of each example: layer, RMS, group, instance and local response norm.
 
 Inputs are channels-last, computations in at least float32 (float64 for float64 inputs), results in the input's dtype.
-Variances use a second pass over x - mean, never E[x^2] - E[x]^2, which loses all digits if the mean is large compared
-with the standard deviation. Batch norm, which has state, is in `jaxnets.nn.batch_norm`.
+Variances use a second pass over $x - mean$, never $E[x^2] - E[x]^2$, which loses all digits if the mean is large
+compared with the standard deviation. Batch norm, which has state, is in `jaxnets.nn.batch_norm`.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def layer_norm_spec(
 
 @layer
 def layer_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> Array:
-    """Normalize every vector along the last axis: y = scale (x - mean(x)) / sqrt(var(x) + epsilon) + bias.
+    """Normalize every vector along the last axis: $y = scale (x - mean(x)) / sqrt(var(x) + epsilon) + bias$.
 
-    `var` is the biased variance, mean((x - mean(x))^2).
+    `var` is the biased variance, $mean((x - mean(x))^2)$.
 
     Args:
         params: `scale` `[features]` and `bias` `[features]`, if used.
@@ -103,7 +103,7 @@ def rms_norm_spec(features: int, *, scale: bool = True, scale_init: Initializer 
 
 @layer
 def rms_norm(params: Params, x: Array, *, epsilon: float = 1e-6) -> Array:
-    """Divide every vector along the last axis by its root mean square: y = scale x / sqrt(mean(x^2) + epsilon).
+    """Divide every vector along the last axis by its root mean square: $y = scale x / sqrt(mean(x^2) + epsilon)$.
 
     Args:
         params: `scale` `[features]`, if used.
@@ -160,7 +160,7 @@ def group_norm_spec(
 def group_norm(params: Params, x: Array, *, groups: int, epsilon: float = 1e-5) -> Array:
     """Normalize each example's groups of adjacent channels, over the group and all positions.
 
-    y = scale (x - mean) / sqrt(var + epsilon) + bias with the biased variance of each of `groups` groups. One group
+    $y = scale (x - mean) / sqrt(var + epsilon) + bias$ with the biased variance of each of `groups` groups. One group
     normalizes the whole example; one group per channel is `instance_norm`.
 
     Args:
@@ -222,7 +222,7 @@ def instance_norm_spec(
 def instance_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> Array:
     """Normalize each channel of each example over all its positions.
 
-    y = scale (x - mean) / sqrt(var + epsilon) + bias with mean and biased variance over the axes between the first
+    $y = scale (x - mean) / sqrt(var + epsilon) + bias$ with mean and biased variance over the axes between the first
     and the last.
 
     Args:
@@ -258,9 +258,9 @@ def instance_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> Array:
 
 @layer
 def local_response_norm(x: Array, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0) -> Array:
-    """Divide each channel by a function of its neighbors: y_i = x_i / (k + alpha sum_j x_j^2)^beta.
+    """Divide each channel by a function of its neighbors: $y_i = x_i / (k + alpha sum_j x_j^2)^beta$.
 
-    The sum is over the `size` channels around i, j = i - size // 2, ..., i + (size - 1) // 2, as far as they exist.
+    The sum is over the `size` channels around i, $j = i - size // 2, ..., i + (size - 1) // 2$, as far as they exist.
 
     Args:
         x: `[..., channels]`, floating point.

@@ -28,7 +28,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 @layer
 def max_pool(x: Array, window: Sequence[int], *, stride: PerAxis | None = None, padding: Padding = "VALID") -> Array:
-    """Take the maximum of each window: y[i, c] = max over w of x[stride i + w - padding, c].
+    """Take the maximum of each window: $y[i, c] = max_w x[stride i + w - padding, c]$.
 
     The gradient goes to the first maximum of a window in row-major order, as in PyTorch. NaN is larger than anything.
 
@@ -73,7 +73,7 @@ def avg_pool(
     padding: Padding = "VALID",
     count_padding: bool = True,
 ) -> Array:
-    """Take the mean of each window: y[i, c] = mean over w of x[stride i + w - padding, c].
+    """Take the mean of each window: $y[i, c] = mean_w x[stride i + w - padding, c]$.
 
     Args:
         x: `[..., *spatial, channels]`, floating point, with any number of leading axes.

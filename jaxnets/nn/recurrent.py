@@ -28,7 +28,7 @@ Cell: TypeAlias = Callable[[Params, Carry, Array], tuple[Carry, Array]]
 def recurrent(
     cell: Cell, params: Params, x: Array, *, carry: Carry, mask: Array | None = None, reverse: bool = False
 ) -> tuple[Array, Carry]:
-    """Run any cell over a sequence: (carry_t, y_t) = cell(params, carry_(t-1), x_t).
+    """Run any cell over a sequence: $(carry_t, y_t) = cell(params, carry_(t-1), x_t)$.
 
     For cells of your own; `lstm`, `gru` and `simple_rnn` do the same with their cells. Its derivative is faster than
     that of `jax.lax.scan`: the gradients of the kernels are single products over all steps (see

@@ -39,7 +39,7 @@ def bidirectional(
 ) -> tuple[Array, Carry]:
     """Run one layer from the first step to the last and another one back, and join their results.
 
-    y_t = [forward_t, backward_t].
+    $y_t = [forward_t, backward_t]$.
 
     Args:
         sequence: `lstm`, `gru`, `simple_rnn` or a function that is called like them; settings go in by

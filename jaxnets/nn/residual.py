@@ -45,7 +45,7 @@ def basic_block_spec(in_channels: int, channels: int, *, projection: bool = Fals
 def basic_block(
     params: Params, state: State, x: Array, *, train: bool, stride: int = 1, residual: bool = True
 ) -> tuple[Array, State]:
-    """Add two 3 x 3 convolutions to a shortcut: y = relu(norm(conv(relu(norm(conv(x))))) + shortcut(x)).
+    """Add two 3 x 3 convolutions to a shortcut: $y = relu(norm(conv(relu(norm(conv(x))))) + shortcut(x))$.
 
     The shortcut is a 1 x 1 convolution with batch norm if the parameters have one. Else it is x itself, of which,
     where the sizes differ, every `stride`-th position is taken and channels of zeros are added on both sides.

@@ -20,13 +20,13 @@ Coordinates: TypeAlias = Literal["half_pixel", "asymmetric", "align_corners"]
 def resize(
     x: Array, size: tuple[int, ...], *, method: Method = "nearest", coordinates: Coordinates = "half_pixel"
 ) -> Array:
-    """Sample a grid at other positions: y_o = x(p(o)), where p(o) lies between the entries of x.
+    """Sample a grid at other positions: $y_o = x(p(o))$, where $p(o)$ lies between the entries of x.
 
-    With `in` and `out` entries along an axis, o = 0 to out - 1,
+    With $in$ and $out$ entries along an axis, and o from 0 to $out - 1$:
 
-        half_pixel     p = (o + 1/2) in/out - 1/2   entries are areas, and the whole areas coincide
-        asymmetric     p = o in/out                 the first entries coincide
-        align_corners  p = o (in - 1)/(out - 1)     the first and the last entries coincide
+    - `"half_pixel"`: $p = (o + 1/2) in/out - 1/2$; entries are areas, and the whole areas coincide.
+    - `"asymmetric"`: $p = o in/out$; the first entries coincide.
+    - `"align_corners"`: $p = o (in - 1) / (out - 1)$; the first and the last entries coincide.
 
     Args:
         x: `[..., *spatial, channels]`, floating point.
@@ -110,7 +110,7 @@ def upsample(
 
 @layer
 def pixel_shuffle(x: Array, factor: int) -> Array:
-    """Put channels side by side: y[f h + i, f w + j, c] = x[h, w, f^2 c + f i + j].
+    """Put channels side by side: $y[f h + i, f w + j, c] = x[h, w, f^2 c + f i + j]$.
 
     Args:
         x: `[..., height, width, factor^2 * channels]`.
@@ -148,7 +148,7 @@ def pixel_shuffle(x: Array, factor: int) -> Array:
 
 @layer
 def pixel_unshuffle(x: Array, factor: int) -> Array:
-    """Undo `pixel_shuffle`: y[h, w, f^2 c + f i + j] = x[f h + i, f w + j, c].
+    """Undo `pixel_shuffle`: $y[h, w, f^2 c + f i + j] = x[f h + i, f w + j, c]$.
 
     Args:
         x: `[..., factor * height, factor * width, channels]`.

@@ -45,7 +45,7 @@ def reversible_norm_spec(channels: int, *, scale: bool = True, bias: bool = True
 
 @layer
 def reversible_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> tuple[Array, SeriesStatistics]:
-    """Normalize each channel of each series over time: y = scale (x - mean) / sqrt(var + epsilon) + bias.
+    """Normalize each channel of each series over time: $y = scale (x - mean) / sqrt(var + epsilon) + bias$.
 
     Mean and biased variance are those of the series itself, so that a forecast does not depend on the level at which a
     series happens to be. `reversible_norm_inverse` brings a forecast back to that level.
@@ -89,7 +89,7 @@ def reversible_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> tuple
 
 @layer
 def reversible_norm_inverse(params: Params, y: Array, statistics: SeriesStatistics, *, epsilon: float = 1e-5) -> Array:
-    """Undo `reversible_norm`: x = mean + sqrt(var + epsilon) (y - bias) / (scale + epsilon^2).
+    """Undo `reversible_norm`: $x = mean + sqrt(var + epsilon) (y - bias) / (scale + epsilon^2)$.
 
     Args:
         params: those of `reversible_norm`.

@@ -20,7 +20,7 @@ def rotary(
     interleaved: bool = False,
     frequencies: ArrayLike | None = None,
 ) -> Array:
-    """Rotate pairs of features by angles that grow with the position: z_i <- z_i e^(i p base^(-2i/features)).
+    """Rotate pairs of features by angles that grow with the position: $z_k <- z_k e^(i p base^(-2k/features))$.
 
     Pair i of a head, as the complex number z_i, is rotated by an angle proportional to the position p, so the product
     of a query at p and a key at q depends only on p - q. Apply it to queries and keys, not to values.
@@ -91,8 +91,8 @@ def llama3_frequencies(
     """Slow down the long waves of rotary positions, so that a network copes with a longer context, as Llama 3.1 does.
 
     A wave that fits less than `low` times into the old context is slowed down by `factor`, one that fits more than
-    `high` times stays as it is, and between them f_i <- ((1 - s) / factor + s) f_i with s = (n_i - low) / (high - low)
-    for one that fits n_i = context f_i / 2 pi times.
+    `high` times stays as it is, and between them $f_k <- ((1 - s) / factor + s) f_k$ with
+    $s = (n_k - low) / (high - low)$ for one that fits $n_k = context f_k / (2 pi)$ times.
 
     Args:
         features: the number of features of a head that are rotated, even.

@@ -81,7 +81,7 @@ def simple_rnn_carry(params: Params, *, batch: int | tuple[int, ...], dtype: DTy
 def simple_rnn_cell(
     params: Params, carry: Array, x: Array, *, activation: Callable[[Array], Array] = jnp.tanh
 ) -> tuple[Array, Array]:
-    """Do one step: h' = f(x W_input + h W_hidden + b).
+    """Do one step: $h' = f(x W_input + h W_hidden + b)$.
 
     Args:
         params: `input_kernel` `[in_features, hidden]`, `hidden_kernel` `[hidden, hidden]` and maybe `bias` `[hidden]`.
@@ -117,7 +117,7 @@ def simple_rnn(
     reverse: bool = False,
     activation: Callable[[Array], Array] = jnp.tanh,
 ) -> tuple[Array, Array]:
-    """Run `simple_rnn_cell` over a sequence: h_t = f(x_t W_input + h_(t-1) W_hidden + b).
+    """Run `simple_rnn_cell` over a sequence: $h_t = f(x_t W_input + h_(t-1) W_hidden + b)$.
 
     Args:
         params: `input_kernel` `[in_features, hidden]`, `hidden_kernel` `[hidden, hidden]` and maybe `bias` `[hidden]`.

@@ -33,7 +33,7 @@ def squeeze_excitation_spec(channels: int, squeezed: int) -> Spec:
 
 @layer
 def squeeze_excitation(params: Params, x: Array, *, activation: Callable[[Array], Array] = jax.nn.relu) -> Array:
-    """Multiply each channel by y = x sigmoid(W2 f(W1 mean(x) + b1) + b2), with the mean over height and width.
+    """Multiply each channel by $y = x sigmoid(W2 f(W1 mean(x) + b1) + b2)$, with the mean over height and width.
 
     Args:
         params: `squeeze` and `excite`.

@@ -12,7 +12,7 @@ from jaxnets.types import Array, DTypeLike
 
 @layer
 def time_embedding(t: Array, features: int, *, max_period: float = 10_000.0, dtype: DTypeLike = jnp.float32) -> Array:
-    """Embed numbers: [sin(t w_0), ..., sin(t w_(n-1)), cos(t w_0), ..., cos(t w_(n-1))], w_i = max_period^(-i/n).
+    """Embed numbers: $[sin(t w_0), ..., sin(t w_(n-1)), cos(t w_0), ..., cos(t w_(n-1))]$, $w_i = max_period^(-i/n)$.
 
     Args:
         t: `[...]`, integers or floating point.

@@ -79,10 +79,10 @@ def transformer_block(
     key: Key | None = None,
     train: bool,
 ) -> Array:
-    """Add attention, then a perceptron: y = x + attention(norm1(x)); z = y + W_2 f(W_1 norm2(y)).
+    """Add attention, then a perceptron: $y = x + attention(norm1(x)); z = y + W_2 f(W_1 norm2(y))$.
 
-    With `norm_first=False`, the norms are behind the sums: y = norm1(x + attention(x)); z = norm2(y + W_2 f(W_1 y)).
-    With a third kernel, `gate`, the perceptron is gated: W_2 (f(W_gate y) * W_1 y), SwiGLU if f is SiLU.
+    With `norm_first=False`, the norms are behind the sums: $y = norm1(x + attention(x)); z = norm2(y + W_2 f(W_1 y))$.
+    With a third kernel, `gate`, the perceptron is gated: $W_2 (f(W_gate y) * W_1 y)$, SwiGLU if f is SiLU.
 
     Args:
         params: `norm1`, `attention`, `norm2`, `linear1`, `linear2` and, if there is one, `gate`.

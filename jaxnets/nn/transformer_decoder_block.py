@@ -77,7 +77,7 @@ def transformer_decoder_block(
 ) -> Array:
     """Add causal attention, attention to a memory, and a perceptron, each with a norm, as in `transformer_block`.
 
-    y = x + attention(norm1(x)); z = y + attention(norm_memory(y), memory); result = z + W_2 f(W_1 norm2(z)).
+    $y = x + attention(norm1(x)); z = y + attention(norm_memory(y), memory); result = z + W_2 f(W_1 norm2(z))$.
 
     Args:
         params: as `transformer_decoder_block_spec` describes them.

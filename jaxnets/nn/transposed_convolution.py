@@ -88,7 +88,7 @@ def conv_transpose(
     output_padding: PerAxis = 0,
     dilation: PerAxis = 1,
 ) -> Array:
-    """Convolve backwards: y[stride i + dilation w - padding, o] += x[i, c] kernel[w, o, c] over all i, w, c; + bias.
+    """Convolve backwards: $y[stride i + dilation w - padding, o] += x[i, c] kernel[w, o, c]$ over all i, w, c.
 
     It is the gradient of `conv` with the same kernel, stride, padding and dilation with respect to its input, and so
     enlarges where that shrinks.

@@ -48,10 +48,12 @@ def spectral_norm_spec(layer_spec: Spec, *, out_axes: int = 1) -> Spec:
 
 @layer
 def spectral_norm(params: Params, state: State, *, iterations: int = 1, train: bool) -> tuple[Params, State]:
-    """Divide a kernel by its largest singular value: W / sigma(W), sigma(W) = u . W v, which makes a layer 1-Lipschitz.
+    """Divide a kernel by its largest singular value: $W / sigma(W)$ with $sigma(W) = u . W v$.
 
-    In training, power iteration comes closer to the singular vectors: v = W^T u / |W^T u|, u = W v / |W v|. Gradients
-    take them for constants. A convolution's kernel counts as a matrix of outputs and all of its inputs.
+    This makes a layer 1-Lipschitz.
+
+    In training, power iteration comes closer to the singular vectors: $v = W^T u / |W^T u|$, $u = W v / |W v|$.
+    Gradients take them for constants. A convolution's kernel counts as a matrix of outputs and all of its inputs.
 
     Args:
         params: of the layer, with `kernel` `[..., outputs]`.
@@ -136,7 +138,7 @@ def weight_norm_spec(layer_spec: Spec, *, out_axes: int = 1) -> Spec:
 
 @layer
 def weight_norm(params: Params) -> Params:
-    """Compute a kernel of a magnitude and a direction for each output: w_o = g_o d_o / |d_o|.
+    """Compute a kernel of a magnitude and a direction for each output: $w_o = g_o d_o / |d_o|$.
 
     Args:
         params: `direction` `[..., outputs]`, `magnitude` `[outputs]`, and what else the layer has.

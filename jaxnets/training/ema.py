@@ -31,7 +31,7 @@ class EmaState(NamedTuple):
 def with_ema(
     optimizer: optax.GradientTransformation, decay: float, *, warmup: bool = True
 ) -> optax.GradientTransformation:
-    """Keep an exponential moving average of the parameters: a <- d a + (1 - d) theta after every update.
+    """Keep an exponential moving average of the parameters: $a <- d a + (1 - d) theta$ after every update.
 
     It begins with the initial parameters and is part of the optimizer's state, so that every way to compile, save
     and resume a step covers it. `use_ema` returns the train state that evaluates with it.
@@ -39,7 +39,7 @@ def with_ema(
     Args:
         optimizer: an optax optimizer; put `with_ema` outermost, around clipping, `freeze` and the rest.
         decay: d, from 0 to 1, such as 0.999.
-        warmup: use d = min(decay, (1 + n) / (10 + n)) after n earlier updates, which forgets the initial values soon.
+        warmup: use $d = min(decay, (1 + n) / (10 + n))$ after n earlier updates, which forgets the initial values soon.
 
     Returns:
         An optax optimizer.

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 Record: TypeAlias = Mapping[str, Any]
 """One measurement: `step`, `epoch`, `split` and the scalar metrics by name."""
 History: TypeAlias = Sequence[Record]
+"""All measurements of a run, oldest first."""
 Mode: TypeAlias = Literal["min", "max"]
 
 

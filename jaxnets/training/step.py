@@ -38,7 +38,7 @@ def make_step(
     axis_name: str | None = None,
     placement: Placement | None = None,
 ) -> Step:
-    """Make the training step of a loss and an optimizer: theta <- theta + update(gradient).
+    """Make the training step of a loss and an optimizer: $theta <- theta + update(gradient)$.
 
     The step is pure and traceable: pass it to `jax.jit`, `jax.lax.scan`, `jax.vmap` over stacked train states, or to
     the helpers of `jaxnets.training`. The randomness of a step depends on the run's seed and the step's number alone.

@@ -21,7 +21,7 @@ def supervised(
     loss: Callable[[Any, Any], Array],
     metrics: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Loss:
-    """Build the usual loss of a model: the mean over a batch, sum_i w_i loss_i / sum_i w_i.
+    """Build the usual loss of a model: the mean over a batch, $(sum_i w_i loss_i) / (sum_i w_i)$.
 
     A batch is the pair `(inputs, targets)`, or `(inputs, targets, weights)`. Weights are of the shape of the losses or
     of their first axes: `[batch]` weighs examples, `[batch, time]` tokens; 0 and 1, or booleans, mask padding. With

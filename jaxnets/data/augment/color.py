@@ -18,7 +18,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 @names_errors
 def adjust_brightness(images: Array, factor: ArrayLike, *, clip: tuple[float, float] | None = None) -> Array:
-    """Multiply by a factor: y = f x.
+    """Multiply by a factor: $y = f x$.
 
     Args:
         images: `[batch, height, width, channels]`, floating point, black being 0.
@@ -46,7 +46,7 @@ def adjust_brightness(images: Array, factor: ArrayLike, *, clip: tuple[float, fl
 
 @names_errors
 def adjust_contrast(images: Array, factor: ArrayLike, *, clip: tuple[float, float] | None = None) -> Array:
-    """Change the distance from the image's mean gray m: y = m + f (x - m).
+    """Change the distance from the image's mean gray m: $y = m + f (x - m)$.
 
     Args:
         images: `[batch, height, width, channels]`, floating point, with 1 channel or 3 (red, green, blue).
@@ -76,7 +76,7 @@ def adjust_contrast(images: Array, factor: ArrayLike, *, clip: tuple[float, floa
 
 @names_errors
 def adjust_saturation(images: Array, factor: ArrayLike, *, clip: tuple[float, float] | None = None) -> Array:
-    """Change the distance of each pixel from its gray g = 0.299 red + 0.587 green + 0.114 blue: y = g + f (x - g).
+    """Change the distance of each pixel from its gray $g = 0.299 red + 0.587 green + 0.114 blue$: $y = g + f (x - g)$.
 
     Args:
         images: `[batch, height, width, channels]`, floating point, with 1 channel (which does not change) or 3

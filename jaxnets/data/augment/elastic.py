@@ -13,7 +13,7 @@ from jaxnets.types import Array, Key
 
 @names_errors
 def displace(images: Array, displacements: Array, *, fill: Fill = 0.0, method: Method = "bilinear") -> Array:
-    """Map images: the output at pixel p is the input at p + d(p).
+    """Map images: the output at pixel p is the input at $p + d(p)$.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
@@ -54,8 +54,8 @@ def elastic(
 ) -> Array:
     """Distort each image by random smooth displacements.
 
-    Displacements are drawn from U(-1, 1) for each pixel and axis, smoothed with a Gaussian of standard deviation
-    sigma, and multiplied by alpha. Their standard deviation is alpha / (sigma sqrt(12 pi)) pixels: 1.4 with the
+    Displacements are drawn from $U(-1, 1)$ for each pixel and axis, smoothed with a Gaussian of standard deviation
+    sigma, and multiplied by alpha. Their standard deviation is $alpha / (sigma sqrt(12 pi))$ pixels: 1.4 with the
     default values, which are the paper's for handwritten digits of 29 x 29 pixels.
 
     Args:

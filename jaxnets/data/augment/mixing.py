@@ -29,7 +29,7 @@ class Mixed(NamedTuple):
 
 @names_errors
 def mix(images: Array, labels: Array, partners: Array, weights: ArrayLike) -> Mixed:
-    """Average each image and its label with those of a partner: w x + (1 - w) x[partner].
+    """Average each image and its label with those of a partner: $w x + (1 - w) x[partner]$.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.

@@ -15,7 +15,7 @@ from jaxnets.types import Array, ArrayLike, Key
 def gaussian_noise(
     images: Array, *, key: Key | None, deviation: float | Array, clip: tuple[float, float] | None = None
 ) -> Array:
-    """Add noise to every pixel and channel: y = x + s N(0, 1).
+    """Add noise to every pixel and channel: $y = x + s N(0, 1)$.
 
     Args:
         images: `[batch, height, width, channels]`, floating point.
@@ -50,7 +50,7 @@ def gaussian_noise(
 
 @names_errors
 def blur(images: Array, sigma: ArrayLike, *, radius: int | None = None) -> Array:
-    """Smooth with a Gaussian: the mean of the surrounding pixels, weighted with exp(-distance^2 / (2 sigma^2)).
+    """Smooth with a Gaussian: the mean of the surrounding pixels, weighted with $exp(-distance^2 / (2 sigma^2))$.
 
     At its edges the image is extended by reflection, without repeating the outermost pixels.
 
