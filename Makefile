@@ -87,7 +87,7 @@ browser:
 	  echo "install Chromium and chromedriver; on Debian and Ubuntu: sudo apt-get install chromium chromium-driver" >&2; exit 1; \
 	fi; \
 	echo "installing chromium and chromium-driver"; \
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium chromium-driver fonts-liberation >/dev/null
 
 lint: $(VENV)/.installed-experiments $(VENV)/.installed-lint
 	$(BIN)/ruff check
