@@ -11,8 +11,8 @@ import pytest
 needs_tpu_compiler = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
 
 
-def on_the_tpu_compiler(*program):
-    """Run a program in a process that compiles for TPUs; it prints its answer."""
+def on_the_tpu_compiler(*program, **variables):
+    """Run a program in a process that compiles for TPUs, with environment variables; it prints its answer."""
     environment = {
         "JAX_PLATFORMS": "cpu",
         "TPU_SKIP_MDS_QUERY": "1",
@@ -21,7 +21,7 @@ def on_the_tpu_compiler(*program):
     }
     result = subprocess.run(
         [sys.executable, *program],
-        env={**os.environ, **environment},
+        env={**os.environ, **environment, **variables},
         capture_output=True,
         text=True,
         check=False,
