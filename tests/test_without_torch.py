@@ -9,6 +9,7 @@ import pytest
 
 FILES = {
     "test_all.py": "import torch.nn as nn\n\ndef test_a():\n    pass\n\ndef test_b():\n    pass\n",
+    "test_helped.py": "import pytest\n\ntorch = pytest.importorskip('torch')\n\ndef test_f():\n    pass\n",
     "test_some.py": "def test_c():\n    import torch\n\ndef test_d():\n    pass\n",
     "test_broken.py": "def test_e():\n    import no_such_package\n",
 }
@@ -22,6 +23,6 @@ def test_what_needs_pytorch_is_skipped_and_counted(tmp_path, processes):
     environment = {**os.environ, "PARITY": "0"}
     root = Path(__file__).parent.parent
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-    assert "PARITY=0: 1 tests, and 2 test functions in 1 files, need PyTorch and were skipped" in done.stdout
-    assert "1 failed, 1 passed, 2 skipped" in done.stdout
+    assert "PARITY=0: 1 tests, and 3 test functions in 2 files, need PyTorch and were skipped" in done.stdout
+    assert "1 failed, 1 passed, 3 skipped" in done.stdout
     assert "No module named 'no_such_package'" in done.stdout

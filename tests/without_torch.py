@@ -13,6 +13,7 @@ import pytest
 PACKAGES = ("torch", "torchvision", "transformers")
 ASKED = os.environ.get("PARITY") == "0"
 REASON = "needs PyTorch, and PARITY=0"
+SAID = re.compile(f"{REASON}|could not import '({'|'.join(PACKAGES)})")  # also what `pytest.importorskip` says
 FUNCTION = re.compile(r"^ *def test_", re.MULTILINE)
 
 
@@ -59,7 +60,7 @@ def pytest_runtest_call():
 def pytest_terminal_summary(terminalreporter):
     if not ASKED:
         return
-    skipped = [report for report in terminalreporter.stats.get("skipped", []) if REASON in str(report.longrepr)]
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if SAID.search(str(report.longrepr))]
     files = {report.longrepr[0] for report in skipped if isinstance(report, pytest.CollectReport)}
     functions = sum(len(FUNCTION.findall(Path(file).read_text())) for file in files)
     single = sum(isinstance(report, pytest.TestReport) for report in skipped)
