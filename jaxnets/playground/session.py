@@ -33,6 +33,8 @@ TRAIL = 10
 """After how many epochs of one frame a further point of the curves is measured."""
 WAITING = 200
 """How many commands may wait, before the page is taken for broken."""
+IDLE_SECONDS = 0.5
+"""After how long without a command what `train` needs is compiled, before it is asked for."""
 CLOUD_POINTS = 120
 """How many points each curve of the cloud has, about."""
 
@@ -96,7 +98,7 @@ class Session:
         """Do the next command, or train on."""
         busy = (self._playing or self._cloud is not None) and self._credit > 0
         try:
-            command = self._commands.get_nowait() if busy else self._commands.get(timeout=0.2)
+            command = self._commands.get_nowait() if busy else self._commands.get(timeout=IDLE_SECONDS)
         except queue.Empty:
             if busy:
                 self._advance()

@@ -53,7 +53,8 @@ class PlaygroundSettings(ModelConfig):
         train_share: share of the examples to train on, from 0.1 to 0.9; the others are the test split.
         epochs: how often a network sees every training example.
         seed: of the initial values.
-        data_seed: of the points.
+        data_seed: of the points. They matter more than the initial values do: of 16 networks each, none comes to the
+            published loss with 0, and 13 do with 1.
 
     Raises:
         TypeError: when it is made with a value of another type.
@@ -69,32 +70,18 @@ class PlaygroundSettings(ModelConfig):
     """
 
     data: Annotated[str, one_of(SETS)] = "circle"
-    """The set: four of classification; plane and multi-gauss are regression."""
     features: _Features = ("x1", "x2")
-    """The inputs, some of x1 x2 x1^2 x2^2 x1*x2 sin(x1) sin(x2)."""
     hidden: _Hidden = (3,)
-    """Neurons of each hidden layer; none for a single neuron."""
     activation: Annotated[str, one_of(ACTIVATIONS)] = "sigmoid"
-    """Of the hidden layers: tanh, relu, sigmoid or linear."""
     regularization: Annotated[str, one_of(REGULARIZATIONS)] = "none"
-    """none, l1 or l2: what is added to the loss, rate |w| or rate w^2 / 2, of weights and not of biases."""
     regularization_rate: _Penalty = 0.0
-    """Its rate."""
     noise: _Noise = 0.0
-    """Of the data, from 0 to 0.5."""
     batch_size: PositiveInt = 10
-    """Examples per step."""
     learning_rate: _LearningRate = 0.03
-    """Of plain gradient descent."""
     train_share: _Share = 0.5
-    """Share of the examples to train on; the others are the test split."""
     epochs: _Epochs = 1000
-    """How often a network sees every training example."""
     seed: Seed = 0
-    """Of the initial values."""
     data_seed: Seed = 1
-    """Of the points. They matter more than the initial values do: of 16 networks each, none comes to the published
-    loss with 0, and 13 do with 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -49,7 +49,7 @@ class Page:
 
         Select(self[name]).select_by_value(value)
 
-    def wait(self, condition, seconds=30):
+    def wait(self, condition, seconds=120):
         from selenium.webdriver.support.ui import WebDriverWait
 
         return WebDriverWait(self.driver, seconds, poll_frequency=0.1).until(lambda _: condition())

@@ -91,7 +91,7 @@ function drawDiagram() {
 }
 
 function edge(name, [from, to], done, used) {
-  const [[x1, y1], [x2, y2]] = [PLACES[from], PLACES[to]], share = name === "w2" || name === "w3" ? 0.24 : 0.5;
+  const [[x1, y1], [x2, y2]] = [PLACES[from], PLACES[to]], share = name === "w2" || name === "w3" ? 0.33 : 0.5;
   const active = [...used].some((other) => other.endsWith(name));
   const line = shape("line", { x1: x1 + 30, y1, x2: x2 - 34, y2, stroke: active ? "var(--accent)" : "var(--line)", "stroke-width": active ? 4 : 2 });
   const at = [x1 + 30 + (x2 - x1 - 64) * share, y1 + (y2 - y1) * share];
