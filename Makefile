@@ -73,7 +73,7 @@ test-newest: $(NEWEST)/.installed
 
 define test_versions
 XLA_FLAGS="$$($(1)/bin/python -m tests.quick_flags)" $(1)/bin/python -m pytest $(VERSIONS_TESTS) -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
-$(1)/bin/python -m pytest tests/test_notebook.py
+$(1)/bin/python -m pytest tests/test_notebook.py -n $(WORKERS) --maxprocesses 2 --dist worksteal
 out=$$(mktemp -d) && $(1)/bin/python -m experiments.digits_cnn --epochs 2 --out "$$out/run" && rm -r "$$out"
 endef
 
