@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias, get_args, get_origin, get_type_hin
 
 from jaxnets.config import ModelConfig, PositiveInt, Rule, one_of
 from jaxnets.data.playground import FEATURES, REGRESSION, SETS
+from jaxnets.errors import SettingError
 from jaxnets.experiment.settings import Seed
 
 ACTIVATIONS = {"tanh": "tanh", "relu": "relu", "sigmoid": "sigmoid", "linear": "identity"}
@@ -58,7 +59,7 @@ class PlaygroundSettings(ModelConfig):
 
     Raises:
         TypeError: when it is made with a value of another type.
-        ValueError: when it is made with a value that its field does not allow.
+        SettingError: a ValueError, when it is made with a value that its field does not allow.
 
     Example:
         >>> PlaygroundSettings(data="spiral", hidden=(8, 8)).classifies
@@ -66,7 +67,7 @@ class PlaygroundSettings(ModelConfig):
         >>> PlaygroundSettings(hidden=(9,))
         Traceback (most recent call last):
         ...
-        ValueError: PlaygroundSettings: hidden[0] must be from 1 to 8, got 9
+        jaxnets.errors.SettingError: PlaygroundSettings: hidden[0] must be from 1 to 8, got 9
     """
 
     data: Annotated[str, one_of(SETS)] = "circle"
@@ -86,7 +87,7 @@ class PlaygroundSettings(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.batch_size > self.train_examples:
-            raise ValueError(
+            raise SettingError(
                 f"{type(self).__name__}: batch_size must be at most the number of training examples, "
                 f"{self.train_examples}, got {self.batch_size}"
             )
@@ -143,7 +144,7 @@ def _parsed(word: str, hint: Any, name: str) -> Any:
     try:
         return hint(word)
     except ValueError:
-        raise ValueError(f"PlaygroundSettings: {name} must be {_CALLED[hint]}, got {word!r}") from None
+        raise SettingError(f"PlaygroundSettings: {name} must be {_CALLED[hint]}, got {word!r}") from None
 
 
 _CALLED: Mapping[type, str] = {int: "a whole number", float: "a number", str: "a word"}
