@@ -36,7 +36,7 @@ def test_the_step_of_the_notebook_compiles_for_the_chips_of_colab():
     (imports,) = [source for source in cells if source.startswith("import os\n")]
     (network,) = [source for source in cells if source.startswith("spec = {")]
     program = "\n".join(
-        ["import json, sys", imports.replace("print(jax.devices())", ""), network.partition("print(")[0], COMPILE]
+        ["import json, sys", imports.replace("print(jax.devices())", ""), network.partition("\nsummary(")[0], COMPILE]
     )
     found = on_the_tpu_compiler("-c", program, "v5e:2x2")
     assert found["devices"] == 4
