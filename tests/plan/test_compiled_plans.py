@@ -47,6 +47,7 @@ WITHOUT_STEP = {
     "backprop_by_hand": "works out one step on paper",
     "neuron_logic": "trains nothing",
     "perceptron_iris": "follows a rule without a gradient",
+    "universal_approximation": "fits networks by L-BFGS, in a loop of its own",
 }
 OTHERS = sorted(experiments().keys() - WITHOUT_STEP.keys() - set(OPTIMIZED))
 QUICKLY = {"JAX_EXEC_TIME_OPTIMIZATION_EFFORT": "-1.0", "JAX_MEMORY_FITTING_EFFORT": "-1.0"}
