@@ -12,6 +12,7 @@ from jaxnets import count_flops, count_parameters, init, make_model, nn, repeat,
 from jaxnets.models import mnist_cnn
 from jaxnets.summary import NO_LAYER
 from tests.cases.models import CASES as MODELS
+from tests.html_rows import html_rows
 from tests.oracles import normal
 
 
@@ -203,10 +204,8 @@ def test_the_columns_add_up(case):
 
 
 def test_a_notebook_shows_the_same_table():
-    from lxml import html
-
     found = summary(mnist_cnn(), jax.ShapeDtypeStruct((64, 28, 28, 1), jnp.float32))
-    rows = [[cell.text_content() for cell in row] for row in html.fromstring(found._repr_html_()).iter("tr")]
+    rows = html_rows(found._repr_html_())
     header, _, *body, _, total = str(found).splitlines()[:-1]
     for cells, line in zip(rows, [header, *body, total], strict=True):
         assert " ".join(" ".join(cells).split()) == " ".join(line.split())

@@ -11,6 +11,7 @@ import sklearn.metrics
 
 from jaxnets import metrics
 from jaxnets.training import compile_step, fit, load_checkpoint, make_evaluate, save_checkpoint, scan_data
+from tests.html_rows import html_rows
 from tests.training.problem import LOSS, MODEL, STEP, data, start
 
 DATA = data()
@@ -125,10 +126,8 @@ def test_the_time_of_evaluation_is_told():
 
 
 def test_a_notebook_shows_the_last_metrics():
-    from lxml import html
-
     found = run(epochs=1, evaluate=make_evaluate(LOSS), validation=data(20, 1))
-    header, *rows = [[cell.text for cell in row] for row in html.fromstring(found._repr_html_()).iter("tr")]
+    header, *rows = html_rows(found._repr_html_())
     shown = {row[0]: dict(zip(header[1:], map(float, row[1:]), strict=True)) for row in rows}
     assert shown == {
         split: {name: pytest.approx(value, rel=1e-3) for name, value in numbers.items()}
