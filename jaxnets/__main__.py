@@ -32,7 +32,7 @@ def main(words: Sequence[str] | None = None) -> None:
             importlib.import_module(COMMANDS[words[0]][0]).main(words[1:])
         return
     lines = [f"usage: {command} COMMAND [...]; {command} COMMAND --help says more", ""]
-    lines += [f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items()]
+    lines += [f"  {name:<11} {what}" for name, (_, what) in COMMANDS.items()]
     if words and words[0] not in ("-h", "--help"):
         print("\n".join([f"{command}: there is no command {words[0]!r}", *lines]), file=sys.stderr)
         sys.exit(2)
