@@ -113,7 +113,7 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, words, message):
 
 def test_commands_are_listed_and_unknown_ones_refused(capsys):
     commands.main([])
-    assert "prepare    write a data set into shards" in capsys.readouterr().out
+    assert "prepare     write a data set into shards" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="2"):
         commands.main(["prepair"])
     assert "there is no command 'prepair'" in capsys.readouterr().err
