@@ -50,6 +50,7 @@ WITHOUT_STEP = {
     "universal_approximation": "fits networks by L-BFGS, in a loop of its own",
 }
 OTHERS = sorted(experiments().keys() - WITHOUT_STEP.keys() - set(OPTIMIZED))
+GROUPS = 6  # of experiments, for the processes that run tests side by side
 QUICKLY = {"JAX_EXEC_TIME_OPTIMIZATION_EFFORT": "-1.0", "JAX_MEMORY_FITTING_EFFORT": "-1.0"}
 """The least effort of the compiler: a quarter of its time, for programs that are slower and take more memory."""
 
@@ -66,7 +67,7 @@ def test_steps_of_experiments_fit_the_tpu_of_colab():
     check(on_the_tpu_compiler("-m", "tests.plan.experiments_on_a_tpu", *OPTIMIZED), OPTIMIZED)
 
 
-@pytest.mark.parametrize("first", range(3))
+@pytest.mark.parametrize("first", range(GROUPS))
 def test_steps_of_all_other_experiments_compile_for_it_and_fit(first):
-    names = OTHERS[first::3]
+    names = OTHERS[first::GROUPS]
     check(on_the_tpu_compiler("-m", "tests.plan.experiments_on_a_tpu", *names, **QUICKLY), names)
