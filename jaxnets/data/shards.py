@@ -71,12 +71,12 @@ class Shards:
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """Read several examples, each file once."""
-        taken = self.take(indices)
+        taken = self.read_batch(indices)
         columns = taken if isinstance(taken, tuple) else (taken,)
         rows = [tuple(column[i, ...] for column in columns) for i in range(len(indices))]
         return rows if isinstance(taken, tuple) else [row[0] for row in rows]
 
-    def take(self, indices: Sequence[int] | np.ndarray) -> Any:
+    def read_batch(self, indices: Sequence[int] | np.ndarray) -> Any:
         """Read several examples, each file once, as an array `[examples, ...]` or a tuple of such arrays."""
         numbers = np.asarray(indices, np.int64)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(self):

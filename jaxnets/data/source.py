@@ -20,8 +20,8 @@ class Dataset(Protocol):
     """Examples by number: a list, a `grain.MapDataset`, a PyTorch `Dataset`, or what `read_shards` returns.
 
     `__getitem__(i)` returns a tree of numbers and arrays that have the same shapes for all i. If there is a method
-    `take(numbers)`, it is called instead, with an array `[count]`, and returns a tree of arrays `[count, ...]`; else if
-    there is `__getitems__(numbers)`, that, with a list, which returns the examples in its order.
+    `read_batch(numbers)`, it is called instead, with an array `[count]`, and returns a tree of arrays `[count, ...]`;
+    else if there is `__getitems__(numbers)`, that, with a list, which returns the examples in its order.
     """
 
     def __len__(self) -> int: ...
@@ -89,8 +89,8 @@ class Source:
         """
         rows = np.asarray(rows)
         parts = [part for part in np.array_split(rows, min(self.threads, len(rows))) if len(part)]
-        if hasattr(self.dataset, "take"):
-            return jax.tree.map(lambda *leaves: np.concatenate(leaves), *self._pool.map(self.dataset.take, parts))
+        if (read_batch := getattr(self.dataset, "read_batch", None)) is not None:
+            return jax.tree.map(lambda *leaves: np.concatenate(leaves), *self._pool.map(read_batch, parts))
         examples = [example for read in self._pool.map(self._read, parts) for example in read]
         return _stack(self.name, examples, rows)
 

@@ -102,6 +102,12 @@ def test_datasets_of_grain_are_sources():
     chex.assert_trees_all_equal(train(Source(dataset)).train_state, train(DATA).train_state)
 
 
+@pytest.mark.parametrize("dataset", [np.arange(12.0).reshape(4, 3), list(np.arange(12.0).reshape(4, 3))])
+def test_only_examples_by_number_count(dataset):
+    """Not what else a data set has: the `take` of an array counts its entries, that of Hugging Face takes a count."""
+    np.testing.assert_array_equal(Source(dataset).take([2, 0]), [[6, 7, 8], [0, 1, 2]])
+
+
 def test_an_error_of_the_data_set_ends_the_run():
     class Broken(Examples):
         def __getitem__(self, index):
