@@ -76,6 +76,7 @@ def page_of(run: RunRecord) -> str:
     charts = thinned(charts_of(run.rows))
     pictures, left_out = pictures_in(run.path)
     gradients = run.path / "gradients.txt"
+    texts = texts_in(run.path, without=(gradients.name,))
     return render(
         "report.html",
         run=run,
@@ -86,10 +87,8 @@ def page_of(run: RunRecord) -> str:
         last=last_rows(run),
         pictures=pictures,
         left_out=left_out,
-        summaries=[text for text in texts_in(run.path) if text.name.startswith("summary")],
-        samples=[
-            text for text in texts_in(run.path, without=("gradients.txt",)) if not text.name.startswith("summary")
-        ],
+        summaries=[text for text in texts if text.name.startswith("summary")],
+        samples=[text for text in texts if not text.name.startswith("summary")],
         gradients=gradient_rows(gradients.read_text(encoding="utf-8")) if gradients.is_file() else None,
         rows=all_rows(run),
         parts=parts_of(result["seconds"]),
