@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from jaxnets.report.strict_json import NON_FINITE, read_object
+from jaxnets.report.pages.groups import spread
+from jaxnets.report.pages.record import flat_metrics
+from jaxnets.report.strict_json import read_object
 
 NOT_SETTINGS = ("seed", "out", "smoke")
 
@@ -26,16 +26,6 @@ def read_runs(folders: Iterable[Path]) -> dict[tuple[str, str], list[dict[str, A
     return {key: sorted(runs, key=lambda run: run["seed"]) for key, runs in groups.items()}
 
 
-def flat(metrics: dict[str, Any]) -> dict[str, float]:
-    """`{"test": {"accuracy": 0.9, "loss": "NaN"}}` as `{"test accuracy": 0.9, "test loss": nan}`."""
-    return {
-        f"{split} {name}": NON_FINITE[value] if isinstance(value, str) else value
-        for split, numbers in metrics.items()
-        for name, value in numbers.items()
-        if isinstance(value, int | float) or (isinstance(value, str) and value in NON_FINITE)
-    }
-
-
 def number(value: float) -> str:
     """Four decimals, or two digits of what would be lost by that; `nan` and `inf` as they are."""
     return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.1e}"
@@ -43,14 +33,10 @@ def number(value: float) -> str:
 
 def row(name: str, values: Sequence[float]) -> str:
     """A metric's line of the table: NaN if one of the values is."""
-    with np.errstate(invalid="ignore"):  # infinity - infinity is NaN
-        deviation = number(float(np.std(values, ddof=1))) if len(values) > 1 else ""
-        cells = [
-            number(float(np.mean(values))),
-            deviation,
-            *(number(float(end)) for end in (np.min(values), np.max(values))),
-        ]
-    return "| " + " | ".join([name, str(len(values)), *cells]) + " |"
+    found = spread(values)
+    deviation = "" if found.deviation is None else number(found.deviation)
+    cells = [number(found.mean), deviation, number(found.smallest), number(found.largest)]
+    return "| " + " | ".join([name, str(found.n), *cells]) + " |"
 
 
 def table(groups: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
@@ -60,9 +46,9 @@ def table(groups: dict[tuple[str, str], list[dict[str, Any]]]) -> str:
         seeds = ", ".join(str(run["seed"]) for run in runs)
         lines = [f"### {experiment}", "", f"{settings}; seeds {seeds}", ""]
         lines += ["| metric | n | mean | standard deviation | min | max |", "|---|---|---|---|---|---|"]
-        columns = [flat(run["metrics"]) for run in runs]
+        columns = [flat_metrics(run["metrics"]) for run in runs]
         for name in dict.fromkeys(name for column in columns for name in column):
-            lines.append(row(name, [column[name] for column in columns if name in column]))
+            lines.append(row(" ".join(name).strip(), [column[name] for column in columns if name in column]))
         seconds = [run["seconds"]["compile"] + run["seconds"]["run"] for run in runs]
         versions, device = runs[0]["versions"], runs[0]["device"]
         commits = ", ".join(dict.fromkeys((run["commit"] or "unknown")[:12] for run in runs))
