@@ -16,6 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnets.kernels.attention import Split
 from jaxnets.layer import NO_MARKS, like_params
+from jaxnets.recompute import keep_all_but_gathered
 from jaxnets.sharding import Placement, axes_of
 from jaxnets.types import Array, PyTree
 
@@ -42,8 +43,14 @@ class PlacedHere(NamedTuple):
         if self.gathered or not args:
             return function(*args, **kwargs)
         params, *inputs = args
-        result = function(_gathered(params, self), *self._divided(inputs), **kwargs)
-        divided: Result = self._divided(result)
+        inputs = self._divided(inputs)
+
+        def gather_and_run(params: PyTree) -> Result:
+            return function(_gathered(params, self), *inputs, **kwargs)
+
+        if self.gathers:
+            gather_and_run = jax.checkpoint(gather_and_run, policy=keep_all_but_gathered)
+        divided: Result = self._divided(gather_and_run(params))
         return divided
 
     @property
@@ -117,12 +124,11 @@ def _gathered_array(array: Any, here: PlacedHere) -> Any:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _gather(whole: NamedSharding, parts: NamedSharding, array: Array) -> Array:
     """The array with one sharding; its gradient gets the other, so that each device adds up its part only."""
-    gathered: Array = jax.lax.with_sharding_constraint(array, whole)
-    return gathered
+    return _forward(whole, parts, array)[0]
 
 
 def _forward(whole: NamedSharding, parts: NamedSharding, array: Array) -> tuple[Array, None]:
-    return _gather(whole, parts, array), None
+    return jax.lax.with_sharding_constraint(array, whole), None  # no call of _gather, which the policies could not see
 
 
 def _backward(whole: NamedSharding, parts: NamedSharding, _: None, cotangent: Array) -> tuple[Array]:

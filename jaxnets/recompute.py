@@ -56,3 +56,8 @@ def _outgrows_its_factors(left: Array, right: Array, dimension_numbers: Any) -> 
     batch = math.prod(left.shape[axis] for axis in batched)
     size = left.size * right.size // max(1, inner * inner * batch)
     return bool(batched) and size > left.size + right.size
+
+
+def keep_all_but_gathered(primitive: Any, *inputs: Array, **settings: Any) -> bool:
+    """Say that all results are stored but parameters gathered from devices: a policy for `jax.checkpoint`."""
+    return bool(primitive.name != "sharding_constraint")
