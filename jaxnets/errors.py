@@ -24,5 +24,9 @@ class RunFolderError(UserError, ValueError):
     """A folder cannot be that of this run, because it holds another one or something else."""
 
 
+class FileError(UserError, ValueError):
+    """A file of data or weights is damaged, cut off, or another one than it should be; the message names it."""
+
+
 class MissingPackageError(UserError, ModuleNotFoundError):
     """A package of one of the extras is not installed; the message has the command that installs it."""

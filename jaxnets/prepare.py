@@ -17,6 +17,7 @@ from jaxnets.data.files import read_content
 from jaxnets.data.idx import read_idx
 from jaxnets.data.shards import write_shards
 from jaxnets.data.text import characters
+from jaxnets.errors import FileError
 from jaxnets.extras import needed_for
 
 IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
@@ -109,7 +110,7 @@ def read_image(path: Path, size: tuple[int, ...]) -> np.ndarray:
             fitted = ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.BILINEAR)
             return np.asarray(fitted, np.uint8)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is no image that can be decoded: {error}; remove or replace it") from error
+        raise FileError(f"{path} is no image that can be decoded: {error}; remove or replace it") from error
 
 
 def make_parser() -> argparse.ArgumentParser:

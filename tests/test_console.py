@@ -6,11 +6,16 @@ from types import SimpleNamespace
 import pytest
 
 from jaxnets.console import typed_command, user_errors
+from jaxnets.data import parse_idx
 from jaxnets.errors import MissingPackageError, RunFolderError, SettingError
 
 
 def missing_file():
     open("no such file")  # noqa: SIM115
+
+
+def damaged_file():
+    parse_idx(b"\x89PNG", "train-images.idx")
 
 
 def raised(error):
@@ -26,6 +31,7 @@ def raised(error):
         (raised(SettingError("epochs must be at least 1, got 0")), 2, "epochs must be at least 1, got 0"),
         (raised(RunFolderError("of another run")), 1, "of another run"),
         (raised(MissingPackageError("needs the package rich", name="rich")), 1, "needs the package rich"),
+        (damaged_file, 1, "train-images.idx is not an IDX file: it begins with 89 50 4e 47, not 00 00 and a type"),
         (missing_file, 1, "[Errno 2] No such file or directory: 'no such file'"),
     ],
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxnets.data.data_set import DataSet, Split
 from jaxnets.data.files import DataFile, data_folder, find, load_files, plain_file
+from jaxnets.errors import FileError
 from jaxnets.extras import needed_for
 
 CAMVID_CLASSES = (
@@ -125,7 +126,7 @@ def _split(name: str, count: int, listed: DataFile, labeled: DataFile, archive: 
     names = names_file.decode("ascii").split()
     labels = _read_labels(labels_file, labeled.path, count)
     if len(names) != count:
-        raise ValueError(f"{listed.path} must list {count} images, got {len(names)}")
+        raise FileError(f"{listed.path} must list {count} images, got {len(names)}")
     images = read_pictures(archive, [f"{name}/{picture}.jpg" for picture in names], SIZE, ARCHIVE.path)
     pixels = images if raw else images.astype(np.float32) / np.float32(255)
     return pixels, labels.astype(np.int32)
@@ -135,9 +136,9 @@ def _read_labels(content: bytes, path: str, count: int) -> np.ndarray:
     """The array in a `.npy` file, never unpickled; ValueError unless it has labels of the right form."""
     array: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
     if array.dtype != np.uint8 or array.shape != (count, *SIZE):
-        raise ValueError(f"{path}: expected uint8 {[count, *SIZE]}, got {array.dtype} {list(array.shape)}")
+        raise FileError(f"{path}: expected uint8 {[count, *SIZE]}, got {array.dtype} {list(array.shape)}")
     if array.max() > CAMVID_VOID:
-        raise ValueError(f"{path}: labels are from 0 to {CAMVID_VOID}, got {array.max()}")
+        raise FileError(f"{path}: labels are from 0 to {CAMVID_VOID}, got {array.max()}")
     return array
 
 
@@ -161,16 +162,16 @@ def read_pictures(archive: bytes, names: list[str], size: tuple[int, int], path:
             for place, name in enumerate(names):
                 member = members.extractfile(name)
                 if member is None:
-                    raise ValueError(f"{path}: {name} is no file")
+                    raise FileError(f"{path}: {name} is no file")
                 with image.open(member, formats=("JPEG", "PNG")) as picture:
                     if (picture.height, picture.width) != size or picture.mode != "RGB":
                         found = f"{picture.width} x {picture.height}, {picture.mode}"
-                        raise ValueError(f"{path}: {name} must be {size[1]} x {size[0]} pixels, RGB, got {found}")
+                        raise FileError(f"{path}: {name} must be {size[1]} x {size[0]} pixels, RGB, got {found}")
                     pictures[place] = np.asarray(picture)
     except KeyError as error:
-        raise ValueError(f"{path} has no picture {name}; it is cut off or another archive") from error
+        raise FileError(f"{path} has no picture {name}; it is cut off or another archive") from error
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise FileError(f"{path} is damaged: {error}") from error
     return pictures
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from jaxnets.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_COARSE, CIFAR100_FINE
 from jaxnets.data.data_set import DataSet, Split, hold_out
 from jaxnets.data.files import DataFile, data_folder, locate, read_content
+from jaxnets.errors import FileError
 
 PIXEL_BYTES = 3 * 32 * 32
 
@@ -149,7 +150,7 @@ def read_records(files: BinaryFiles) -> list[np.ndarray]:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != files.archive.sha256:
-        raise ValueError(
+        raise FileError(
             f"{path} has SHA-256 {found} where {files.archive.sha256} was expected; remove it to download the "
             f"right one, or unpack it to {path.with_name(files.folder)} to use it"
         )
@@ -181,7 +182,7 @@ def read_archive(path: Path, files: BinaryFiles) -> list[np.ndarray]:
                 if name not in wanted:
                     continue
                 if name in found or not member.isreg() or member.size != wanted[name] * files.record_bytes:
-                    raise ValueError(
+                    raise FileError(
                         f"{path}: expected one file {name} of {wanted[name] * files.record_bytes:,} bytes, got "
                         f"{'a second one' if name in found else f'{member.size:,} bytes'}"
                     )
@@ -189,10 +190,10 @@ def read_archive(path: Path, files: BinaryFiles) -> list[np.ndarray]:
                 data = content.read() if content is not None else b""
                 found[name] = parse_records(data, wanted[name], files.label_limits, f"{path}: {name}")
     except (tarfile.TarError, EOFError, OSError, zlib.error, OverflowError) as error:
-        raise ValueError(f"{path} is not a complete tar.gz archive: {error}") from error
+        raise FileError(f"{path} is not a complete tar.gz archive: {error}") from error
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}; it is cut off or another archive: remove it")
+        raise FileError(f"{path} lacks {', '.join(missing)}; it is cut off or another archive: remove it")
     return [found[name] for name in wanted]
 
 
@@ -200,9 +201,9 @@ def _check_member(member: tarfile.TarInfo, path: Path) -> None:
     """Refuse archives with paths outside the folder, although nothing is written."""
     parts = member.name.replace("\\", "/").split("/")
     if member.name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
-        raise ValueError(f"{path} holds the path {member.name!r}, which leads out of a folder; do not use this archive")
+        raise FileError(f"{path} holds the path {member.name!r}, which leads out of a folder; do not use this archive")
     if not (member.isreg() or member.isdir()):
-        raise ValueError(f"{path} holds {member.name!r}, a link or a device; do not use this archive")
+        raise FileError(f"{path} holds {member.name!r}, a link or a device; do not use this archive")
 
 
 class _Limited(io.RawIOBase):
@@ -215,7 +216,7 @@ class _Limited(io.RawIOBase):
         chunk = self.stream.read(min(size, self.left + 1) if size >= 0 else self.left + 1)
         self.left -= len(chunk)
         if self.left < 0:
-            raise ValueError("the archive holds far more than the data set; do not use it")
+            raise FileError("the archive holds far more than the data set; do not use it")
         return chunk
 
 
@@ -223,12 +224,12 @@ def parse_records(content: bytes, count: int, label_limits: Sequence[int], name:
     """Return a `.bin` file as uint8 `[count, labels + pixels]`; ValueError unless sizes and labels are right."""
     record = len(label_limits) + PIXEL_BYTES
     if len(content) != count * record:
-        raise ValueError(f"{name}: {count:,} records make {count * record:,} bytes, got {len(content):,}; it is cut")
+        raise FileError(f"{name}: {count:,} records make {count * record:,} bytes, got {len(content):,}; it is cut")
     records = np.frombuffer(content, np.uint8).reshape(count, record)
     for column, limit in enumerate(label_limits):
         largest = records[:, column].max()
         if largest >= limit:
-            raise ValueError(f"{name}: label {column} must be below {limit}, got {largest}; it is another data set")
+            raise FileError(f"{name}: label {column} must be below {limit}, got {largest}; it is another data set")
     return records
 
 

@@ -12,6 +12,8 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from jaxnets.errors import FileError
+
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 Cells: TypeAlias = Sequence[tuple[int, str]]
@@ -56,17 +58,17 @@ def read_rows(text: str, delimiter: str, name: str) -> list[tuple[int, list[str]
         for cells in reader:
             rows.append((reader.line_num, cells))
     except csv.Error as error:
-        raise ValueError(f"{name}, line {reader.line_num}: {error}") from error
+        raise FileError(f"{name}, line {reader.line_num}: {error}") from error
     while rows and not rows[-1][1]:
         rows.pop()
     if not rows:
-        raise ValueError(f"{name} is empty")
+        raise FileError(f"{name} is empty")
     width = len(rows[0][1])
     if width == 0:
-        raise ValueError(f"{name}, line {rows[0][0]} is empty; remove it")
+        raise FileError(f"{name}, line {rows[0][0]} is empty; remove it")
     for line, cells in rows:
         if len(cells) != width or not cells:
-            raise ValueError(f"{name}, line {line}: {len(cells)} cells where the first line has {width}")
+            raise FileError(f"{name}, line {line}: {len(cells)} cells where the first line has {width}")
     return rows
 
 
@@ -83,7 +85,7 @@ def finite_number(source: Source, cell: str, line: int, column: str) -> float:
         hint = ""
     else:
         return number
-    raise ValueError(f"{source.name}, line {line}, column {column!r}: expected a finite number, got {cell!r}{hint}")
+    raise FileError(f"{source.name}, line {line}, column {column!r}: expected a finite number, got {cell!r}{hint}")
 
 
 def column_of_numbers(source: Source, cells: Cells, column: str) -> np.ndarray:
@@ -102,7 +104,7 @@ def one_hot_columns(source: Source, cells: Cells, column: str) -> tuple[np.ndarr
     texts = [None if source.is_missing(cell) else cell.strip() for _, cell in cells]
     for (line, cell), text in zip(cells, texts, strict=True):
         if text == "":
-            raise ValueError(
+            raise FileError(
                 f"{source.name}, line {line}, column {column!r}: expected a category, got {cell!r}; if it is missing, "
                 'write na_values=("",)'
             )
@@ -122,9 +124,9 @@ def class_labels(source: Source, cells: Cells, column: str) -> tuple[np.ndarray,
         text, number = cell.strip(), source.number(cell)
         where = f"{source.name}, line {line}, column {column!r}: {cell!r}"
         if text in source.na_values:
-            raise ValueError(f"{where} is missing according to na_values, and so is no class; leave out the row")
+            raise FileError(f"{where} is missing according to na_values, and so is no class; leave out the row")
         if not text or (number is not None and math.isfinite(number) and not number.is_integer()):
-            raise ValueError(f"{where} is not a class; for a number to predict write regression=True")
+            raise FileError(f"{where} is not a class; for a number to predict write regression=True")
         texts.append(text)
     classes = in_order(set(texts), source.decimal)
     index = {text: i for i, text in enumerate(classes)}

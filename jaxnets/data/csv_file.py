@@ -19,6 +19,7 @@ from jaxnets.data.csv_cells import (
     one_hot_columns,
     read_rows,
 )
+from jaxnets.errors import FileError
 
 
 class Table(NamedTuple):
@@ -89,7 +90,7 @@ def read_csv(
     try:
         text = Path(path).expanduser().read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a UTF-8 text file: {error}") from error
+        raise FileError(f"{path} is not a UTF-8 text file: {error}") from error
     return parse_csv(
         text,
         target,
@@ -162,7 +163,7 @@ def parse_csv(
             raise ValueError(f"{name}: column names must be different, got {', '.join(map(repr, names))}")
         rows = rows[1:]
     if not rows:
-        raise ValueError(f"{name} has a header but no rows")
+        raise FileError(f"{name} has a header but no rows")
     label_column = _column(target, names, header, name)
     everything_else = [i for i in range(width) if i != label_column]
     inputs = everything_else if columns is None else [_column(column, names, header, name) for column in columns]

@@ -10,6 +10,7 @@ from jaxnets.data.csv_file import parse_csv
 from jaxnets.data.data_set import fit_standardization
 from jaxnets.data.files import DataFile, load_files, plain_file
 from jaxnets.data.series import Series
+from jaxnets.errors import FileError
 
 _SOURCE = (
     "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/1d16c8f4f943005d613b5bc962e9eeb06058cf07/ETT-small/{}.csv"
@@ -69,7 +70,7 @@ def parse_ett(text: str, name: str) -> Series:
     months = [range(0, 12), range(12, 16), range(16, 20)]
     train, validation, test = (range(m.start * _HOURS_OF_MONTH, m.stop * _HOURS_OF_MONTH) for m in months)
     if len(table.inputs) < test.stop:
-        raise ValueError(f"{name} has {len(table.inputs):,} hours where the splits need {test.stop:,}; it is cut off")
+        raise FileError(f"{name} has {len(table.inputs):,} hours where the splits need {test.stop:,}; it is cut off")
     values = np.column_stack([table.inputs, table.labels])[: test.stop]
     fitted = fit_standardization(values[train.start : train.stop])
     return Series(fitted(values), (*LOADS, TARGET), train, validation, test, fitted)

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxnets.data.csv_cells import read_rows
 from jaxnets.data.files import data_folder, read_content
+from jaxnets.errors import FileError
 from jaxnets.extras import needed_for
 
 SHA256 = {
@@ -90,7 +91,7 @@ def _split(name: str) -> Products:
     content = _content(folder / f"{name}.csv", _MAX_CSV)
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256[name]:
-        raise ValueError(
+        raise FileError(
             f"{folder / name}.csv has content of SHA-256 {found} where {SHA256[name]} was expected; it is damaged or "
             "another file"
         )
@@ -105,13 +106,13 @@ def _columns(text: str, name: str) -> list[list[str]]:
     """The columns of `_FIELDS`, one text a product."""
     (_, header), *rows = read_rows(text, ",", name)
     if missing := [field for field in _FIELDS if field not in header]:
-        raise ValueError(f"{name}: the first line lacks {', '.join(missing)}, got {', '.join(header)}")
+        raise FileError(f"{name}: the first line lacks {', '.join(missing)}, got {', '.join(header)}")
     places = [header.index(field) for field in _FIELDS]
     if not rows:
-        raise ValueError(f"{name} has a header but no rows")
+        raise FileError(f"{name} has a header but no rows")
     for line, cells in rows:
         if not cells[places[0]].strip():
-            raise ValueError(f"{name}, line {line}: the caption is empty")
+            raise FileError(f"{name}, line {line}: the caption is empty")
     return [[cells[place] for _, cells in rows] for place in places]
 
 
@@ -122,13 +123,13 @@ def _pictures(path: Path) -> np.ndarray:
     try:
         with library.open(io.BytesIO(content), formats=["JPEG", "PNG"]) as picture:
             if (picture.mode, picture.size) != ("RGB", (COLUMNS * WIDTH, ROWS * HEIGHT)):
-                raise ValueError(
+                raise FileError(
                     f"{path}: a sheet is {COLUMNS * WIDTH} x {ROWS * HEIGHT} pixels of RGB, got {picture.size[0]} x "
                     f"{picture.size[1]} of {picture.mode}"
                 )
             pixels = np.asarray(picture)
     except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is not a complete picture: {error}") from error
+        raise FileError(f"{path} is not a complete picture: {error}") from error
     tiles = pixels.reshape((ROWS, HEIGHT, COLUMNS, WIDTH, 3)).swapaxes(1, 2)
     return tiles.reshape((ROWS * COLUMNS, HEIGHT, WIDTH, 3))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from jaxnets.data.download import download
+from jaxnets.errors import FileError
 
 PIECE_BYTES = 1 << 18
 MAX_XZ_MEMORY = 1 << 27
@@ -99,14 +100,14 @@ def read_verified(path: Path, file: DataFile) -> bytes:
     """Return the content of the file at `path`; ValueError if it does not match `file`."""
     content = read_content(path, file.content_size, advice=_REPLACE)
     if len(content) != file.content_size:
-        raise ValueError(f"{path} holds {len(content):,} bytes where {file.content_size:,} were expected{_REPLACE}")
+        raise FileError(f"{path} holds {len(content):,} bytes where {file.content_size:,} were expected{_REPLACE}")
     if file.content_sha256 is None and path.suffix != ".gz":
         warnings.warn(f"{path} is not verified: only the compressed file's SHA-256 is published", stacklevel=5)
         return content
     checked, expected = (content, file.content_sha256) if file.content_sha256 else (path.read_bytes(), file.sha256)
     found = hashlib.sha256(checked).hexdigest()
     if found != expected:
-        raise ValueError(f"{path} has content of SHA-256 {found} where {expected} was expected{_REPLACE}")
+        raise FileError(f"{path} has content of SHA-256 {found} where {expected} was expected{_REPLACE}")
     return content
 
 
@@ -133,11 +134,11 @@ def read_content(path: Path, max_bytes: int, *, advice: str = "") -> bytes:
             else:
                 content = _read_at_most(file, max_bytes + 1)
         except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-            raise ValueError(
+            raise FileError(
                 f"{path} is not a complete {'xz' if path.suffix == '.xz' else 'gzip'} file: {error}{advice}"
             ) from error
     if len(content) > max_bytes:
-        raise ValueError(f"{path} holds more than the expected {max_bytes:,} bytes{advice}")
+        raise FileError(f"{path} holds more than the expected {max_bytes:,} bytes{advice}")
     return content
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxnets.data.data_set import DataSet, Split, hold_out
 from jaxnets.data.files import data_folder, read_content
 from jaxnets.data.wav import Sound, parse_wav
+from jaxnets.errors import FileError
 
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 DIGITS, TAKES, TEST_TAKES = 10, 50, 5
@@ -102,7 +103,7 @@ def fsdd_recordings() -> Recordings:
     for recording in samples:
         digest.update(recording.astype("<i2").tobytes())
     if digest.hexdigest() != SAMPLES_SHA256:
-        raise ValueError(
+        raise FileError(
             f"the recordings in {folder} have SHA-256 {digest.hexdigest()} where {SAMPLES_SHA256} was expected; they "
             f"are damaged or of another version: get them again from {_SOURCE}"
         )
@@ -125,7 +126,7 @@ def _read_folder(folder: Path, names: list[str]) -> list[np.ndarray]:
 
 def _mono(sound: Sound, name: str) -> np.ndarray:
     if sound.samples.shape[1] != 1 or sound.sample_rate != SAMPLE_RATE:
-        raise ValueError(
+        raise FileError(
             f"{name} must have one channel and {SAMPLE_RATE:,} samples a second, got {sound.samples.shape[1]} and "
             f"{sound.sample_rate:,}; it is another recording"
         )
@@ -143,12 +144,12 @@ def read_packed(folder: Path, names: list[str]) -> list[np.ndarray]:
     try:
         lengths = {row["file"]: int(row["samples"]) for row in rows}
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{index} must have the columns file and samples, with whole numbers: {error}") from error
+        raise FileError(f"{index} must have the columns file and samples, with whole numbers: {error}") from error
     if list(lengths) != names:
-        raise ValueError(f"{index} must list the {len(names):,} recordings from {names[0]} on; it lists others")
+        raise FileError(f"{index} must list the {len(names):,} recordings from {names[0]} on; it lists others")
     content = read_content(folder / _PACKED, _MAX_BYTES)
     if len(content) != 2 * sum(lengths.values()) or min(lengths.values()) < 1:
-        raise ValueError(
+        raise FileError(
             f"{folder / _PACKED} holds {len(content):,} bytes where {index} requires {2 * sum(lengths.values()):,}"
         )
     low, high = np.frombuffer(content, np.uint8).reshape(2, -1).astype(np.int32)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxnets.data.files import read_content
+from jaxnets.errors import FileError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 """The format's codes of element types; all are big-endian."""
@@ -41,22 +42,22 @@ def parse_idx(content: bytes, name: str = "the IDX file") -> np.ndarray:
         LeCun, Cortes and Burges, The MNIST database of handwritten digits, 1998.
     """
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in TYPES:
-        raise ValueError(
+        raise FileError(
             f"{name} is not an IDX file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 and a type"
         )
     axes = content[3]
     start = 4 + 4 * axes
     if not 1 <= axes <= MAX_AXES:
-        raise ValueError(f"{name} is an IDX file with {axes} axes; 1 to {MAX_AXES} can be read")
+        raise FileError(f"{name} is an IDX file with {axes} axes; 1 to {MAX_AXES} can be read")
     if len(content) < start:
-        raise ValueError(f"{name} is cut off in its header: {len(content)} bytes where {start} were expected")
+        raise FileError(f"{name} is cut off in its header: {len(content)} bytes where {start} were expected")
     shape = struct.unpack(f">{axes}I", content[4:start])
     dtype = np.dtype(TYPES[content[2]])
     expected = start + math.prod(shape) * dtype.itemsize
     if 0 in shape:
-        raise ValueError(f"{name} has no elements: its header says {dtype.name} {list(shape)}")
+        raise FileError(f"{name} has no elements: its header says {dtype.name} {list(shape)}")
     if len(content) != expected:
-        raise ValueError(
+        raise FileError(
             f"{name} has {len(content):,} bytes where its header, {dtype.name} {list(shape)}, requires {expected:,}"
         )
     array: np.ndarray = np.frombuffer(content, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))

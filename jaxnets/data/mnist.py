@@ -9,6 +9,7 @@ import numpy as np
 from jaxnets.data.data_set import DataSet, Split, hold_out
 from jaxnets.data.files import DataFile, data_folder, load_files
 from jaxnets.data.idx import parse_idx
+from jaxnets.errors import FileError
 
 # Name, examples, bytes of the content.
 PARTS = (
@@ -172,13 +173,13 @@ def _load(files: list[DataFile], seed: int, validation: float, raw: bool, names:
 def _array(content: bytes, file: DataFile, examples: int) -> np.ndarray:
     """The array in a file; ValueError unless it has images or labels of the right data set in MNIST's form."""
     if file.content_sha256 is None and hashlib.sha256(content).hexdigest() in MNIST_CONTENTS:
-        raise ValueError(f"{file.path} below {data_folder()} is a file of MNIST: remove it to download the right one")
+        raise FileError(f"{file.path} below {data_folder()} is a file of MNIST: remove it to download the right one")
     array = parse_idx(content, file.path)
     expected = (examples, 28, 28) if "images" in file.path else (examples,)
     if array.shape != expected or array.dtype != np.uint8:
-        raise ValueError(f"{file.path}: expected uint8 {list(expected)}, got {array.dtype} {list(array.shape)}")
+        raise FileError(f"{file.path}: expected uint8 {list(expected)}, got {array.dtype} {list(array.shape)}")
     if array.ndim == 1 and array.max() > 9:
-        raise ValueError(f"{file.path}: labels are from 0 to 9, got {array.max()}")
+        raise FileError(f"{file.path}: labels are from 0 to 9, got {array.max()}")
     return array
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from jaxnets.data.files import DataFile
 from jaxnets.data.text_lines import load_packed, text_lines
+from jaxnets.errors import FileError
 
 _SOURCE = (
     "https://raw.githubusercontent.com/multi30k/dataset/a3d2e0d26b56f3846f66a952536ffed4e401d05a/data/task1/raw/{}.gz"
@@ -165,7 +166,7 @@ def _pairs(split: str, german: bytes, english: bytes) -> Pairs:
     names = [file.path.removesuffix(".gz") for file in FILES[split]]
     pairs = Pairs(text_lines(german, names[0]), text_lines(english, names[1]))
     if len(pairs.german) != len(pairs.english):
-        raise ValueError(
+        raise FileError(
             f"{names[0]} has {len(pairs.german):,} lines and {names[1]} {len(pairs.english):,}; each sentence needs "
             "its translation in the same line of the other file"
         )

@@ -11,6 +11,7 @@ import numpy as np
 from jaxnets.data.files import DataFile
 from jaxnets.data.sentence_files import FILES, TREES
 from jaxnets.data.text_lines import load_packed, text_lines
+from jaxnets.errors import FileError
 from jaxnets.integers import as_integer, as_seed
 
 Name: TypeAlias = Literal["mr", "subj", "cr", "mpqa", "trec", "sst2", "sst5"]
@@ -132,7 +133,7 @@ def parse_sentences(content: bytes, name: str, *, classes: int, encoding: str = 
     for number, line in enumerate(text_lines(content, name, encoding=encoding), 1):
         label, _, text = line.partition(" ")
         if not (label.isascii() and label.isdigit() and int(label[:9]) < classes):
-            raise ValueError(
+            raise FileError(
                 f"{name}, line {number}: expected a class from 0 to {classes - 1}, a space and a sentence, got "
                 f"{line[:60]!r}"
             )
@@ -177,18 +178,18 @@ def parse_tree(line: str, name: str = "the tree") -> list[tuple[str, int]]:
     for label, word, closed, _, other in _TREE_PIECES.findall(line):
         is_whole = bool(phrases) and not open_phrases
         if other or is_whole or (word and not open_phrases) or (label and int(label) > 4):
-            raise ValueError(f"{name}: expected one tree such as (3 (2 a) (4 gem)), got {line[:60]!r}")
+            raise FileError(f"{name}: expected one tree such as (3 (2 a) (4 gem)), got {line[:60]!r}")
         if label:
             open_phrases.append((int(label), len(words)))
         elif word:
             words.append(word)
         elif closed:
             if not open_phrases or open_phrases[-1][1] == len(words):
-                raise ValueError(f"{name}: a phrase without words or beginning in {line[:60]!r}")
+                raise FileError(f"{name}: a phrase without words or beginning in {line[:60]!r}")
             label_of, start = open_phrases.pop()
             phrases.append((" ".join(words[start:]), label_of))
     if open_phrases or not phrases:
-        raise ValueError(f"{name}: the tree does not end: {line[:60]!r}")
+        raise FileError(f"{name}: the tree does not end: {line[:60]!r}")
     return phrases
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnets.errors import FileError
 from jaxnets.extras import needed_for
 
 MANIFEST = "manifest.json"
@@ -106,7 +107,7 @@ class Shards:
             path = self._checked_path(number)
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != shard["sha256"]:
-                    raise ValueError(f"{path} is damaged: its SHA-256 is not that of the manifest; prepare it again")
+                    raise FileError(f"{path} is damaged: its SHA-256 is not that of the manifest; prepare it again")
 
     def _read(self, shard: int, rows: list[int], places: list[int], columns: list[np.ndarray]) -> None:
         """Read rows of a file into these places of arrays `[examples, bytes]`, one a field."""
@@ -135,9 +136,9 @@ class Shards:
                 reader = module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
                 count = reader.num_records()
             except (RuntimeError, ValueError) as error:
-                raise ValueError(f"{path} is damaged: {error}; prepare it again") from error
+                raise FileError(f"{path} is damaged: {error}; prepare it again") from error
             if count != self._shards[shard]["examples"]:
-                raise ValueError(
+                raise FileError(
                     f"{path} is damaged: it holds {count} records, and {self._shards[shard]['examples']} were written; "
                     "prepare it again"
                 )
@@ -150,7 +151,7 @@ class Shards:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing, which {self.folder / MANIFEST} names; prepare it again")
         if path.stat().st_size != size:
-            raise ValueError(f"{path} is damaged: it has {path.stat().st_size} of {size} bytes; prepare it again")
+            raise FileError(f"{path} is damaged: it has {path.stat().st_size} of {size} bytes; prepare it again")
         return path
 
     def _damaged(self, shard: int, row: int, why: str) -> ValueError:
@@ -254,7 +255,7 @@ def read_shards(folder: str | os.PathLike[str]) -> Shards:
             raise ValueError(f"format {manifest['format']} is not known, only {_FORMAT}")
         return Shards(folder, manifest)
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}; prepare it again") from error
+        raise FileError(f"{path} is damaged: {error!r}; prepare it again") from error
 
 
 def array_record() -> Any:

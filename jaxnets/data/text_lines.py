@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from jaxnets.data.files import DataFile, data_folder, find, load_files
+from jaxnets.errors import FileError
 
 
 def text_lines(content: bytes, name: str, *, encoding: str = "utf-8") -> list[str]:
@@ -34,9 +35,9 @@ def text_lines(content: bytes, name: str, *, encoding: str = "utf-8") -> list[st
         try:
             text = line.decode(encoding).strip(" \t\r")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{name}, line {number}: the text is not {encoding.upper()}: {error}") from error
+            raise FileError(f"{name}, line {number}: the text is not {encoding.upper()}: {error}") from error
         if not text:
-            raise ValueError(f"{name}, line {number} is empty; every line must hold a sentence")
+            raise FileError(f"{name}, line {number} is empty; every line must hold a sentence")
         lines.append(text)
     return lines
 
@@ -71,13 +72,13 @@ def _read_archive(path: Path, files: Sequence[DataFile]) -> list[bytes]:
                 if len(found) == len(wanted):
                     break
     except (tarfile.TarError, lzma.LZMAError, EOFError, OSError, OverflowError) as error:
-        raise ValueError(f"{path} is not a complete tar.xz archive: {error}") from error
+        raise FileError(f"{path} is not a complete tar.xz archive: {error}") from error
     for name, file in wanted.items():
         if name not in found:
-            raise ValueError(f"{path} has no {name} of {file.content_size:,} bytes; remove it to download the files")
+            raise FileError(f"{path} has no {name} of {file.content_size:,} bytes; remove it to download the files")
         digest = sha256(found[name]).hexdigest()
         if digest != file.content_sha256:
-            raise ValueError(f"{path}: {name} has SHA-256 {digest} where {file.content_sha256} was expected")
+            raise FileError(f"{path}: {name} has SHA-256 {digest} where {file.content_sha256} was expected")
     return [found[_member(file)] for file in files]
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnets.data.files import read_content
+from jaxnets.errors import FileError
 
 MAX_BYTES = 1 << 30
 _PCM, _FORMAT_BYTES, _SAMPLE_BYTES = 1, 16, 2
@@ -53,19 +54,19 @@ def parse_wav(content: bytes, name: str = "the WAV file") -> Sound:
         IBM and Microsoft, Multimedia Programming Interface and Data Specifications 1.0, 1991.
     """
     if len(content) < 12 or content[:4] != b"RIFF" or content[8:12] != b"WAVE":
-        raise ValueError(f"{name} is not a WAV file: it begins with {content[:12].hex(' ') or 'nothing'}")
+        raise FileError(f"{name} is not a WAV file: it begins with {content[:12].hex(' ') or 'nothing'}")
     announced = int.from_bytes(content[4:8], "little") + 8
     if announced != len(content):
         kind = "cut off" if announced > len(content) else "longer than it says"
-        raise ValueError(f"{name} is {kind}: its header says {announced:,} bytes, it has {len(content):,}")
+        raise FileError(f"{name} is {kind}: its header says {announced:,} bytes, it has {len(content):,}")
     chunks = _chunks(content, name)
     missing = [letters.decode().strip() for letters in (b"fmt ", b"data") if letters not in chunks]
     if missing:
-        raise ValueError(f"{name} has no {' and no '.join(missing)} chunk; it has {len(chunks)} other chunks")
+        raise FileError(f"{name} has no {' and no '.join(missing)} chunk; it has {len(chunks)} other chunks")
     channels, sample_rate = _format(chunks[b"fmt "], name)
     data = chunks[b"data"]
     if len(data) % (channels * _SAMPLE_BYTES):
-        raise ValueError(
+        raise FileError(
             f"{name} has {len(data):,} bytes of samples, which {channels} channels of 16 bits do not divide"
         )
     samples = np.frombuffer(data, "<i2").astype(np.int16).reshape(-1, channels)
@@ -81,9 +82,9 @@ def _chunks(content: bytes, name: str) -> dict[bytes, memoryview]:
         first = place + 8
         if first + size > len(content):
             left = max(0, len(content) - first)
-            raise ValueError(f"{name} is cut off: chunk {letters!r} has {size:,} bytes, of which {left:,} are there")
+            raise FileError(f"{name} is cut off: chunk {letters!r} has {size:,} bytes, of which {left:,} are there")
         if letters in found and letters in (b"fmt ", b"data"):
-            raise ValueError(f"{name} has two chunks {letters!r}; it is damaged")
+            raise FileError(f"{name} has two chunks {letters!r}; it is damaged")
         found[letters] = view[first : first + size]
         place = first + size + size % 2
     return found
@@ -92,15 +93,15 @@ def _chunks(content: bytes, name: str) -> dict[bytes, memoryview]:
 def _format(chunk: memoryview, name: str) -> tuple[int, int]:
     """Channels and samples a second; ValueError if the format is another one than 16-bit PCM."""
     if len(chunk) < _FORMAT_BYTES:
-        raise ValueError(f"{name} is damaged: its fmt chunk has {len(chunk)} bytes where {_FORMAT_BYTES} are needed")
+        raise FileError(f"{name} is damaged: its fmt chunk has {len(chunk)} bytes where {_FORMAT_BYTES} are needed")
     code, channels, sample_rate, rate, frame, bits = struct.unpack("<HHIIHH", chunk[:_FORMAT_BYTES])
     if code != _PCM or bits != 8 * _SAMPLE_BYTES:
-        raise ValueError(
+        raise FileError(
             f"{name} has format {code} with {bits} bits, and only format 1 (PCM) with 16 bits can be read; convert it, "
             "for example by `ffmpeg -i in.wav -c:a pcm_s16le out.wav`"
         )
     if not channels or not sample_rate or frame != channels * _SAMPLE_BYTES or rate != sample_rate * frame:
-        raise ValueError(
+        raise FileError(
             f"{name} is damaged: {channels} channels, {sample_rate} samples, {rate} bytes a second and {frame} bytes "
             "a sample contradict each other"
         )

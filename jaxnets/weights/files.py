@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.errors import FileError
 from jaxnets.extras import needed_for
 from jaxnets.spec import ArraySpec, Spec, assemble
 from jaxnets.tree import paths
@@ -162,7 +163,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray[Any, 
                 for name in file.keys()  # noqa: SIM118  it is no dict
             }
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
+        raise FileError(f"{path} is damaged or no safetensors file: {error}") from error
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
@@ -174,7 +175,7 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
 
 def _read_float8(path: Path, name: str, entry: Mapping[str, Any], start: int) -> np.ndarray[Any, Any]:
     if entry["dtype"] not in _FLOAT8:
-        raise ValueError(
+        raise FileError(
             f"{path}: {name!r} is of the dtype {entry['dtype']}, which JAX does not have; convert it to another, such "
             "as BF16"
         )
@@ -207,17 +208,17 @@ def read_shards(path: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str,
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise FileError(f"{path} is damaged: {error}") from error
     places = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(places, dict) or not all(isinstance(file, str) for file in places.values()):
-        raise ValueError(
+        raise FileError(
             f"{path} is no index of weights: it must hold 'weight_map', a file's name for each array's name"
         )
     arrays: dict[str, Any] = {}
     for file in sorted(set(places.values())):
         if Path(file).name != file or file.endswith(".index.json") or len(file.encode(errors="replace")) > _MAX_NAME:
-            raise ValueError(f"{path}: {file[:300]!r} must be the name of a file in the folder of the index")
+            raise FileError(f"{path}: {file[:300]!r} must be the name of a file in the folder of the index")
         arrays |= read(path.with_name(file))
     if wrong := sorted(places.keys() ^ arrays.keys()):
-        raise ValueError(f"{path} does not fit its files: {', '.join(wrong[:5])} is only in one of them")
+        raise FileError(f"{path} does not fit its files: {', '.join(wrong[:5])} is only in one of them")
     return arrays

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxnets import models
+from jaxnets.errors import FileError
 from jaxnets.model import Model
 from jaxnets.report.strict_json import read_object
 from jaxnets.types import Params
@@ -77,12 +78,12 @@ def load_hugging_face(folder: str | os.PathLike[str]) -> tuple[Model, Params]:
     settings = read_object(path)
     kind = settings.get("model_type")
     if kind not in _FAMILIES:
-        raise ValueError(f"{path}: model_type must be one of {', '.join(_FAMILIES)}, got {kind!r}")
+        raise FileError(f"{path}: model_type must be one of {', '.join(_FAMILIES)}, got {kind!r}")
     family = _FAMILIES[kind]
     try:
         model = family.make(settings)
     except KeyError as error:
-        raise ValueError(f"{path}: the setting {error} is missing") from None
+        raise FileError(f"{path}: the setting {error} is missing") from None
     return model, from_torch(_arrays(folder, family), model)[0]
 
 

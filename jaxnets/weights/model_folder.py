@@ -12,6 +12,7 @@ from typing import Any
 
 import jaxnets
 from jaxnets.config import ModelConfig
+from jaxnets.errors import FileError
 from jaxnets.model import Model
 from jaxnets.models import ARCHITECTURES
 from jaxnets.types import Params, State
@@ -105,7 +106,7 @@ def load_model(
     try:
         model = make(config_class.from_dict(content["config"]))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{versions}: {error}") from error
+        raise FileError(f"{versions}: {error}") from error
     return model, *_read_weights(folder, content["weights"], model)
 
 
@@ -115,19 +116,19 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise FileError(f"{path} is damaged: {error}") from error
     expected = {"jaxnets": str, "architecture": str, "config": dict, "weights": str}
     if not isinstance(content, dict) or any(not isinstance(content.get(k), kind) for k, kind in expected.items()):
-        raise ValueError(f"{path} is damaged or was not written by save_model: it must hold {', '.join(expected)}")
+        raise FileError(f"{path} is damaged or was not written by save_model: it must hold {', '.join(expected)}")
     return content
 
 
 def _read_weights(folder: Path, name: str, model: Model) -> tuple[Params, State]:
     path, checksum = folder / name, _WEIGHTS.fullmatch(name)
     if checksum is None:
-        raise ValueError(f"{folder / _CONFIG} is damaged: {name!r} is no name of a file of save_model")
+        raise FileError(f"{folder / _CONFIG} is damaged: {name!r} is no name of a file of save_model")
     if path.is_file() and _checksum(path) != checksum[1]:
-        raise ValueError(f"{path} is damaged: its checksum is not that in its name")
+        raise FileError(f"{path} is damaged: its checksum is not that in its name")
     return load(path, model.spec)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.export
 
+from jaxnets.errors import FileError
 from jaxnets.extras import require
 from jaxnets.model import Model
 from jaxnets.types import Params, PyTree, State
@@ -96,4 +97,4 @@ def load_exported(path: str | os.PathLike[str]) -> Any:
     try:
         return jax.export.deserialize(bytearray(content)).call
     except Exception as error:  # the reader of flatbuffers raises whatever comes
-        raise ValueError(f"{path} is damaged or was not written by export_model: {error}") from error
+        raise FileError(f"{path} is damaged or was not written by export_model: {error}") from error

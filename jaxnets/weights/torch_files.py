@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jaxnets.errors import FileError
 from jaxnets.extras import needed_for
 from jaxnets.weights.files import check_file, read_safetensors, read_shards
 from jaxnets.weights.torch_pickle import load_torch
@@ -53,7 +54,7 @@ def read_torch(path: str | os.PathLike[str], *, entry: str | None = None) -> dic
     state_dict = _state_dict(load_torch(path), torch.Tensor, path, entry)
     for name, tensor in state_dict.items():
         if not isinstance(name, str) or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-            raise ValueError(f"{path} must hold names with plain tensors, got {name!r} with a {tensor.type()}")
+            raise FileError(f"{path} must hold names with plain tensors, got {name!r} with a {tensor.type()}")
     return state_dict
 
 
@@ -70,10 +71,10 @@ def _state_dict(content: Any, tensor: type, path: Path, entry: str | None) -> di
     try:
         found = _find(content, is_state_dict)
     except RecursionError as error:
-        raise ValueError(f"{path} is damaged: it holds a dict that holds itself") from error
+        raise FileError(f"{path} is damaged: it holds a dict that holds itself") from error
     if found is not None:
         return found
-    raise ValueError(
+    raise FileError(
         f"{path} must hold a state_dict, names with tensors; got {_listed(content)}. If one of several entries is the "
         "network, write read_torch(path, entry=...)"
     )

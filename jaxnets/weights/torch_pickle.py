@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import IO, Any
 
+from jaxnets.errors import FileError
 from jaxnets.extras import needed_for
 
 _NEEDED = ("collections OrderedDict", "collections Counter", "__builtin__ set", "builtins set")
@@ -51,7 +52,7 @@ def load_torch(path: Path) -> Any:
             _check_archive(file, path.stat().st_size)
         return torch.load(path, map_location="cpu", weights_only=True)
     except _ERRORS as error:
-        raise ValueError(f"{path} is damaged, or holds more than tensors, which is never loaded: {error}") from error
+        raise FileError(f"{path} is damaged, or holds more than tensors, which is never loaded: {error}") from error
 
 
 def _check_archive(file: IO[bytes], size: int) -> None:
