@@ -184,11 +184,13 @@ class Marks(NamedTuple):
         evaluated: layers run with `train=False`, also when they are called with `train=True`.
         axis_name: the axis of devices that layers with batch statistics get, unless they are given one.
         placed: where the parameters lie on a mesh.
+        recomputed: the layers run in a checkpoint, which says what is kept for the gradient.
     """
 
     evaluated: bool = False
     axis_name: str | None = None
     placed: Placed | None = None
+    recomputed: bool = False
 
 
 NO_MARKS = Marks()

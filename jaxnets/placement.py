@@ -48,7 +48,7 @@ class PlacedHere(NamedTuple):
         def gather_and_run(params: PyTree) -> Result:
             return function(_gathered(params, self), *inputs, **kwargs)
 
-        if self.gathers:
+        if self.gathers and not getattr(params, "marks", NO_MARKS).recomputed:
             gather_and_run = jax.checkpoint(gather_and_run, policy=keep_all_but_gathered)
         divided: Result = self._divided(gather_and_run(params))
         return divided

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.backend import fast_path, platform
-from jaxnets.layer import NO_MARKS
+from jaxnets.layer import NO_MARKS, marked
 from jaxnets.random import subkey
 from jaxnets.recompute import keep_costly
 from jaxnets.tree import describe, differences
@@ -87,7 +87,8 @@ def repeat(
         few = False
     if fast_path("repeat", "cpu", "gpu", "tpu") and not few and not written_out:
         if not remat and fast_path("recompute", "cpu", "gpu", "tpu"):
-            body = jax.checkpoint(body, policy=keep_costly, prevent_cse=False)
+            body, remat = jax.checkpoint(body, policy=keep_costly, prevent_cse=False), True
+        params = marked(params, recomputed=True) if placed is not None and remat else params
         x, new_state = jax.lax.scan(body, x, (params, state, jnp.arange(count)))
     else:
         states = []
