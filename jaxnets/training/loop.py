@@ -5,30 +5,27 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from jaxnets import metrics as metric
 from jaxnets.data.source import Source
 from jaxnets.html_table import html_table
 from jaxnets.label_check import check_labels_of
-from jaxnets.processes import check_same, explain_lost, to_host
+from jaxnets.processes import check_same, explain_lost
 from jaxnets.training.batches import steps_per_epoch
 from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.checkpoints import Checkpoints
-from jaxnets.training.checks import check_fit, check_metrics, check_step_count, check_steps_done, positive_integers
-from jaxnets.training.event import Callback, Event, call
+from jaxnets.training.checks import check_fit, check_metrics, check_steps_done, positive_integers
+from jaxnets.training.event import Callback, call
 from jaxnets.training.feeds import Feed, SourceEvaluation, feed_of
 from jaxnets.training.first_step import note_run
 from jaxnets.training.history import Record
-from jaxnets.training.interrupt import Interrupted, StopRequest, stop_on_signals
-from jaxnets.training.nonfinite import is_bad, nonfinite_error
+from jaxnets.training.interrupt import StopRequest, stop_on_signals
 from jaxnets.training.placed import check_in_all_processes, data_on_mesh, on_mesh_of
-from jaxnets.training.programs import Program, evaluation, run_steps, sum_shapes, sum_steps
+from jaxnets.training.programs import Program, evaluation, run_steps, sum_shapes
+from jaxnets.training.running import Running
 from jaxnets.training.settings import describe_optimizer
 from jaxnets.training.state import TrainState
 from jaxnets.training.step import Step
@@ -131,10 +128,11 @@ def fit(
 
     Example:
         >>> import jax.numpy as jnp, optax
+        >>> from jaxnets import metrics
         >>> from jaxnets.training import make_step
         >>> def loss(params, state, batch, *, key, train):
         ...     value = jnp.mean((params - batch) ** 2)
-        ...     return value, (state, {"loss": metric.mean(value[None])})
+        ...     return value, (state, {"loss": metrics.mean(value[None])})
         >>> optimizer = optax.sgd(0.1)
         >>> start = TrainState.create(jnp.zeros(()), optimizer.init(jnp.zeros(())), seed=0)
         >>> result = fit(start, make_step(loss, optimizer), jnp.ones(32), epochs=20, batch_size=8)
@@ -169,56 +167,40 @@ def fit(
     check_metrics(measured, None if checkpoints is None else checkpoints.best)
 
     with _stoppable(checkpoints) as request:
-        run = Progress(train_state, None, (), {}, settings)
+        progress = Progress(train_state, None, (), {}, settings)
         if checkpoints is not None:
-            run = checkpoints.restore_last(train_state, measured["train"], settings) or run
-        done = first_step = int(run.train_state.step)
-        skipped, evaluating = int(run.train_state.skipped), 0.0
-        check_steps_done(done, epochs, per_epoch)
-
-        def event(kind: Any, split: Any = "train", numbers: Mapping[str, Any] | None = None, seen: int = 0) -> Event:
-            happened = Event(kind, done, done / per_epoch, total, seen, split, numbers or {}, run.train_state)
-            return happened._replace(history=run.history, splits=tuple(measured))
-
+            progress = checkpoints.restore_last(train_state, measured["train"], settings) or progress
+        run = Running(
+            progress,
+            per_epoch=per_epoch,
+            total=total,
+            splits=measured,
+            callbacks=callbacks,
+            request=request,
+            checkpoints=checkpoints,
+        )
+        first_step = run.done
+        check_steps_done(run.done, epochs, per_epoch)
         try:
-            request.tell(callbacks, event("start"))
-            request.agree()
-            while done < total and not request:
-                count = min(per_call - done % per_epoch % per_call, per_epoch - done % per_epoch)
-                after, stacked, watch = train(run.train_state, feed.at(done, count), np.int32(count), constants)
-                run, done, before = run._replace(train_state=after), int(after.step), done
-                if bool(is_bad(watch)):
-                    raise nonfinite_error(watch, after, stacked)
-                check_step_count(done - before, count)
-                skipped = _warn_of_skipped(done, int(after.skipped), skipped)
-                summed = sum_steps(stacked, count)
-                run = run._replace(epoch_metrics=_added(run.epoch_metrics, summed))
-                request.tell(callbacks, event("steps", numbers=_numbers(summed), seen=count * batch_size))
-                if done % per_epoch == 0:
-                    run = _record(run, "train", run.epoch_metrics, per_epoch)._replace(epoch_metrics=None)
-                    request.tell(callbacks, event("epoch", numbers=run.metrics["train"]))
-                request.agree()
-                if done % per_epoch == 0:
-                    _keep_best(checkpoints, run)
-                    due = done // per_epoch % evaluate_every == 0 or done == total or request.stop
-                    if validation is not None and due:
-                        began = time.perf_counter() - measure.compile_seconds
-                        run = _record(run, "validation", measure(run.train_state, validation, constants), per_epoch)
-                        evaluating += time.perf_counter() - measure.compile_seconds - began
-                        request.tell(callbacks, event("evaluate", "validation", run.metrics["validation"]))
-                        request.agree()
-                        _keep_best(checkpoints, run)
-                if checkpoints is not None:
-                    checkpoints.save_last(run, now=done % per_epoch == 0 or bool(request))
-            _leave_if_asked(request, checkpoints, done, total)
+            run.begin()
+            while run.done < total and not request:
+                count = run.next_steps(per_call)
+                now, batches = run.progress.train_state, feed.at(run.done, count)
+                after, stacked, watch = train(now, batches, np.int32(count), constants)
+                run.add_steps(after, stacked, watch, count, count * batch_size)
+                if validation is not None and run.evaluation_is_due(evaluate_every):
+                    run.evaluate(measure, validation, constants)
+                run.save()
+            run.leave_if_asked()
         finally:
             feed.close()
-            call(callbacks, event("end"))
+            call(callbacks, run.event("end"))
     compiling = train.compile_seconds + measure.compile_seconds
-    running = time.perf_counter() - started - compiling
-    metrics = {split: dict(numbers) for split, numbers in run.metrics.items()}
-    history = list(run.history)
-    return FitResult(run.train_state, metrics, compiling, running, first_step, history, feed.waited, evaluating)
+    seconds = {"compile_seconds": compiling, "run_seconds": time.perf_counter() - started - compiling}
+    seconds |= {"waiting_seconds": feed.waited, "evaluate_seconds": run.evaluate_seconds}
+    metrics = {split: dict(numbers) for split, numbers in run.progress.metrics.items()}
+    history = list(run.progress.history)
+    return FitResult(run.progress.train_state, metrics, first_step=first_step, history=history, **seconds)
 
 
 def _placed(constants: PyTree, validation: Any, train_state: TrainState) -> tuple[PyTree, Any]:
@@ -263,54 +245,6 @@ def _stoppable(checkpoints: Checkpoints | None) -> Iterator[StopRequest]:
         checkpoints or contextlib.nullcontext(),
     ):
         yield request
-
-
-def _leave_if_asked(request: StopRequest, checkpoints: Checkpoints | None, done: int, total: int) -> None:
-    """Raise Interrupted after a signal; what was done is saved by then."""
-    if checkpoints is None or request.signal_number is None:
-        return
-    checkpoints.close()
-    raise Interrupted(
-        f"stopped after {done:,} of {total:,} steps; the checkpoint is in {checkpoints.folder}",
-        request.signal_number,
-        done,
-    )
-
-
-def _record(run: Progress, split: str, metrics: PyTree, per_epoch: int) -> Progress:
-    """Add the metrics of a split to the history."""
-    numbers, step = _numbers(metrics), int(run.train_state.step)
-    scalars = {name: value for name, value in numbers.items() if np.ndim(value) == 0}
-    record = {"step": step, "epoch": step / per_epoch, "split": split, **scalars}
-    return run._replace(history=(*run.history, record), metrics={**run.metrics, split: numbers})
-
-
-def _keep_best(checkpoints: Checkpoints | None, run: Progress) -> None:
-    if checkpoints is not None:
-        checkpoints.save_best(run)
-
-
-def _added(metrics: PyTree | None, more: PyTree) -> PyTree:
-    return more if metrics is None else metric.merge(metrics, more)
-
-
-def _warn_of_skipped(done: int, now: int, before: int) -> int:
-    """Warn if steps were skipped; returns how many there were in all."""
-    if now > before:
-        warnings.warn(
-            f"{now - before} of the steps up to {done} were skipped, because numbers of them were not finite; "
-            f"{now} in all",
-            stacklevel=3,
-        )
-    return now
-
-
-def _numbers(metrics: PyTree) -> dict[str, Any]:
-    """The numbers of metrics: Python's where they are scalars, else numpy arrays."""
-    computed: dict[str, Any] = jax.tree.map(
-        lambda array: array.item() if array.ndim == 0 else array, to_host(metric.compute(metrics))
-    )
-    return computed
 
 
 def steps_of_call(per_epoch: int, steps_per_call: int) -> int:
