@@ -3,9 +3,9 @@
 All networks have the same size and train on as many characters, so that a scratchpad is paid for by fewer steps. They
 are asked for 2,000 sums that they were not trained on, and for longer ones; a sum counts if every digit is right.
 
-expected:  share of held-out sums right, from 1,000, 3,000 and 10,000 sums, means of the seeds 0 to 2: plain 0.586, 0.850,
-           0.847; reversed 0.857, 0.866, 0.864 (both with jax 0.11.2); scratchpad 0.907, 0.967, 0.979; longer sums are
-           all wrong
+expected:  share of held-out sums right, from 1,000, 3,000 and 10,000 sums, means of the seeds 0 to 2: plain 0.586,
+           0.850, 0.847; reversed 0.857, 0.866, 0.864 (both with jax 0.11.2); scratchpad 0.907, 0.967, 0.979; longer
+           sums are all wrong
 time:      7 min of processor time for the forms plain and reversed; the scratchpad was a run of its own
 hardware:  one core of an Intel Xeon beside other work, jax 0.10.2
 command:   python -m experiments.arithmetic_reasoning --seed 0
