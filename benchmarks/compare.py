@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -32,13 +33,22 @@ class Timing(NamedTuple):
 
 
 class Worker:
-    """A process with one peer or several."""
+    """A process with one peer or several, of this Python or another one, with its own flags of XLA if there are any."""
 
-    def __init__(self, case: str, environment: str, peers: Sequence[str]):
+    def __init__(
+        self,
+        case: str,
+        environment: str,
+        peers: Sequence[str],
+        *,
+        python: str = sys.executable,
+        xla_flags: str | None = None,
+    ):
         self.environment = environment
-        command = [sys.executable, "-m", "benchmarks.worker", case, environment, *peers]
+        command = [python, "-m", "benchmarks.worker", case, environment, *peers]
+        variables = os.environ if xla_flags is None else os.environ | {"XLA_FLAGS": xla_flags}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=variables
         )
         self.steps: dict[str, int] = self._answer()
 
