@@ -69,27 +69,40 @@ def run(
     limits: Array | None,
     pad: int,
     key: Key | None,
+    read_last: bool = True,
 ) -> Loop:
-    """Draw until there are `until` tokens, or all sequences have ended."""
+    """Draw until there are `until` tokens, or all sequences have ended.
+
+    Without `read_last`, the step does not read token `until`, which nothing comes after: the carry and the logits of
+    the result are then of no use.
+    """
+    if not loop.drawn.ids.shape[1]:
+        return loop  # an axis without entries cannot be indexed
     ends = jnp.asarray(stop, jnp.int32).reshape((1, -1))
     rows = jnp.arange(loop.logits.shape[0], dtype=jnp.int32)
     loop = loop if limits is None else loop._replace(active=loop.active & (limits > 0))
 
-    def body(loop: Loop) -> Loop:
-        n, active, logits, carry, seen, drawn = loop
+    def draw_one(loop: Loop) -> tuple[Array, Loop]:
+        n, active, logits, _, seen, drawn = loop
         ids = jnp.where(active, draw(logits, sampling, subkey(key, n), seen), pad)
         log_probs = jax.nn.log_softmax(logits.astype(drawn.log_probs.dtype))[rows, ids]
         new = Tokens(ids, jnp.where(active, log_probs, 0), active)
         drawn = Tokens(*(array.at[:, n].set(column) for array, column in zip(drawn, new, strict=True)))
         if seen is not None:
             seen = seen.at[rows, ids].max(active)
+        return ids, loop._replace(seen=seen, drawn=drawn)
+
+    def body(loop: Loop) -> Loop:
+        ids, (n, active, logits, carry, seen, drawn) = draw_one(loop)
         after, carry = step(carry, ids[:, None], active.astype(jnp.int32))
         logits = choose(active, after, logits)
         active = active & ~jnp.any(ids[:, None] == ends, axis=1)
         active = active if limits is None else active & (n + 1 < limits)
         return Loop(n + 1, active, logits, carry, seen, drawn)
 
-    return jax.lax.while_loop(lambda loop: (loop.n < until) & jnp.any(loop.active), body, loop)
+    read = until if read_last else until - 1
+    loop = jax.lax.while_loop(lambda loop: (loop.n < read) & jnp.any(loop.active), body, loop)
+    return loop if read_last else draw_one(loop)[1]
 
 
 def check_generation(prompt: Array, length: int, sampling: Sampling, key: Key | None) -> None:

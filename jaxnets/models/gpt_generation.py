@@ -50,7 +50,7 @@ def gpt_carry(
         >>> model = gpt(GPTConfig(vocabulary=65, context=8, layers=2, heads=2, features=16))
         >>> params, _ = model.init(jax.random.key(0))
         >>> [cache["key"].shape for cache in gpt_carry(model.config, params, batch=3, capacity=8)]
-        [(3, 8, 2, 8), (3, 8, 2, 8)]
+        [(3, 2, 8, 8), (3, 2, 8, 8)]
     """
     check_config(config, GPTConfig)
     dtype = params["tokens"]["embedding"].dtype if dtype is None else dtype
@@ -235,7 +235,7 @@ def _generate(
     again = window_step(config, params)
     if width > config.context:
         logits, window = read_prompt(again, window_carry(config, batch=batch), prompt, lengths)
-        return drawing.run(again, begin(logits, window), length, limits=limits, **settings).drawn
+        return drawing.run(again, begin(logits, window), length, limits=limits, read_last=False, **settings).drawn
 
     step = gpt_step(config, params)
     capacity = min(round_up(width + length), config.context) + 1  # the last token is read, too
@@ -243,14 +243,15 @@ def _generate(
     logits, carry = read_prompt(step, carry, prompt, lengths, chunk=_CHUNK)
     full = config.context - jnp.max(lengths)
     until = length if when_full == "stop" else jnp.minimum(length, full)
-    loop = drawing.run(step, begin(logits, carry), until, limits=limits, **settings)
-    if when_full == "stop" or width + length <= config.context:
+    complete = when_full == "stop" or width + length <= config.context
+    loop = drawing.run(step, begin(logits, carry), until, limits=limits, read_last=not complete, **settings)
+    if complete:
         return loop.drawn
     # Both the prompt and what was drawn are read once more, for the window.
     _, window = read_prompt(again, window_carry(config, batch=batch), prompt, lengths)
     drawn = jnp.sum(loop.drawn.real, axis=1, dtype=jnp.int32)
     _, window = again(window, loop.drawn.ids, drawn)
-    return drawing.run(again, loop._replace(carry=window), length, limits=limits, **settings).drawn
+    return drawing.run(again, loop._replace(carry=window), length, limits=limits, read_last=False, **settings).drawn
 
 
 def _logits(params: Params, x: Array) -> Array:

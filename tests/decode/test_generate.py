@@ -7,6 +7,7 @@ import pytest
 
 from jaxnets import decode
 from jaxnets.decode import Sampling
+from jaxnets.decode.loop import begin, run
 from tests.compilations import count_compilations
 from tests.decode.chains import TABLES, WORDS, all_sequences, chain_step, start
 
@@ -48,6 +49,31 @@ def test_sequences_end_each_for_itself():
     np.testing.assert_array_equal(found.real, np.array(expected) >= 0)
     np.testing.assert_array_equal(found.carry, [7, 3, 3, 1])  # the prompt and the tokens, and nothing behind the end
     np.testing.assert_array_equal(jnp.argmax(found.logits, -1), [0, 0, 8, 3])
+
+
+@pytest.mark.parametrize("length", [0, 1, 6])
+def test_the_last_token_need_not_be_read_for_the_same_tokens(length):
+    reads = []
+
+    def count_up(carry, ids):
+        jax.debug.callback(reads.append, carry[0])
+        return jax.nn.one_hot((ids + 1) % 10, 10), carry + 1
+
+    step = decode.one_by_one(count_up)
+    prompt, limits = jnp.array([[3], [7], [5], [2]]), jnp.array([9, 9, 2, 0])
+
+    def drawn(read_last):
+        logits, carry = decode.read_prompt(step, start(4), prompt)
+        begun = begin(logits, carry, prompt, length, lengths=None, sampling=GREEDY, pad=-1)
+        settings = {"sampling": GREEDY, "stop": [9], "limits": limits, "pad": -1, "key": None}
+        tokens = run(step, begun, length, read_last=read_last, **settings).drawn
+        jax.effects_barrier()
+        return tokens, len(reads)
+
+    (whole, before), (tokens, total) = drawn(True), drawn(False)
+    for wanted, found in zip(whole, tokens, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert (before, total - before) == (1 + length, max(1, length))  # the prompt, too
 
 
 def test_going_on_with_tokens_from_outside_is_drawing_after_all_of_them():
