@@ -1,7 +1,8 @@
-"""Fast forms of embeddings: gradients of rows as products on TPU, and scores in aligned rows on GPU.
+"""Fast forms of embeddings: gradients of rows as products on TPU, scores in aligned rows on GPU, of one row on CPU.
 
 A TPU adds up scattered rows one after the other, and multiplies matrices fast. The fast products of NVIDIA's library in
-half precision need rows that begin at multiples of 16 bytes.
+half precision need rows that begin at multiples of 16 bytes. XLA's CPU code fuses the transposition of a table with the
+product of one row and what computes the row, and loses its fast loop for that product.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def _tangent(primals: Any, tangents: Any) -> tuple[Array, Array]:
 def scores(rows: Array, table: Array) -> Array:
     """Multiply rows `[rows, features]` by the transposed table: `[rows, vocabulary]`.
 
-    For products in half precision on a GPU, the table is filled with zeros to a multiple of 64 rows.
+    For products in half precision on a GPU, the table is filled with zeros to a multiple of 64 rows. On CPU one row is
+    the second factor of the product, so that nothing is transposed.
 
     Example:
         >>> scores(jnp.array([[1.0, 1.0]]), jnp.array([[0.0, 1.0], [2.0, 3.0]]))
@@ -61,4 +63,6 @@ def scores(rows: Array, table: Array) -> Array:
     if missing and table.dtype.itemsize == 2 and fast_path("embedding", "gpu"):
         padded = jnp.pad(table, ((0, missing), (0, 0)))
         return (rows @ padded.T)[:, : table.shape[0]]
+    if isinstance(rows.shape[0], int) and rows.shape[0] == 1 and fast_path("embedding", "cpu"):
+        return (table @ rows[0])[None]
     return rows @ table.T

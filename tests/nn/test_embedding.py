@@ -49,6 +49,16 @@ def test_tied_logits_on_gpu_equal_torch_in_half_precision(on, vocabulary):
         np.testing.assert_allclose(np.asarray(gradient, np.float64), wanted, rtol=2e-2, atol=5e-2)
 
 
+@pytest.mark.parametrize("shape", [(4,), (1, 1, 4), (2, 3, 4)])
+def test_logits_of_one_row_and_of_many_equal_torch(shape):
+    assert_parity(
+        lambda p, x: nn.tied_logits(p, jnp.tanh(x)),
+        lambda p, x: torch.tanh(x) @ p["embedding"].T,
+        TABLE,
+        normal(*shape),
+    )
+
+
 def test_tied_logits_equal_torch():
     assert_parity(
         lambda p, x: nn.tied_logits(p, jnp.tanh(nn.embedding(p, IDS) + x)),
