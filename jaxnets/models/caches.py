@@ -28,7 +28,7 @@ def empty_caches(blocks: Params, *, batch: int, capacity: int, dtype: DTypeLike)
         >>> from jaxnets import repeat_spec
         >>> blocks, _ = init(repeat_spec(nn.transformer_block_spec(8, heads=2), 3), jax.random.key(0))
         >>> [cache["key"].shape for cache in empty_caches(blocks, batch=2, capacity=5, dtype="float32")]
-        [(2, 5, 2, 4), (2, 5, 2, 4), (2, 5, 2, 4)]
+        [(2, 2, 5, 4), (2, 2, 5, 4), (2, 2, 5, 4)]
     """
     each = unstack(blocks)
     spec = nn.attention_cache_spec(each[0]["attention"], batch=batch, capacity=capacity, dtype=dtype)

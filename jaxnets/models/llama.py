@@ -191,7 +191,7 @@ def llama_carry(
         >>> config = LlamaConfig(vocabulary=65, layers=2, heads=4, kv_heads=2, features=16, hidden=24)
         >>> params, _ = llama(config).init(jax.random.key(0))
         >>> [cache["key"].shape for cache in llama_carry(config, params, batch=3, capacity=8)]
-        [(3, 8, 2, 4), (3, 8, 2, 4)]
+        [(3, 2, 8, 4), (3, 2, 8, 4)]
     """
     check_config(config, LlamaConfig)
     dtype = params["tokens"]["embedding"].dtype if dtype is None else dtype

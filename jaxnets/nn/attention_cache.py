@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
 
+from jaxnets.backend import fast_path
 from jaxnets.layer import layer, names_errors
 from jaxnets.nn.attention import check_sequence, merge_heads, project
 from jaxnets.nn.dot_product_attention import dot_product_attention
@@ -29,8 +32,9 @@ def attention_cache_spec(
         dtype: dtype of the cached keys and values; None for float32 (or float64 with `init`'s dtype).
 
     Returns:
-        A spec of state with `key` and `value` `[*batch, capacity, kv_heads, head_dim]` and `length` `[*batch]`,
-        int32, how many positions each sequence holds.
+        A spec of state with `key` and `value` `[*batch, kv_heads, capacity, head_dim]` and `length` `[*batch]`,
+        int32, how many positions each sequence holds. Heads come before positions, as products with them need it: each
+        token would wait for a transposed copy otherwise.
 
     Raises:
         ValueError: if the capacity is not positive.
@@ -39,17 +43,18 @@ def attention_cache_spec(
         >>> from jaxnets import nn
         >>> cache = attention_cache_spec(nn.attention_spec(32, heads=4), batch=2, capacity=100)
         >>> {name: leaf.shape for name, leaf in cache.items()}
-        {'key': (2, 100, 4, 8), 'value': (2, 100, 4, 8), 'length': (2,)}
+        {'key': (2, 4, 100, 8), 'value': (2, 4, 100, 8), 'length': (2,)}
     """
     if capacity < 1:
         raise ValueError(f"capacity must be at least 1, got {capacity}")
     batch = (operator.index(batch),) if hasattr(batch, "__index__") else tuple(batch)
     zeros, leading = jax.nn.initializers.zeros, ("batch",) * bool(batch) + (None,) * (len(batch) - 1)
+    kv_heads, head_dim = attention["key"]["kernel"].shape[-2:]
     entries = ArraySpec(
-        (*batch, capacity, *attention["key"]["kernel"].shape[-2:]),
+        (*batch, kv_heads, capacity, head_dim),
         zeros,
         dtype,
-        axes=(*leading, "capacity", "kv_heads", "head_dim"),
+        axes=(*leading, "kv_heads", "capacity", "head_dim"),
         is_state=True,
     )
     return {
@@ -76,7 +81,7 @@ def cached_attention(
 
     Args:
         params: those of `attention`.
-        cache: `key` and `value` `[..., capacity, kv_heads, head_dim]` and `length` `[...]`, as
+        cache: `key` and `value` `[..., kv_heads, capacity, head_dim]` and `length` `[...]`, as
             `attention_cache_spec` describes them.
         x: `[..., new, features]`, floating point: what follows the sequences in the cache.
         lengths: `[...]`, integers: how many of the `new` positions of each sequence are real, for prompts of different
@@ -108,7 +113,7 @@ def cached_attention(
     check_sequence(x, params["query"]["kernel"])
     _check_cache(cache, x, params["key"]["kernel"])
     *leading, new, _ = x.shape
-    capacity = cache["key"].shape[-3]
+    capacity = cache["key"].shape[-2]
     if lengths is None:
         lengths = jnp.full(leading, new, jnp.int32)
     elif not jnp.issubdtype(lengths.dtype, jnp.integer):
@@ -127,8 +132,8 @@ def cached_attention(
     slots = jnp.arange(capacity, dtype=jnp.int32).reshape((*(1,) * (len(leading) + 2), capacity))
     y = dot_product_attention(
         queries,
-        past_keys.astype(x.dtype),
-        past_values.astype(x.dtype),
+        past_keys.swapaxes(-3, -2).astype(x.dtype),
+        past_values.swapaxes(-3, -2).astype(x.dtype),
         mask=slots <= positions[..., None, :, None],
         scale=scale,
     )
@@ -145,19 +150,30 @@ def _check_cache(cache: State, x: Array, kernel: Array) -> None:
             f"pass the state of init(attention_cache_spec(...), key)"
         )
     leading, entry = tuple(x.shape[:-2]), cache["key"].shape
-    if entry[:-3] != leading or entry[-2:] != kernel.shape[1:] or cache["length"].shape != leading:
+    kv_heads, head_dim = kernel.shape[1:]
+    if entry != (*leading, kv_heads, *entry[-2:-1], head_dim) or cache["length"].shape != leading:
         raise ValueError(
-            f"the cache must be {[*leading, 'capacity', *kernel.shape[1:]]} for x {list(x.shape)}, "
+            f"the cache must be {[*leading, kv_heads, 'capacity', head_dim]} for x {list(x.shape)}, "
             f"got {list(entry)} and length {list(cache['length'].shape)}"
         )
 
 
 def _write(past: Array, places: Array, entries: Array) -> Array:
     """Write entries `[..., new, heads, features]` at `places` `[..., new]`; a place past the end drops its entry."""
+    # were this inlined, XLA would fuse it with what reads the cache, which then is written twice and copied before
+    apart = set_xla_metadata(inlineable="false") if fast_path("attention", "cpu") else contextlib.nullcontext()
+    with apart:
+        written: Array = _write_in_place(past, places, entries)
+    return written
+
+
+@jax.jit
+def _write_in_place(past: Array, places: Array, entries: Array) -> Array:
     rows = past.reshape((math.prod(past.shape[:-3]), *past.shape[-3:]))
-    written: Array = jax.vmap(lambda row, place, entry: row.at[place].set(entry, mode="drop"))(
+    entries = entries.swapaxes(-3, -2).astype(past.dtype)
+    written: Array = jax.vmap(lambda row, place, entry: row.at[:, place].set(entry, mode="drop"))(
         rows,
         places.reshape((rows.shape[0], places.shape[-1])),
-        entries.astype(past.dtype).reshape((rows.shape[0], *entries.shape[-3:])),
+        entries.reshape((rows.shape[0], *entries.shape[-3:])),
     )
     return written.reshape(past.shape)

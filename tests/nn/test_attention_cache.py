@@ -77,7 +77,7 @@ def test_padding_may_reach_past_the_end_of_the_cache():
     x = jnp.asarray(normal(2, 4, 12))
     y, cache = append(empty(capacity=3), x, lengths=jnp.array([3, 1]))
     np.testing.assert_allclose(y[0, :3], attend(x[0, :3]), atol=1e-6)
-    np.testing.assert_array_equal(cache["key"][1, 1:], 0)
+    np.testing.assert_array_equal(cache["key"][1, :, 1:], 0)
 
 
 def test_a_sequence_that_outgrows_its_cache_is_nan_and_stays_nan():
@@ -114,7 +114,7 @@ def test_no_batch_axis_and_two_of_them():
 def test_errors():
     x = jnp.ones((2, 3, 12))
     with pytest.raises(
-        ValueError, match=r"cache must be \[2, 'capacity', 2, 6\] for x \[2, 3, 12\], got \[3, 8, 2, 6\]"
+        ValueError, match=r"cache must be \[2, 2, 'capacity', 6\] for x \[2, 3, 12\], got \[3, 2, 8, 6\]"
     ):
         append(empty(3), x)
     with pytest.raises(ValueError, match=r"the cache must hold key, value and length, got \['key'\]"):
