@@ -1,4 +1,4 @@
-"""`python -m benchmarks cpu|gpu|tpu-plan [--rounds N] [--only CASE ...] [--out FILE]`: time all peers, write tables."""
+"""`python -m benchmarks cpu|gpu|sweep|tpu-plan [--rounds N] [--out FILE] ...`: time all peers, write tables."""
 
 from __future__ import annotations
 
@@ -184,10 +184,22 @@ def tpu_plan() -> Iterator[str]:
     yield tpu_plan_module.table()
 
 
-def main() -> None:
-    """Parse the command line, run, print and write."""
+def sweep(rounds: int, seed: int, out: Path | None, share: float) -> Iterator[str]:
+    """Measure operations of drawn shapes; with a file to write to, continue what is noted beside it and draw maps."""
+    from benchmarks.sweep import measure, report
+
+    cells = measure.all_cells(seed)
+    cells = cells[: max(1, round(share * len(cells)))]
+    found = measure.sweep(cells, out and out.with_suffix(".jsonl"), rounds)
+    if out:
+        report.draw(found, out.with_suffix(".png"))
+    yield report.report(found, seed)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("machine", choices=["cpu", "gpu", "tpu-plan"], help="the benchmarks to run")
+    parser.add_argument("machine", choices=["cpu", "gpu", "sweep", "tpu-plan"], help="the benchmarks to run")
     parser.add_argument("--rounds", type=int, default=7, help="how often each peer is timed (default 7)")
     usual = [name for name in SECTIONS if name not in NEED_FILES]
     parser.add_argument(
@@ -198,10 +210,18 @@ def main() -> None:
         help=f"the CPU cases to run (default: all but {', '.join(NEED_FILES)}, which needs JAXNETS_DATA)",
     )
     parser.add_argument("--out", type=Path, help="write the table to this file as well")
-    arguments = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=0, help="the shapes that the sweep draws (default 0)")
+    parser.add_argument("--share", type=float, default=1.0, help="the part of its cells that the sweep measures")
+    return parser
+
+
+def main() -> None:
+    """Parse the command line, run, print and write."""
+    arguments = make_parser().parse_args()
     programs = {
         "cpu": lambda: cpu(arguments.rounds, arguments.only),
         "gpu": lambda: gpu(arguments.rounds),
+        "sweep": lambda: sweep(arguments.rounds, arguments.seed, arguments.out, arguments.share),
         "tpu-plan": tpu_plan,
     }
     written: list[str] = []
