@@ -184,12 +184,11 @@ def tpu_plan() -> Iterator[str]:
     yield tpu_plan_module.table()
 
 
-def sweep(rounds: int, seed: int, out: Path | None, share: float) -> Iterator[str]:
+def sweep(rounds: int, seed: int, out: Path | None, *, smoke: bool = False) -> Iterator[str]:
     """Measure operations of drawn shapes; with a file to write to, continue what is noted beside it and draw maps."""
     from benchmarks.sweep import measure, report
 
-    cells = measure.all_cells(seed)
-    cells = cells[: max(1, round(share * len(cells)))]
+    cells = measure.first_cells(seed) if smoke else measure.all_cells(seed)
     found = measure.sweep(cells, out and out.with_suffix(".jsonl"), rounds)
     if out:
         report.draw(found, out.with_suffix(".png"))
@@ -211,7 +210,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, help="write the table to this file as well")
     parser.add_argument("--seed", type=int, default=0, help="the shapes that the sweep draws (default 0)")
-    parser.add_argument("--share", type=float, default=1.0, help="the part of its cells that the sweep measures")
+    parser.add_argument("--smoke", action="store_true", help="measure one small cell of each operation of the sweep")
     return parser
 
 
@@ -221,7 +220,7 @@ def main() -> None:
     programs = {
         "cpu": lambda: cpu(arguments.rounds, arguments.only),
         "gpu": lambda: gpu(arguments.rounds),
-        "sweep": lambda: sweep(arguments.rounds, arguments.seed, arguments.out, arguments.share),
+        "sweep": lambda: sweep(arguments.rounds, arguments.seed, arguments.out, smoke=arguments.smoke),
         "tpu-plan": tpu_plan,
     }
     written: list[str] = []

@@ -45,6 +45,11 @@ def all_cells(seed: int) -> list[Cell]:
     return [cells[i] for i in order]
 
 
+def first_cells(seed: int) -> list[Cell]:
+    """One cell for each operation, with the smallest sizes."""
+    return [draw_cells(name, operation, seed)[0] for name, operation in OPERATIONS.items()]
+
+
 def prepare(case: Case) -> dict[str, Callable[[], Any]]:
     """By name of a program, a function that computes the result and all gradients and waits for them."""
     generator = np.random.default_rng(0)
@@ -166,7 +171,8 @@ def sweep(cells: Sequence[Cell], path: Path | None, rounds: int) -> list[tuple[C
                 with path.open("a") as file:
                     file.write(json.dumps([*cell, times]) + "\n")
             ours = statistics.median(times["jaxnets"])
-            others = ", ".join(f"{ours / statistics.median(values):.2f} of {name}" for name, values in times.items())
+            ratios = {name: ours / statistics.median(values) for name, values in times.items() if name != "jaxnets"}
+            others = ", ".join(f"{ratio:.2f} of {name}" for name, ratio in ratios.items())
             print(
                 f"  {number} of {len(cells)}, {time.perf_counter() - started:.1f} s: {cell.operation}", file=sys.stderr
             )

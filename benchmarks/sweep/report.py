@@ -89,7 +89,7 @@ def draw(found: Found, path: Path) -> None:
     figure = Figure(figsize=(15, 0.36 * sum(heights)), layout="constrained")
     panels = figure.subplots(len(sizes), 2, height_ratios=heights)
     colors = LinearSegmentedColormap.from_list("ratio", [FASTER_COLOR, "#FFFFFF", SLOWER_COLOR])
-    colors.set_bad("#DDDDDD")
+    colors = colors.with_extremes(bad="#DDDDDD")
     norm = LogNorm(1 / LIMIT, LIMIT)
     for line, (name, operation) in zip(panels, OPERATIONS.items(), strict=True):
         rows, columns = list(operation.rows), list(operation.columns)
