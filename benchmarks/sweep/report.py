@@ -58,8 +58,10 @@ def slowest(found: Found, peer: int, count: int) -> str:
 
 def report(found: Found, seed: int) -> str:
     """Everything in Markdown."""
+    cores = len(os.sched_getaffinity(0))
+    clock = "processor time of one core" if cores == 1 else f"wall time of {cores} cores"
     note = (
-        f"Forward and all gradients, float32, shapes drawn with seed {seed}, on {len(os.sched_getaffinity(0))} cores. "
+        f"Forward and all gradients, float32, shapes drawn with seed {seed}, {clock}. "
         "All programs ran in one process in turns, in an order that rotates, with the allocator setting of jaxnets; "
         "ratios are of medians. The results of all programs were compared first. A cell above "
         f"{SLOWER} of plain JAX was measured a second time with three times the rounds, and the second measurement "
