@@ -11,6 +11,8 @@ them, such as shifted copies of the input, once for every layer.
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -30,6 +32,10 @@ _SEPARATE_GROUPS = 8
 """Up to this many groups, grouped convolution is one convolution for each; compile time grows with them."""
 _MOST_TAPS = 64
 """Up to this many taps, depthwise convolution is a sum over them; compile time grows with them."""
+_FEW_IMAGES = 3
+"""Up to this batch, the gradient of the kernel is one product: XLA's routine for it loops over the batch innermost."""
+_MOST_NUMBERS = 2**23
+"""Up to so many numbers in the patches of that product, 32 MiB in float32."""
 
 
 def is_fast_on_cpu(x: Array, kernel: Array) -> bool:
@@ -72,10 +78,15 @@ def convolve_on_cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
 def _product_of_patches(x: Array, kernel: Array, geometry: Geometry) -> Array:
     """Convolve by one matrix product; for few input channels, where the patches take no more room than the result."""
     *kernel_size, _, out = kernel.shape
-    padded = pad_spatial(x, geometry.padding, 0)
-    patches = jnp.concatenate(list(window_slices(padded, kernel_size, geometry.stride, geometry.dilation)), axis=-1)
+    patches = _patches(x, kernel_size, geometry)
     y = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, out)
     return y.reshape(*patches.shape[:-1], out)
+
+
+def _patches(x: Array, kernel_size: Sequence[int], geometry: Geometry) -> Array:
+    """What the kernel sees at each position: `[batch, *positions, taps * channels]`."""
+    padded = pad_spatial(x, geometry.padding, 0)
+    return jnp.concatenate(list(window_slices(padded, kernel_size, geometry.stride, geometry.dilation)), axis=-1)
 
 
 def _sum_over_depth(x: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -145,6 +156,8 @@ def _kernel_gradient(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometr
         return _kernel_gradient_by_channel(x, dy, tuple(kernel_size), geometry)
     if _is_along_one_axis(kernel_shape, geometry):
         return _kernel_gradient_by_tap(x, dy, tuple(kernel_size), geometry)
+    if _is_for_few_images(x, dy, kernel_shape, geometry):
+        return _kernel_gradient_by_patches(x, dy, kernel_shape, geometry)
     # were this inlined, XLA would compute what made x and dy again while it transposes them, in the wrong order
     with set_xla_metadata(inlineable="false"):
         gradient: Array = _convolve_batches(x, dy, tuple(kernel_size), geometry)
@@ -217,6 +230,25 @@ def _kernel_gradient_by_tap(x: Array, dy: Array, kernel_size: tuple[int, ...], g
     over_all = (tuple(range(x.ndim - 1)),) * 2, ((), ())
     products = [jax.lax.dot_general(part, dy, over_all, preferred_element_type=compute_dtype(x)) for part in slices]
     return jnp.stack(products).reshape((*kernel_size, *products[0].shape)).astype(x.dtype)
+
+
+# With a batch of few images.
+
+
+def _is_for_few_images(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> bool:
+    plain = geometry.groups == max(geometry.input_dilation) == 1
+    known = all(isinstance(size, int) for size in dy.shape)  # exported functions may leave sizes open
+    return (
+        plain and known and len(x) <= _FEW_IMAGES and math.prod((*dy.shape[:-1], *kernel_shape[:-1])) <= _MOST_NUMBERS
+    )
+
+
+def _kernel_gradient_by_patches(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> Array:
+    """The product of what the kernel sees at all positions with the result's gradient there."""
+    patches = _patches(x, kernel_shape[:-2], geometry)
+    rows = patches.reshape(-1, patches.shape[-1])
+    product = jnp.matmul(rows.T, dy.reshape(-1, dy.shape[-1]), preferred_element_type=compute_dtype(x))
+    return product.reshape(kernel_shape).astype(x.dtype)
 
 
 # Depthwise convolution: XLA's own routine takes one channel after the other; a sum of slices of the input, each times

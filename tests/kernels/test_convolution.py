@@ -48,7 +48,7 @@ def transposes(geometry, x):
     return ours, theirs
 
 
-def geometry_and_arrays(sizes, kernel_size, stride, padding, dilation, groups, fan_in, out, batch=2):
+def geometry_and_arrays(sizes, kernel_size, stride, padding, dilation, groups, fan_in, out, batch=4):
     geometry = Geometry(stride, padding, dilation, (1,) * len(sizes), groups)
     x = normal(batch, *sizes, groups * fan_in)
     kernel = normal(*kernel_size, fan_in, groups * out, seed=1)
@@ -59,6 +59,7 @@ def geometry_and_arrays(sizes, kernel_size, stride, padding, dilation, groups, f
 SETTINGS = {
     "dense": ((5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, 2, 3),
     "untouched-rows": ((6, 7), (3, 2), (2, 3), ((0, 0), (0, 0)), (1, 1), 1, 2, 3),
+    "few-images": ((5, 6), (3, 2), (2, 1), ((1, 1), (0, 1)), (1, 2), 1, 3, 2, 2),
     "dilated": ((7, 6), (3, 2), (1, 2), ((2, 1), (0, 1)), (2, 3), 1, 2, 3),
     "more-padding-than-window": ((4, 3), (2, 2), (2, 1), ((3, 2), (0, 4)), (1, 1), 1, 3, 2),
     "few-channels": ((4, 5), (2, 2), (1, 2), ((0, 1), (1, 0)), (1, 1), 1, 1, 5),
@@ -67,7 +68,7 @@ SETTINGS = {
     "nine-groups": ((4, 4), (2, 2), (2, 1), ((0, 0), (1, 0)), (1, 1), 9, 2, 1),
     "depthwise": ((5, 6), (3, 2), (2, 1), ((1, 0), (0, 1)), (1, 2), 3, 1, 1),
     "depthwise-multiplied": ((4, 5), (2, 2), (1, 1), ((0, 0), (1, 0)), (1, 1), 3, 1, 2),
-    "depthwise-large-window": ((9, 9), (9, 8), (1, 1), ((4, 4), (4, 3)), (1, 1), 2, 1, 1),
+    "depthwise-large-window": ((9, 9), (9, 8), (1, 1), ((4, 4), (4, 3)), (1, 1), 2, 1, 1, 2),
     "1-d": ((9,), (3,), (2,), ((0, 1),), (2,), 1, 3, 2),
     "3-d": ((4, 3, 5), (2, 2, 3), (2, 1, 2), ((1, 0), (0, 1), (1, 1)), (1, 2, 1), 1, 2, 2),
     "3-d-two-groups": ((3, 4, 3), (2, 2, 2), (1, 2, 1), ((0, 0),) * 3, (1, 1, 1), 2, 2, 1),
@@ -76,7 +77,11 @@ SETTINGS = {
 
 def quick(name):
     """The others compile for long; `make test-slow` runs them."""
-    return name if name in ("dense", "untouched-rows", "depthwise") else pytest.param(name, marks=pytest.mark.slow)
+    return (
+        name
+        if name in ("dense", "few-images", "untouched-rows", "depthwise")
+        else pytest.param(name, marks=pytest.mark.slow)
+    )
 
 
 @pytest.mark.parametrize("name", [quick(name) for name in SETTINGS])
