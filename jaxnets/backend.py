@@ -20,6 +20,7 @@ from jaxnets.types import Array
 
 FAST_PATHS = (
     "attention",
+    "attention_blocks",
     "convolution",
     "embedding",
     "init",
@@ -92,6 +93,24 @@ def plain_forms(names: str = "all") -> AbstractContextManager[None]:
         True
     """
     context: AbstractContextManager[None] = _PLAIN(plain_names(names))
+    return context
+
+
+def plain_too(name: str) -> AbstractContextManager[None]:
+    """Trace layers without the fast form `name` within a `with` block, and without those that are switched off already.
+
+    Args:
+        name: of a fast form; see `FAST_PATHS`.
+
+    Raises:
+        ValueError: if no fast form has that name.
+
+    Example:
+        >>> with plain_forms("pooling"), plain_too("convolution"):
+        ...     fast_path("pooling", platform()), fast_path("convolution", platform())
+        (False, False)
+    """
+    context: AbstractContextManager[None] = _PLAIN(_PLAIN.value | plain_names(name))
     return context
 
 

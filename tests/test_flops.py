@@ -134,7 +134,7 @@ def test_layers_and_their_gradients_count_what_torch_counts_in_every_form(enter,
 
 
 @pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("implementation", ["einsum", "xla", "splash"])
+@pytest.mark.parametrize("implementation", ["einsum", "xla", "splash", None])
 def test_every_form_of_attention_counts_the_two_products_of_its_maths(implementation, causal):
     q, k = normal(2, 256, 4, 32), normal(2, 256 if causal else 384, 4, 32, seed=1)
 

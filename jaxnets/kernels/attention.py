@@ -16,10 +16,14 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxnets.backend import fast_path, platform
+from jaxnets.kernels.blocked_attention import faster_in_blocks
 from jaxnets.kernels.splash_attention import one_device, splash_attention, tiles
 from jaxnets.types import Array, DTypeLike
 
-Implementation: TypeAlias = Literal["cudnn", "einsum", "splash", "xla"]
+Implementation: TypeAlias = Literal["blocks", "cudnn", "einsum", "splash", "xla"]
+
+_LONG = 256
+"""From so many keys on, gradients of keys and values are computed with the features first on CPU (docs/LOG.md)."""
 
 
 class Split(NamedTuple):
@@ -81,7 +85,7 @@ def attend(
         return split.run(on_each, queries, keys, values, *(() if mask is None else (mask,)))
     if implementation == "xla":
         return _attend_by_jax("xla", queries, keys, values, mask, causal, scale)
-    raise ValueError(f"implementation must be einsum, xla, cudnn or splash, got {implementation!r}")
+    raise ValueError(f"implementation must be einsum, blocks, xla, cudnn or splash, got {implementation!r}")
 
 
 def _attend_by_jax(
@@ -100,7 +104,7 @@ def _attend_by_jax(
 
 
 def implementation_here(
-    queries: Array, keys: Array, values: Array, *, masked: bool, dropping: bool, split: bool = False
+    queries: Array, keys: Array, values: Array, *, masked: bool, dropping: bool, causal: bool, split: bool = False
 ) -> Implementation:
     """Return what `choose_implementation` says for these arrays on the devices at hand.
 
@@ -117,6 +121,7 @@ def implementation_here(
         backend=backend,
         compute_capability=cuda_compute_capability(),
         tiled=backend == "tpu" and fits,
+        blocks=causal and faster_in_blocks(queries.shape[-3]) and fast_path("attention_blocks", "cpu"),
     )
 
 
@@ -130,6 +135,7 @@ def choose_implementation(
     backend: str | None,
     compute_capability: float | None,
     tiled: bool,
+    blocks: bool,
 ) -> Implementation:
     """Choose how to compute attention.
 
@@ -138,6 +144,8 @@ def choose_implementation(
       would take a mask as a bias of the full size, which gives up what flash attention saves, and not under `vmap`.)
     - `"splash"`, JAX's flash attention for TPUs: bfloat16, no dropout, no mask array, lengths that `tiles` allows, and
       one device, because the compiler cannot split the kernel, or a mesh over which it runs on each device by itself.
+    - `"blocks"`, the products of the next form for some queries at a time, on CPU for causal attention of long
+      sequences, without dropout.
     - `"einsum"`, two batched products with heads before time, elsewhere on CPU and TPU, where it is the fastest; and on
       every backend for what the form below lacks: float64, dropout, and gradients in half precision under strict dtype
       promotion.
@@ -152,17 +160,20 @@ def choose_implementation(
         backend: `"cpu"`, `"gpu"` or `"tpu"`; None for the plain form.
         compute_capability: that of the CUDA device, None without one.
         tiled: whether splash attention can be computed for these lengths on these devices.
+        blocks: whether attention is causal, and sequences are long enough for `"blocks"` to be faster on CPU.
 
     Returns:
-        `"cudnn"`, `"splash"`, `"einsum"` or `"xla"`.
+        `"cudnn"`, `"splash"`, `"blocks"`, `"einsum"` or `"xla"`.
 
     Example:
         >>> import jax.numpy as jnp
         >>> settings = {"masked": False, "dropping": False, "strict": False}
-        >>> gpu = {"backend": "gpu", "compute_capability": 8.0, "tiled": False}
+        >>> gpu = {"backend": "gpu", "compute_capability": 8.0, "tiled": False, "blocks": True}
         >>> [choose_implementation(dtype, 64, **settings, **gpu) for dtype in (jnp.bfloat16, jnp.float32)]
         ['cudnn', 'xla']
     """
+    if backend == "cpu" and blocks and not dropping:
+        return "blocks"
     if dropping or dtype == jnp.float64 or backend == "cpu":
         return "einsum"
     if backend == "tpu":
@@ -173,6 +184,36 @@ def choose_implementation(
     if backend == "gpu" and half_precision and legal_head and capable and not masked:
         return "cudnn"
     return "einsum" if half_precision and strict else "xla"
+
+
+def heads_first(*arrays: Array) -> tuple[str, list[Array]]:
+    """Transpose keys and values `[batch, time, heads, head_dim]`, and say in which order time and features are then.
+
+    Returns:
+        `"sf"` and `[batch, heads, time, head_dim]`; or, for long sequences on CPU, `"fs"` and `[batch, heads, head_dim,
+        time]`, with gradients that are computed in this layout before anything else is done to them. They are then
+        products of a small transposed matrix and the weights as they lie in memory. XLA would draw a transposition that
+        follows into the product, and transpose the weights instead, which took up to 3.5 times as long.
+
+    Example:
+        >>> order, (keys,) = heads_first(jnp.ones((2, 5, 3, 4)))
+        >>> order, keys.shape
+        ('sf', (2, 3, 5, 4))
+    """
+    time = arrays[0].shape[1]
+    if isinstance(time, int) and time >= _LONG and fast_path("attention", "cpu"):
+        return "fs", [_with_barrier(array.transpose(0, 2, 3, 1)) for array in arrays]
+    return "sf", [array.swapaxes(1, 2) for array in arrays]
+
+
+@jax.custom_jvp
+def _with_barrier(x: Array) -> Array:
+    return x
+
+
+@_with_barrier.defjvp
+def _barrier_of_tangent(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return primals[0], jax.lax.optimization_barrier(tangents[0])  # linear, and its transpose is a barrier, too
 
 
 def cuda_compute_capability() -> float | None:

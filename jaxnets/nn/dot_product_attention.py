@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 
-from jaxnets.kernels.attention import Implementation, Split, attend, implementation_here
+from jaxnets.kernels.attention import Implementation, Split, attend, heads_first, implementation_here
+from jaxnets.kernels.blocked_attention import attend_by_blocks
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, check_rate, compute_dtype, require_key
 from jaxnets.nn.dropout import dropout
@@ -48,7 +50,7 @@ def dot_product_attention(
         rate: the probability to drop a weight in training.
         key: random key, needed if weights are dropped.
         train: whether to drop; required if `rate` is not 0.
-        implementation: `"einsum"`, `"xla"`, `"cudnn"` or `"splash"`; None for the fastest one
+        implementation: `"einsum"`, `"blocks"`, `"xla"`, `"cudnn"` or `"splash"`; None for the fastest one
             (see `jaxnets.kernels.attention.choose_implementation`).
         split: how batch and heads are divided over a mesh of devices, for `"cudnn"` and `"splash"`, which the compiler
             cannot divide; `attention` passes that of its parameters.
@@ -91,18 +93,26 @@ def dot_product_attention(
     q, k, v = (a.reshape((math.prod(leading), *a.shape[-3:])) for a in (queries, keys, values))
     split = split if split is not None and split.divides(q, k) else None
     if implementation is None:
-        settings = {"masked": mask is not None, "dropping": dropout_key is not None, "split": split is not None}
-        implementation = implementation_here(queries, keys, values, **settings)
+        implementation = implementation_here(
+            *(queries, keys, values),
+            masked=mask is not None,
+            dropping=dropout_key is not None,
+            causal=causal,
+            split=split is not None,
+        )
     scale = 1 / math.sqrt(head_dim) if scale is None else scale
     if mask is not None:
         mask = _batched_mask(mask, (*leading, heads, length, keys.shape[-3]))
-        mask, causal = (mask & jnp.tri(length, dtype=bool)[None, None] if causal else mask), False
+        mask = mask & jnp.tri(length, dtype=bool)[None, None] if causal else mask
     if implementation == "einsum":
-        y = _einsum_attention(q, k, v, mask, causal, scale, rate, dropout_key)
+        allowed = jnp.tri(length, dtype=bool)[None, None] if causal and mask is None else mask
+        y = _einsum_attention(q, k, v, allowed, scale=scale, rate=rate, key=dropout_key)
     elif dropout_key is not None:
         raise ValueError(f"implementation {implementation!r} cannot drop weights, 'einsum' can")
+    elif implementation == "blocks":
+        y = attend_by_blocks(functools.partial(_einsum_attention, scale=scale), q, k, v, mask, causal=causal)
     else:
-        y = attend(implementation, q, k, v, mask=mask, causal=causal, scale=scale, split=split)
+        y = attend(implementation, q, k, v, mask=mask, causal=causal and mask is None, scale=scale, split=split)
     if mask is not None:
         y = jnp.where(jnp.any(mask, axis=-1).swapaxes(1, 2)[..., None], y, jnp.zeros((), y.dtype))
     return y.reshape(queries.shape)
@@ -113,10 +123,10 @@ def _einsum_attention(
     keys: Array,
     values: Array,
     mask: Array | None,
-    causal: bool,
+    *,
     scale: float,
-    rate: float | Array,
-    key: Key | None,
+    rate: float | Array = 0.0,
+    key: Key | None = None,
 ) -> Array:
     """Attention `[batch, time, heads, features]` as two batched products with heads before time.
 
@@ -128,10 +138,9 @@ def _einsum_attention(
     groups = heads // kv_heads
     wide = compute_dtype(queries)
     rows = queries.swapaxes(1, 2).reshape((batch, kv_heads, groups * length, features))
-    logits = jnp.einsum("bkqf,bksf->bkqs", rows, keys.swapaxes(1, 2), preferred_element_type=wide)
+    axes, (keys, values) = heads_first(keys, values)
+    logits = jnp.einsum(f"bkqf,bk{axes}->bkqs", rows, keys, preferred_element_type=wide)
     logits = _rounded_gradient(logits, queries.dtype) * scale
-    if causal:
-        mask = jnp.tri(length, size, dtype=bool)[None, None]
     if mask is not None:
         grouped = (kv_heads, groups) if mask.shape[1] == heads else (1, 1)
         penalty = jnp.where(mask, 0.0, _MASKED).astype(wide).reshape((mask.shape[0], *grouped, *mask.shape[2:]))
@@ -140,7 +149,7 @@ def _einsum_attention(
     total = jnp.sum(weights, axis=-1, keepdims=True)
     if key is not None:
         weights = dropout(weights, rate, key=key, train=True)
-    y = jnp.einsum("bkqs,bksf->bkqf", weights.astype(values.dtype), values.swapaxes(1, 2), preferred_element_type=wide)
+    y = jnp.einsum(f"bkqs,bk{axes}->bkqf", weights.astype(values.dtype), values, preferred_element_type=wide)
     y = (_rounded_gradient(y, queries.dtype) / total).astype(queries.dtype)
     return y.reshape((batch, heads, length, features)).swapaxes(1, 2)
 

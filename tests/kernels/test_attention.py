@@ -34,13 +34,17 @@ from tests.oracles import permissive_promotion
         ("einsum", {"backend": "tpu", "masked": True}),
         ("einsum", {"backend": "tpu", "dtype": jnp.float32}),
         ("einsum", {"backend": "cpu"}),
+        ("blocks", {"backend": "cpu", "blocks": True}),
+        ("blocks", {"backend": "cpu", "blocks": True, "masked": True, "dtype": jnp.float64}),
+        ("einsum", {"backend": "cpu", "blocks": True, "dropping": True}),
+        ("cudnn", {"blocks": True}),
         ("einsum", {"dropping": True}),
         ("einsum", {"dtype": jnp.float64, "backend": None}),
     ],
 )
 def test_choice_of_implementation(expected, changes):
     base = {"dtype": jnp.bfloat16, "head_dim": 64, "masked": False, "dropping": False, "strict": False}
-    base["tiled"] = True
+    base |= {"tiled": True, "blocks": False}
     assert choose_implementation(**{**base, "backend": "gpu", "compute_capability": 8.0, **changes}) == expected
 
 

@@ -8,13 +8,23 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from jaxnets import init, nn, subkey, torch_defaults
+from jaxnets.kernels import blocked_attention
 from tests.oracles import assert_close, normal, permissive_promotion
 from tests.torch_oracle import assert_parity
 
-IMPLEMENTATIONS = ["einsum", "xla"]
+IMPLEMENTATIONS = ["einsum", "blocks", "xla"]
 MASK = np.array(
     [[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1], [1, 1, 1, 1]], bool
 )  # row 1 attends to nothing
+
+
+@pytest.fixture(autouse=True, scope="module")
+def blocks_of_two_queries():
+    """Short sequences are in blocks, too: five queries in two blocks of two and one of a single query."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocked_attention, "_BLOCKS", 3)
+        patch.setattr(blocked_attention, "_FASTER_FROM", 2)
+        yield
 
 
 def qkv(heads=4, kv_heads=2, queries=5, keys=4, features=8, leading=(2,)):
