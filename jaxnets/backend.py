@@ -24,6 +24,7 @@ FAST_PATHS = (
     "convolution",
     "embedding",
     "init",
+    "jaxnets_cpu",
     "onednn",
     "pooling",
     "recompute",

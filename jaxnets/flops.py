@@ -107,6 +107,11 @@ def _convolution_on_cpu(inputs: list[Any], outputs: list[Any], settings: dict[st
     return 2 * batch * out * fan_in * math.prod(_products_of_axis(*axis) for axis in axes)
 
 
+def _kernel_gradient_on_cpu(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
+    (x, dy), (kernel,) = inputs, outputs  # as many products as the convolution has
+    return _convolution_on_cpu([x, kernel], [dy], settings)
+
+
 def _products_of_axis(size: int, taps: int, positions: int, dilation: int) -> int:
     """How many pairs of an input's entry and a tap one spatial axis has; zeros between entries are no entries."""
     if dilation == 1:
@@ -154,6 +159,7 @@ _COSTS: dict[str, Callable[[list[Any], list[Any], dict[str, Any]], Any]] = {
     "small_product_on_cpu": _small_product,
     "conv_general_dilated": _convolution,
     "convolution_on_cpu": _convolution_on_cpu,
+    "kernel_gradient_on_cpu": _kernel_gradient_on_cpu,
     "dot_product_attention_fwd_wrapper": _attention(2),
     "dot_product_attention_bwd_wrapper": _attention(4),
     "rnn_fwd": _lstm(1),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -23,6 +23,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jaxnets.backend import fast_path, types_carry_sharding
+from jaxnets.kernels.compiled_convolution import Kind, call_forward, call_kernel_gradient, can_call, use_compiled
 from jaxnets.kernels.onednn import call_onednn, can_call_onednn
 from jaxnets.nn.check import compute_dtype
 from jaxnets.nn.window import Geometry, pad_spatial, span, transposed_kernel, window_size, window_slices
@@ -60,19 +61,27 @@ def convolve_on_cpu(x: Array, kernel: Array, geometry: Geometry) -> Array:
         >>> convolve_on_cpu(x, kernel, Geometry((1,), ((0, 0),), (1,), (1,))).ravel()
         Array([1., 3., 5.], dtype=float32)
     """
-    *kernel_size, fan_in, out = kernel.shape
+    form = None if use_compiled(x, kernel) else _form_of(kernel.shape, geometry)
+    return bind_convolution(x, kernel, geometry) if form is None else form(x, kernel, geometry)
+
+
+def _form_of(kernel_shape: tuple[int, ...], geometry: Geometry) -> Callable[[Array, Array, Geometry], Array] | None:
+    """Return the fastest form of other functions; None if it is one convolution."""
+    *kernel_size, fan_in, out = kernel_shape
     taps, is_dilated = window_size(kernel_size), max(geometry.input_dilation) > 1
-    if fan_in == 1 and _is_by_channel(kernel.shape, geometry):
-        return bind_convolution(x, kernel, geometry)
+    if fan_in == 1 and _is_by_channel(kernel_shape, geometry):
+        return None
     if geometry.groups == 1 and (taps == 1 or taps * fan_in <= out) and not is_dilated:
-        return _product_of_patches(x, kernel, geometry)
+        return _product_of_patches
     if len(kernel_size) == 3 and (geometry.stride[0] == 1 or geometry.input_dilation[0] == 1):
-        return _sum_over_depth(x, kernel, geometry)
-    if 1 < geometry.groups <= _SEPARATE_GROUPS:
-        alone = geometry._replace(groups=1)
-        pairs = zip(*(jnp.split(array, geometry.groups, axis=-1) for array in (x, kernel)), strict=True)
-        return jnp.concatenate([convolve_on_cpu(part, part_kernel, alone) for part, part_kernel in pairs], axis=-1)
-    return bind_convolution(x, kernel, geometry)
+        return _sum_over_depth
+    return _by_group if 1 < geometry.groups <= _SEPARATE_GROUPS else None
+
+
+def _by_group(x: Array, kernel: Array, geometry: Geometry) -> Array:
+    alone = geometry._replace(groups=1)
+    pairs = zip(*(jnp.split(array, geometry.groups, axis=-1) for array in (x, kernel)), strict=True)
+    return jnp.concatenate([convolve_on_cpu(part, part_kernel, alone) for part, part_kernel in pairs], axis=-1)
 
 
 def _product_of_patches(x: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -143,6 +152,9 @@ def _gradient_of_input(dy: Array, x: Any, kernel: Array, *, geometry: Geometry) 
 
 
 def _gradient_of_kernel(dy: Array, x: Array, kernel: Any, *, geometry: Geometry) -> Array:
+    if use_compiled(x, dy):
+        gradient: Array = _kernel_gradient_p.bind(x, dy, kernel_shape=kernel.aval.shape, geometry=geometry)
+        return gradient
     return _kernel_gradient(x, dy, kernel.aval.shape, geometry)
 
 
@@ -199,8 +211,12 @@ def _batch(args: tuple[Array, Array], axes: tuple[Any, Any], *, geometry: Geomet
 
 def _lower_on_cpu(context: Any, x: Any, kernel: Any, *, geometry: Geometry) -> Any:
     x_type, kernel_type = context.avals_in
-    form = _by_lax
-    if _is_by_channel(kernel_type.shape, geometry):
+    form: Callable[[Array, Array, Geometry], Array] = _by_lax
+    if can_call(context, Kind.FORWARD, x_type.shape, kernel_type.shape, geometry):
+        form = call_forward
+    elif use_compiled(x_type, kernel_type) and (other := _form_of(kernel_type.shape, geometry)) is not None:
+        form = other
+    elif _is_by_channel(kernel_type.shape, geometry):
         form = _by_channel
     elif can_call_onednn(context, x_type, kernel_type, geometry):
         form = call_onednn
@@ -309,3 +325,47 @@ batching.primitive_batchers[_convolution_p] = _batch
 # what was traced on a CPU may be compiled for another platform
 mlir.register_lowering(_convolution_p, mlir.lower_fun(_by_lax, multiple_results=False))
 mlir.register_lowering(_convolution_p, _lower_on_cpu, platform="cpu")
+
+
+# The gradient of a kernel as a primitive, where the package jaxnets-cpu is installed.
+
+
+def _gradient_of_gradient_by_x(ct: Array, x: Any, dy: Array, *, kernel_shape: Any, geometry: Geometry) -> Array:
+    transpose = geometry.transposed(x.aval.shape[1:-1], kernel_shape[:-2])
+    return bind_convolution(dy, transposed_kernel(ct, geometry.groups), transpose)
+
+
+def _gradient_of_gradient_by_dy(ct: Array, x: Array, dy: Any, *, kernel_shape: Any, geometry: Geometry) -> Array:
+    return bind_convolution(x, ct, geometry)
+
+
+def _batch_kernel_gradient(args: tuple[Array, Array], axes: tuple[Any, Any], **settings: Any) -> tuple[Array, int]:
+    """Compute one after the other."""
+    (x, dy), (x_axis, dy_axis) = args, axes
+    mapped = [None if axis is None else jnp.moveaxis(a, axis, 0) for a, axis in ((x, x_axis), (dy, dy_axis))]
+
+    def one(arrays: list[Any]) -> Array:
+        parts = [part if part is not None else whole for part, whole in zip(arrays, args, strict=True)]
+        gradient: Array = _kernel_gradient_p.bind(*parts, **settings)
+        return gradient
+
+    return jax.lax.map(one, mapped), 0
+
+
+def _lower_kernel_gradient_on_cpu(context: Any, x: Any, dy: Any, *, kernel_shape: Any, geometry: Geometry) -> Any:
+    x_type, _ = context.avals_in
+    compiled = can_call(context, Kind.KERNEL_GRADIENT, x_type.shape, kernel_shape, geometry)
+    form = call_kernel_gradient if compiled else _kernel_gradient
+    lower = mlir.lower_fun(form, multiple_results=False)
+    return lower(context, x, dy, kernel_shape=kernel_shape, geometry=geometry)
+
+
+_kernel_gradient_p = Primitive("kernel_gradient_on_cpu")
+_kernel_gradient_p.def_impl(jax.jit(_kernel_gradient_p.bind, static_argnames=("kernel_shape", "geometry")))
+_kernel_gradient_p.def_abstract_eval(
+    lambda x, dy, *, kernel_shape, geometry: jax.core.ShapedArray(kernel_shape, x.dtype)
+)
+ad.defbilinear(_kernel_gradient_p, _gradient_of_gradient_by_x, _gradient_of_gradient_by_dy)
+batching.primitive_batchers[_kernel_gradient_p] = _batch_kernel_gradient
+mlir.register_lowering(_kernel_gradient_p, mlir.lower_fun(_kernel_gradient, multiple_results=False))
+mlir.register_lowering(_kernel_gradient_p, _lower_kernel_gradient_on_cpu, platform="cpu")

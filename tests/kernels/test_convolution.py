@@ -153,14 +153,14 @@ def test_all_convolutions_of_a_training_step_have_the_fast_layout_unless_switche
         axes = {1: "0", 2: "0, 1"}[min(2, x.ndim - 2)]  # 3-D convolution is a sum of 2-D ones
         return set(found) == {f"[b, {axes}, f]x[{axes}, i, o]->[b, {axes}, f]"}
 
-    enter(plain_forms("onednn"))
+    enter(plain_forms("jaxnets_cpu,onednn"))
     assert all_canonical()
     enter(plain_forms("convolution"))
     assert not all_canonical()
 
 
 def test_no_input_gradient_is_computed_for_a_constant_input(enter):
-    enter(plain_forms("onednn"))
+    enter(plain_forms("jaxnets_cpu,onednn"))
     geometry, x, kernel, y = geometry_and_arrays(*SETTINGS["dense"])
     gradient = jax.value_and_grad(lambda kernel: jnp.vdot(y, jnp.sin(convolve(x, kernel, geometry))))
     assert len(layouts(gradient, kernel)) == 2  # the value and the kernel's gradient

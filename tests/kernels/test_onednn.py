@@ -25,6 +25,11 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _without_the_package_that_convolves_by_itself(enter):
+    enter(plain_forms("jaxnets_cpu"))
+
+
 def quick(name):
     return name if name in ("dense", "nine-groups") else pytest.param(name, marks=pytest.mark.slow)
 
@@ -119,7 +124,7 @@ def test_onednn_is_left_out_for_what_it_does_not_compute_and_where_it_is_switche
     elif left_out == "dilated input":
         geometry = geometry._replace(input_dilation=(1, 2))
     else:
-        enter(plain_forms("onednn"))
+        enter(plain_forms("jaxnets_cpu,onednn"))
     program = jax.jit(functools.partial(convolve, geometry=geometry)).lower(x, kernel).as_text()
     assert TARGET not in program
 
