@@ -36,14 +36,21 @@ OPTIMIZED := tests/kernels tests/test_notebook.py tests/test_tpu_compile.py test
 # jax2onnx requires an older Orbax than training does, so it is installed separately too.
 ONNX := $(VENV)/onnx
 
+# The package of compiled convolutions has an environment of its own, because all tests would use it where it is. It is for
+# Linux on x86-64, and a C++ compiler builds it.
+CPU := $(VENV)-cpu
+CPU_TESTS := tests/kernels/test_compiled_convolution.py tests/nn/test_convolution.py -m "not slow"
+COMPILER := $(if $(LIBTPU),$(shell command -v g++))
+
 .NOTPARALLEL:
-.PHONY: help train test test-slow test-colab test-newest environments browser lint format docs bench colab clean
+.PHONY: help train test test-slow test-colab test-cpu test-newest environments browser lint format docs bench colab clean
 
 help:
 	@echo "make train      train the example network and save a report in runs/ [SEED=1] [ARGS='--epochs 5']"
 	@echo "make test       the tests, including the examples of the documentation [PARITY=0 without PyTorch]"
 	@echo "make test-slow  the tests that take longer"
 	@echo "make test-colab   layers, training and the notebooks with the versions that Colab has"
+	@echo "make test-cpu   convolution with the package jaxnets-cpu, which a C++ compiler builds"
 	@echo "make test-newest  the same with the newest JAX"
 	@echo "make environments   install what these and the slow tests need beside $(VENV)"
 	@echo "make browser    install Chromium and its driver, for the slow tests of pages (Debian and Ubuntu, as root)"
@@ -71,6 +78,13 @@ test-colab: $(COLAB)/.installed $(if $(LIBTPU),$(COLAB)/libtpu)
 test-newest: $(NEWEST)/.installed
 	$(call test_versions,$(NEWEST))
 
+test-cpu: $(if $(COMPILER),$(CPU)/.installed)
+ifeq ($(COMPILER),)
+	@echo "skipped: jaxnets-cpu needs Linux on x86-64, and g++ to build it"
+else
+	XLA_FLAGS="$$($(BIN)/python -m tests.quick_flags)" $(CPU)/bin/python -m pytest $(CPU_TESTS) -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
+endif
+
 define test_versions
 XLA_FLAGS="$$($(1)/bin/python -m tests.quick_flags)" $(1)/bin/python -m pytest $(VERSIONS_TESTS) -n $(WORKERS) --maxprocesses 4 --dist worksteal $(ARGS)
 $(1)/bin/python -m pytest tests/test_notebook.py -n $(WORKERS) --maxprocesses 2 --dist worksteal
@@ -78,7 +92,7 @@ out=$$(mktemp -d) && $(1)/bin/python -m experiments.digits_cnn --epochs 2 --out 
 endef
 
 # What the tests need beside $(VENV), so that it can be installed while they run there.
-environments: $(COLAB)/.installed $(if $(LIBTPU),$(COLAB)/libtpu) $(NEWEST)/.installed $(LIBTPU) $(ONNX)
+environments: $(COLAB)/.installed $(if $(LIBTPU),$(COLAB)/libtpu) $(NEWEST)/.installed $(if $(COMPILER),$(CPU)/.installed) $(LIBTPU) $(ONNX)
 
 # Without them the tests of pages are skipped.
 browser:
@@ -110,7 +124,7 @@ bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks cpu $(ARGS)
 
 clean:
-	rm -rf $(VENV) $(COLAB) $(NEWEST) build dist docs/_build docs/reference *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(COLAB) $(CPU) $(NEWEST) build cpu/build dist docs/_build docs/reference *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per extra of pyproject.toml: a second call installs nothing.
@@ -131,6 +145,15 @@ $(COLAB)/libtpu: | $(COLAB)/.installed
 	@echo "installing libtpu into $@"
 	@$(COLAB)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --target $@ \
 	  "$$(grep '^libtpu==' requirements/colab.txt)"
+
+# It sees what is installed in the environment of the tests.
+$(CPU)/.installed: cpu/pyproject.toml cpu/setup.py cpu/src/convolution.cc cpu/jaxnets_cpu/__init__.py | $(TEST)
+	@echo "building jaxnets-cpu and installing it into $(CPU)"
+	@$(BIN)/python -m venv $(CPU)
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  >"$$($(CPU)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth"
+	@$(CPU)/bin/python -m pip install -qq --disable-pip-version-check ./cpu
+	@touch $@
 
 $(NEWEST)/.installed: pyproject.toml $(VENV)/.created
 	@echo "installing jaxnets[versions] into $(NEWEST) with the newest JAX for $$($(NEWEST_PYTHON) --version)"
