@@ -52,6 +52,9 @@ class Feed(Protocol):
     def shapes(self) -> Any:
         """Return what `at` returns, or its shapes."""
 
+    def begin(self, first: int) -> None:
+        """Read what the steps from step `first` on need, while their program is compiled."""
+
     def at(self, first: int, count: int) -> Any:
         """Return what `count` steps from step `first` on need."""
 
@@ -95,6 +98,9 @@ class ArrayFeed:
     def shapes(self) -> Any:
         """The data."""
         return self._data
+
+    def begin(self, first: int) -> None:
+        """Nothing is read."""
 
     def at(self, first: int, count: int) -> Any:
         """The data."""
@@ -143,15 +149,19 @@ class SourceFeed:
             self._example,
         )
 
+    def begin(self, first: int) -> None:
+        """Begin to read a dispatch."""
+        if first < self._total:
+            following = first, min(self._steps, self._left_of_epoch(first))
+            self._ahead = following, self._reader.submit(self._read, *following)
+
     def at(self, first: int, count: int) -> Any:
         """Batches `[steps, batch, ...]`, of which those after `count` mean nothing; the next ones are begun to read."""
         started = time.perf_counter()
         ahead, self._ahead = self._ahead, None
         stack = ahead[1].result() if ahead and ahead[0] == (first, count) else self._read(first, count)
         self.waited += time.perf_counter() - started
-        if (done := first + count) < self._total:
-            following = done, min(self._steps, self._left_of_epoch(done))
-            self._ahead = following, self._reader.submit(self._read, *following)
+        self.begin(first + count)
         return stack
 
     def close(self) -> None:

@@ -183,6 +183,9 @@ def fit(
         check_steps_done(run.done, epochs, per_epoch)
         try:
             run.begin()
+            if run.done < total and not request:
+                feed.begin(run.done)
+                train.compiled()
             while run.done < total and not request:
                 count = run.next_steps(per_call)
                 now, batches = run.progress.train_state, feed.at(run.done, count)
