@@ -15,8 +15,10 @@ from typing import Any, Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnets import backend
+from jaxnets.compiler import compile_quickly
 from jaxnets.random import subkey
 from jaxnets.types import Array, DTypeLike, Initializer, Key, Params, State
 
@@ -36,9 +38,6 @@ from_heads   `[heads, head_dim, out]`                   `[out, heads * head_dim]
 
 Of transposed convolutions, `in` and `out` are exchanged on both sides. Biases `[heads, head_dim]` are `to_heads` too.
 """
-
-_QUICK_COMPILATION = {"xla_backend_optimization_level": "1"}
-"""For programs that run once. Options may be given to outermost programs only."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,14 +143,17 @@ def init(spec: Spec, key: Key, *, dtype: DTypeLike = jnp.float32) -> tuple[Param
 
 
 def _draw(leaf: ArraySpec, key: Key, dtype: DTypeLike, traced: bool) -> Array:
-    """The array of a leaf, by one program and not by one for each operation, because compiling takes the longest.
+    """The array of a leaf, by one program or none and not by one for each operation: compiling takes the longest.
 
     In half precision it is drawn in float32 and rounded: some initializers, such as orthogonal ones, know no other.
     """
+    for constant, value in ((jax.nn.initializers.zeros, 0), (jax.nn.initializers.ones, 1)):
+        if leaf.initializer is constant and not traced:
+            filled: Array = jax.device_put(np.full(leaf.shape, value, jnp.dtype(dtype)))
+            return filled
     draw = InFloat32(leaf.initializer) if jnp.dtype(dtype).itemsize < 4 else leaf.initializer
     if backend.fast_path("init", "cpu", "gpu", "tpu"):
-        quick = _QUICK_COMPILATION if backend.platform() == "cpu" and not traced else None
-        draw = jax.jit(draw, static_argnums=(1, 2), compiler_options=quick)
+        draw = compile_quickly(draw, static_argnums=(1, 2), traced=traced)
     return draw(key, tuple(leaf.shape), jnp.dtype(dtype))
 
 

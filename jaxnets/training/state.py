@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from jaxnets.compiler import compile_quickly
 from jaxnets.integers import as_seed
 from jaxnets.model import Model
 from jaxnets.random import subkey
@@ -83,23 +85,34 @@ class TrainState(NamedTuple):
             ValueError: if it does not fit 32 bits.
         """
         seed = as_seed("TrainState", seed)
-        params, state, opt_state = jax.tree.map(
-            lambda leaf: jnp.copy(leaf) if isinstance(leaf, jax.Array) else leaf,
-            (params, {} if state is None else state, opt_state),
-        )
+        params, state, opt_state = jax.tree.map(_copied, (params, {} if state is None else state, opt_state))
         return cls(
-            step=jnp.array(step, jnp.int32),
-            seed=jnp.array(seed, jnp.uint32),
+            step=_number(step, jnp.int32),
+            seed=_number(seed, jnp.uint32),
             params=params,
             state=state,
             opt_state=opt_state,
-            skipped=jnp.array(0, jnp.int32),
+            skipped=_number(0, jnp.int32),
         )
 
     @property
     def key(self) -> Key:
         """The key of the run, made of the seed."""
         return jax.random.key(self.seed)
+
+
+def _number(value: int | Array, dtype: DTypeLike) -> Array:
+    """The number as an array, which `jnp.array` would make by a program that has to be compiled."""
+    return jax.device_put(np.asarray(value, dtype)) if isinstance(value, int) else jnp.array(value, dtype)
+
+
+def _copied(leaf: Any) -> Any:
+    """A copy of an array, which on one device needs no program for each shape."""
+    if not isinstance(leaf, jax.Array):
+        return leaf
+    if isinstance(leaf, jax.core.Tracer) or len(leaf.devices()) > 1:
+        return jnp.copy(leaf)
+    return jax.device_put(leaf, may_alias=False)
 
 
 Step: TypeAlias = Callable[..., tuple[TrainState, PyTree]]
@@ -152,10 +165,11 @@ def init_train_state(
     seed = as_seed("init_train_state", seed)
 
     def initialize(params: Params | None, state: State | None) -> TrainState:
-        key = subkey(jax.random.key(jnp.asarray(seed, jnp.uint32)), "init")
+        key = subkey(jax.random.key(_number(seed, jnp.uint32)), "init")
         fresh = model.init(key, dtype=dtype)
         params, state = _filled("params", fresh[0], params), _filled("state", fresh[1], state)
-        return TrainState.create(params, optimizer.init(params), state=state, seed=seed)
+        opt_state = _initialize(optimizer, params, traced=isinstance(key, jax.core.Tracer))
+        return TrainState.create(params, opt_state, state=state, seed=seed)
 
     if placement is None:
         return initialize(params, state)
@@ -163,6 +177,16 @@ def init_train_state(
     params, state = given_on_mesh(params, placement), given_on_mesh(state, placement)
     result: TrainState = jax.jit(initialize, out_shardings=shardings)(params, state)
     return result
+
+
+def _initialize(optimizer: optax.GradientTransformation, params: Params, *, traced: bool) -> PyTree:
+    """The optimizer's state, by one program and not by one for each shape, where JAX can trace it."""
+    if traced or any(len(leaf.devices()) > 1 for leaf in jax.tree.leaves(params)):
+        return optimizer.init(params)
+    try:
+        return compile_quickly(optimizer.init, traced=False)(params)
+    except TypeError:  # it looks at values, or holds something else than arrays
+        return optimizer.init(params)
 
 
 def _filled(name: str, fresh: PyTree, given: PyTree | None) -> PyTree:

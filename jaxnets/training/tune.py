@@ -19,6 +19,7 @@ import platform as system_platform
 import jax
 
 from jaxnets import backend
+from jaxnets.compiler import known_options
 
 _LOGGER = logging.getLogger("jaxnets")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -73,7 +74,7 @@ def _give_back_around_compilation(event: str, duration_secs: float, **_: str | i
 
 
 @functools.cache
-def compiler_options() -> dict[str, str] | None:
+def compiler_options() -> dict[str, str | bool] | None:
     """Return the options for `jax.jit` that make training faster on this backend, or None.
 
     On CPU, jaxlib 0.10 and later send float32 convolutions to a library that is slower for them than XLA's own code;
@@ -81,15 +82,9 @@ def compiler_options() -> dict[str, str] | None:
 
     Example:
         >>> options = compiler_options()
-        >>> options is None or all(isinstance(value, str) for value in options.values())
+        >>> options is None or all(name.startswith("xla_cpu") for name in options)
         True
     """
     if backend.platform() != "cpu" or not tuning_enabled():
         return None
-    options = {_YNN_FUSION: "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
-    try:
-        jax.jit(lambda: 0, compiler_options=options).lower().compile()
-    except jax.errors.JaxRuntimeError as error:
-        _LOGGER.info("jaxnets leaves out the compiler option %s: %s", _YNN_FUSION, error)
-        return None
-    return options
+    return known_options(**{_YNN_FUSION: "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}) or None
