@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from jaxnets import losses, metrics, summary
+from jaxnets.compiler import compile_quickly
 from jaxnets.data import DataSet, augment
 from jaxnets.experiment.runner import Findings, show_summary
 from jaxnets.experiment.settings import TrainingSettings
@@ -96,9 +97,15 @@ def draw_pictures(folder: RunFolder, logits: np.ndarray, data: DataSet) -> None:
     """Draw the curves of the run, and mistakes and confusion matrix of the test split."""
     plot_curves(folder.read_metrics(), folder.path / "curves.png")
     images, labels = data.test
-    probabilities = np.asarray(jax.nn.softmax(logits))
+
+    def describe(logits: Any, labels: Any) -> Any:
+        predictions = logits.argmax(axis=1)
+        return jax.nn.softmax(logits), metrics.confusion_matrix(
+            predictions, labels, classes=len(data.classes)
+        ).compute()
+
+    probabilities, confusion = jax.device_get(compile_quickly(describe, traced=False)(logits, labels))
     predictions = probabilities.argmax(axis=1)
-    confusion = metrics.confusion_matrix(predictions, labels, classes=len(data.classes)).compute()
     plot_confusion(confusion, data.classes, folder.path / "confusion.png")
     plot_mistakes(
         images, labels, predictions, probabilities.max(axis=1), folder.path / "mistakes.png", class_names=data.classes
@@ -114,14 +121,21 @@ def logits_in_batches(predict: Callable[..., Any], train_state: TrainState, imag
 
 def loss_and_accuracy(logits: Any, labels: Any) -> dict[str, float]:
     """Mean cross-entropy and accuracy."""
-    numbers = {"loss": metrics.mean(losses.cross_entropy(logits, labels)), "accuracy": metrics.accuracy(logits, labels)}
-    return {name: float(value) for name, value in metrics.compute(numbers).items()}
+
+    def measure(logits: Any, labels: Any) -> dict[str, Any]:
+        return {
+            "loss": metrics.mean(losses.cross_entropy(logits, labels)),
+            "accuracy": metrics.accuracy(logits, labels),
+        }
+
+    measured = compile_quickly(measure, traced=False)(logits, labels)
+    return {name: float(value) for name, value in jax.device_get(metrics.compute(measured)).items()}
 
 
 def write_gradients(folder: RunFolder, loss: Loss, train_state: TrainState, data: DataSet, batch_size: int) -> None:
     """Write the gradient report of one batch, after training, into `gradients.txt`."""
     batch = jax.tree.map(lambda array: array[:batch_size], data.train)
-    report = jax.jit(make_gradient_report(loss))(train_state, batch)
+    report = compile_quickly(make_gradient_report(loss), traced=False)(train_state, batch)
     folder.write_text("gradients.txt", gradient_table(report))
 
 
