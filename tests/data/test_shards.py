@@ -43,6 +43,15 @@ def test_examples_come_back_by_number(folder):
     shards.verify()
 
 
+@pytest.mark.parametrize("at_once", [1, 100])
+def test_examples_come_back_however_many_are_cut_at_once(folder, monkeypatch, at_once):
+    """One after the other, as large ones are, or three; a record has 32 bytes."""
+    monkeypatch.setattr("jaxnets.data.shards._CUT_AT_ONCE", at_once)
+    rows = np.random.default_rng(1).permutation(25)
+    for array, expected in zip(read_shards(folder).read_batch(rows), (IMAGES, LABELS, WEIGHTS), strict=True):
+        np.testing.assert_array_equal(array, expected[rows])
+
+
 def test_one_array_is_no_tuple(tmp_path):
     shards = write_shards(tmp_path / "set", iter(IMAGES), ["image"])
     np.testing.assert_array_equal(shards[7], IMAGES[7])
