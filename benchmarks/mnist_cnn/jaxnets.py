@@ -21,7 +21,7 @@ def loss(params, state, batch, *, key, train):
 def start(weights, images, labels):
     state = init_train_state(MODEL, OPTIMIZER, seed=0)
     params = {
-        name: {part: jax.numpy.asarray(weights[f"{name}/{part}"]) for part in layer}
+        name: {part: jax.device_put(weights[f"{name}/{part}"]) for part in layer}
         for name, layer in state.params.items()
     }
     train = scan_data(make_step(loss, OPTIMIZER), steps=case.STEPS, batch_size=case.BATCH)
