@@ -46,8 +46,8 @@ def repeat(
         key: block i is called with `key=subkey(key, i)`; without one, blocks are called without `key`.
         remat: keep only the blocks' inputs for the backward pass and compute the rest again (`jax.checkpoint`):
             less memory for one more forward pass.
-        unroll: on CPU, up to this many blocks are written out: a scan copies the parameters of each block and what
-            its gradient needs. On GPU up to 24 are, unless `remat` is set: that takes longer to compile. Blocks whose
+        unroll: on CPU, up to this many blocks are written out, unless `remat` is set: a scan copies the parameters of
+            each block and what its gradient needs. On GPU up to 24 are: that takes longer to compile. Blocks whose
             parameters are divided over the devices of a batch never are: they would be kept whole for the gradient.
 
     Returns:
@@ -81,7 +81,8 @@ def repeat(
 
     if remat:
         body = jax.checkpoint(body)
-    few = count <= {"cpu": unroll, "gpu": 0 if remat else _WRITTEN_OUT_ON_GPU}.get(platform(), 0)
+    # blocks that are written out keep their activations, remat or not: XLA for CPU computes nothing twice
+    few = not remat and count <= {"cpu": unroll, "gpu": _WRITTEN_OUT_ON_GPU}.get(platform(), 0)
     placed = getattr(params, "marks", NO_MARKS).placed
     if placed is not None and placed.gathers:  # in a scan each block is gathered again for its gradient, and not kept
         few = False
