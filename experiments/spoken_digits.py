@@ -6,6 +6,7 @@ testing, so the speakers are known. A tenth of the other takes is for validation
 
 expected:  test accuracy 0.9967 with each of the seeds 0 to 2 (299 of 300 recordings), validation 0.989 +- 0.007
 time:      8 to 15 min beside other work
+compile:   13 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  2 cores of an Intel Xeon, jax 0.10.2
 command:   python -m experiments.spoken_digits --seed 0
 """

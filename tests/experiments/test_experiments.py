@@ -40,7 +40,7 @@ def smoke(name, folder, **settings):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_header_says_what_to_expect_and_how_to_get_it(name):
     document = ast.get_docstring(ast.parse((ROOT / "experiments" / f"{name}.py").read_text()))
-    for part in ("expected:", "time:", "hardware:", f"command:   python -m experiments.{name}"):
+    for part in ("expected:", "time:", "compile:", "hardware:", f"command:   python -m experiments.{name}"):
         assert part in document
 
 
