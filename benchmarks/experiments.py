@@ -26,7 +26,7 @@ from experiments.__main__ import experiments
 FOLDER = Path(__file__).parents[1] / "experiments"
 COMPILING = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
 """The last part of the names of JAX's events."""
-QUIET, LONGEST = 12.0, 150.0
+QUIET, LONGEST = 12.0, 600.0
 """Seconds of the processor without compilation after which a process is stopped, and after which it is in any case."""
 EVERY = 0.005
 """Seconds between two samples of the processor's time."""
