@@ -208,7 +208,7 @@ def make_parser() -> argparse.ArgumentParser:
         default=usual,
         help=f"the CPU cases to run (default: all but {', '.join(NEED_FILES)}, which needs JAXNETS_DATA)",
     )
-    parser.add_argument("--out", type=Path, help="write the table to this file as well")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="write the table to this file as well")
     parser.add_argument("--seed", type=int, default=0, help="the shapes that the sweep draws (default 0)")
     parser.add_argument("--smoke", action="store_true", help="measure one small cell of each operation of the sweep")
     return parser

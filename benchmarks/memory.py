@@ -9,6 +9,7 @@ network returns. Nothing is run, and no array is made.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import io
@@ -180,7 +181,7 @@ def table(chosen: list[str] | None = None) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    import sys
-
-    for line in table(sys.argv[1:]):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", help="names as in the table (default: all)")
+    for line in table(parser.parse_args().models):
         print(line, flush=True)
