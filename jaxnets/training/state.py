@@ -185,7 +185,7 @@ def _initialize(optimizer: optax.GradientTransformation, params: Params, *, trac
         return optimizer.init(params)
     try:
         return compile_quickly(optimizer.init, traced=False)(params)
-    except TypeError:  # it looks at values, or holds something else than arrays
+    except (TypeError, AttributeError):  # it looks at values, or holds no arrays, of which jax 0.7 fails to say so
         return optimizer.init(params)
 
 
