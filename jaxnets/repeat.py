@@ -87,9 +87,10 @@ def repeat(
     if placed is not None and placed.gathers:  # in a scan each block is gathered again for its gradient, and not kept
         few = False
     if fast_path("repeat", "cpu", "gpu", "tpu") and not few and not written_out:
-        if not remat and fast_path("recompute", "cpu", "gpu", "tpu"):
-            body, remat = jax.checkpoint(body, policy=keep_costly, prevent_cse=False), True
-        params = marked(params, recomputed=True) if placed is not None and remat else params
+        recomputed = remat or fast_path("recompute", "cpu", "gpu", "tpu")
+        if recomputed and not remat:
+            body = jax.checkpoint(body, policy=keep_costly, prevent_cse=False)
+        params = params if placed is None else marked(params, recomputed=recomputed)
         x, new_state = jax.lax.scan(body, x, (params, state, jnp.arange(count)))
     else:
         states = []
