@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import machine, one_step, pima_mlp, tiny_mlp, tpu_plan as tpu_plan_module
 from benchmarks.chart import draw
 from benchmarks.compare import Timing, compare
+from benchmarks.gpu import report as gpu_report
 from benchmarks.imports import import_table
 from benchmarks.processes import compile_table, module_table, process_table, seeds_table
 from benchmarks.to_result.table import result_table
@@ -166,12 +167,10 @@ def cpu(rounds: int, chosen: list[str]) -> Iterator[str]:
         yield SECTIONS[name](rounds)
 
 
-def gpu(rounds: int) -> Iterator[str]:
-    """Run all cases for a GPU."""
-    from benchmarks.gpu.report import report
-
+def gpu(rounds: int, chosen: list[str]) -> Iterator[str]:
+    """Run the chosen cases for a GPU."""
     yield from (f"# GPU, {datetime.date.today().isoformat()}", machine.describe())
-    yield from report(rounds)
+    yield from gpu_report.report(rounds, chosen)
 
 
 def tpu_plan() -> Iterator[str]:
@@ -200,13 +199,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("machine", choices=["cpu", "gpu", "sweep", "tpu-plan"], help="the benchmarks to run")
     parser.add_argument("--rounds", type=int, default=7, help="how often each peer is timed (default 7)")
-    usual = [name for name in SECTIONS if name not in NEED_FILES]
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=SECTIONS,
-        default=usual,
-        help=f"the CPU cases to run (default: all but {', '.join(NEED_FILES)}, which needs JAXNETS_DATA)",
+        metavar="CASE",
+        help=f"CPU cases, {', '.join(SECTIONS)}, or GPU cases, {', '.join(gpu_report.SECTIONS)} (default: all but "
+        f"{', '.join((*NEED_FILES, *gpu_report.NEED_FILES))}, which need JAXNETS_DATA)",
     )
     parser.add_argument("--out", metavar="FILE", type=Path, help="write the table to this file as well")
     parser.add_argument("--seed", type=int, default=0, help="the shapes that the sweep draws (default 0)")
@@ -214,12 +212,24 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def chosen_cases(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[str]:
+    """The cases to run, all that need no files if none is chosen."""
+    on_gpu = arguments.machine == "gpu"
+    names, need_files = (gpu_report.SECTIONS, gpu_report.NEED_FILES) if on_gpu else (SECTIONS, NEED_FILES)
+    for name in arguments.only or ():
+        if name not in names:
+            parser.error(f"--only: {arguments.machine} has no case {name!r}; choose from {', '.join(names)}")
+    return arguments.only or [name for name in names if name not in need_files]
+
+
 def main() -> None:
     """Parse the command line, run, print and write."""
-    arguments = make_parser().parse_args()
+    parser = make_parser()
+    arguments = parser.parse_args()
+    chosen = chosen_cases(parser, arguments)
     programs = {
-        "cpu": lambda: cpu(arguments.rounds, arguments.only),
-        "gpu": lambda: gpu(arguments.rounds),
+        "cpu": lambda: cpu(arguments.rounds, chosen),
+        "gpu": lambda: gpu(arguments.rounds, chosen),
         "sweep": lambda: sweep(arguments.rounds, arguments.seed, arguments.out, smoke=arguments.smoke),
         "tpu-plan": tpu_plan,
     }

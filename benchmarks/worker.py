@@ -1,5 +1,5 @@
 """Peers in their own process, which answers each line "peer steps" on standard input with the seconds taken, of wall
-time and of the processor.
+time and of the processor, and with what the peer returned.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def main() -> None:
     for line in sys.stdin:
         name, count = line.split()
         started, used = time.perf_counter(), time.process_time()
-        peers[name].run(int(count))
+        value = peers[name].run(int(count))
         seconds, processor_seconds = time.perf_counter() - started, time.process_time() - used
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        answer = {"seconds": seconds, "processor_seconds": processor_seconds, "peak_kilobytes": peak}
+        answer = {"seconds": seconds, "processor_seconds": processor_seconds, "peak_kilobytes": peak, "value": value}
         print(json.dumps(answer), file=answers, flush=True)
 
 

@@ -140,7 +140,7 @@ def make_training(config: Config, step_function: Any, steps: int) -> Any:
     """All steps in one scan: `(train_state, (images, labels)) -> (train_state, metrics of each step)`."""
 
     def train(initial: TrainState, data: Any) -> Any:
-        key = jax.random.key(config.seed)
+        key = jax.random.key(initial.seed)
         images, labels = data
 
         def step(carry: Any, index: Any) -> Any:

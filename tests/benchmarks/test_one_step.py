@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import one_step, tiny_mlp
+from benchmarks.gpu import speedrun
 
 OURS = [2.1, -0.5]
 
@@ -48,3 +49,13 @@ def test_programs_of_three_libraries_agree_with_numpy(monkeypatch):
 def test_a_program_that_fails_is_named():
     with pytest.raises(RuntimeError, match=r"tiny_mlp/no_such_program failed:(.|\n)*ModuleNotFoundError"):
         one_step.check("tiny_mlp", ("jaxnets", "no_such_program"))
+
+
+@pytest.mark.slow
+def test_both_speedruns_take_the_same_first_step(monkeypatch):
+    monkeypatch.setenv("JAXNETS_BENCHMARK_SMALL", "1")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (loss, change), (their_loss, their_change) = (one_step.measure("gpu.speedrun", peer) for peer in speedrun.PEERS)
+    np.testing.assert_allclose(their_loss, loss, rtol=1e-5)
+    np.testing.assert_allclose(their_change, change, rtol=1e-3)
