@@ -33,13 +33,18 @@ def make_case(*, kernel: int, stride: int, batch: int, size: int, in_channels: i
     def theirs(kernel, bias, x):
         return torch.nn.functional.conv2d(x, kernel, bias, stride=stride, padding=padding)
 
+    programs = {"jaxnets": ours, "jax": plain, "pytorch": theirs, "pytorch channels_last": theirs}
+    if kernel == 1 and stride > 1 and in_channels < 16:
+        del programs[
+            "pytorch channels_last"
+        ]  # its gradient in PyTorch 2.13 writes where it must not, and the process ends
     return Case(
         shapes={
             "kernel": (kernel, kernel, in_channels, channels),
             "bias": (channels,),
             "x": (batch, size, size, in_channels),
         },
-        programs={"jaxnets": ours, "jax": plain, "pytorch": theirs, "pytorch channels_last": theirs},
+        programs=programs,
         torch_axes={"kernel": (3, 2, 0, 1), "x": (0, 3, 1, 2), "y": (0, 3, 1, 2)},
     )
 
