@@ -5,12 +5,12 @@ drawn anew, black or white, at each use, with the gray values as probabilities. 
 with 50 samples for each test image, and with 5,000 for 500 of them; the result is the mean of the former, corrected by
 the mean difference where there are both.
 
-expected:  -log p(x) of the test images with seed 0, and the error of sampling: vae 1 97.82 +- 0.08, vae 5
-           95.51 +- 0.07, iwae 5 96.92 +- 0.11, iwae 50 96.33 +- 0.15; published after 3,280
+expected:  -log p(x) of the test images, mean and deviation over the seeds 0 to 2: vae 1 97.60 +- 0.25, vae 5
+           95.41 +- 0.20, iwae 5 96.92 +- 0.20, iwae 50 96.20 +- 0.16 (96.33 with seed 0); published after 3,280
            epochs (--size reference, not run here) 86.76, 86.47, 85.54, 84.78; a short run elsewhere 86.83
-time:      vae 1 2 min, vae 5 and iwae 5 4 min, iwae 50 13 min, beside other work
+time:      vae 1 2 min, vae 5 and iwae 5 2 to 4 min, iwae 50 7 to 13 min, beside other work
 compile:   6.2 s of processor time until the first steps are done, on an Intel Xeon
-hardware:  one core of an Intel Xeon, jax 0.10.2
+hardware:  one core of an Intel Xeon, jax 0.10.2 (seed 0) and 0.11.2
 command:   python -m experiments.mnist_vae --model iwae --samples 50 --seed 0
 """
 
