@@ -64,5 +64,5 @@ def plot_segmentations(
         panel.set_title(title, fontsize=12)
     drawn = [*zip(classes, COLORS, strict=False), ("void", VOID)]
     handles = [Patch(color=color, label=name) for name, color in drawn]
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=11)
+    figure.legend(handles=handles, loc="outside upper center", ncols=6, frameon=False, fontsize=11)
     save(figure, path, dpi=75)
