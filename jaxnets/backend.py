@@ -29,6 +29,7 @@ FAST_PATHS = (
     "pooling",
     "recompute",
     "repeat",
+    "rows",
     "small_product",
 )
 """The names that `plain_forms` and `JAXNETS_PLAIN` accept."""

@@ -88,8 +88,16 @@ def _product_of_patches(x: Array, kernel: Array, geometry: Geometry) -> Array:
     """Convolve by one matrix product; for few input channels, where the patches take no more room than the result."""
     *kernel_size, _, out = kernel.shape
     patches = _patches(x, kernel_size, geometry)
-    y = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, out)
+    y = _aligned_product(patches.reshape(-1, patches.shape[-1]), kernel.reshape(-1, out))
     return y.reshape(*patches.shape[:-1], out)
+
+
+def _aligned_product(rows: Array, matrix: Array) -> Array:
+    """Multiply with zeros in the place of missing features: products over 3, 5, 6 or 7 are slower than over 4 or 8."""
+    features, out = (size + (-size % 4 if 2 < size < 8 else 0) for size in matrix.shape)
+    padded = jnp.pad(rows, ((0, 0), (0, features - rows.shape[1])))
+    wide = jnp.pad(matrix, ((0, features - len(matrix)), (0, out - matrix.shape[1])))
+    return (padded @ wide)[:, : matrix.shape[1]]
 
 
 def _patches(x: Array, kernel_size: Sequence[int], geometry: Geometry) -> Array:

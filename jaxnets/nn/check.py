@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxnets.kernels.rows import add_bias
 from jaxnets.types import Array, DTypeLike, Key
 
 
@@ -76,6 +77,8 @@ def add_parameter(x: Array, parameter: Array) -> Array:
     """
     wide = compute_dtype(x)
     last = jnp.asarray(parameter, wide)
+    if last.ndim == 1:
+        return add_bias(x.astype(wide), last).astype(x.dtype)
     return (x.astype(wide) + last.reshape((1,) * (x.ndim - last.ndim) + last.shape)).astype(x.dtype)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import jax
 import jax.numpy as jnp
 
@@ -62,8 +60,7 @@ def convolve_and_add_bias(params: Params, kernel: Array, x: Array, geometry: Geo
     (kernel,) = match_dtype(x, kernel)
     rows, leading = flatten_leading(x, kernel.ndim - 1)
     y = convolve(rows, kernel, geometry)
-    if "bias" in params:  # over one leading axis, which has the fastest backward pass
-        y = add_parameter(y.reshape((math.prod(y.shape[:-1]), y.shape[-1])), params["bias"]).reshape(y.shape)
+    y = add_parameter(y, params["bias"]) if "bias" in params else y
     return y.reshape((*leading, *y.shape[1:]))
 
 

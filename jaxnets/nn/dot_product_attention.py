@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxnets.kernels.attention import Implementation, Split, attend, heads_first, implementation_here
 from jaxnets.kernels.blocked_attention import attend_by_blocks
+from jaxnets.kernels.rows import largest
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, check_rate, compute_dtype, require_key
 from jaxnets.nn.dropout import dropout
@@ -145,7 +146,7 @@ def _einsum_attention(
         grouped = (kv_heads, groups) if mask.shape[1] == heads else (1, 1)
         penalty = jnp.where(mask, 0.0, _MASKED).astype(wide).reshape((mask.shape[0], *grouped, *mask.shape[2:]))
         logits = (logits.reshape((batch, kv_heads, groups, length, size)) + penalty).reshape(logits.shape)
-    weights = jnp.exp(logits - jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True)))
+    weights = jnp.exp(logits - largest(logits))
     total = jnp.sum(weights, axis=-1, keepdims=True)
     if key is not None:
         weights = dropout(weights, rate, key=key, train=True)
