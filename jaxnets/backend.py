@@ -98,21 +98,21 @@ def plain_forms(names: str = "all") -> AbstractContextManager[None]:
     return context
 
 
-def plain_too(name: str) -> AbstractContextManager[None]:
-    """Trace layers without the fast form `name` within a `with` block, and without those that are switched off already.
+def plain_too(names: str) -> AbstractContextManager[None]:
+    """Trace layers without these fast forms within a `with` block, and without those that are switched off already.
 
     Args:
-        name: of a fast form; see `FAST_PATHS`.
+        names: of fast forms, separated by commas; see `FAST_PATHS`.
 
     Raises:
-        ValueError: if no fast form has that name.
+        ValueError: if no fast form has one of the names.
 
     Example:
         >>> with plain_forms("pooling"), plain_too("convolution"):
         ...     fast_path("pooling", platform()), fast_path("convolution", platform())
         (False, False)
     """
-    context: AbstractContextManager[None] = _PLAIN(_PLAIN.value | plain_names(name))
+    context: AbstractContextManager[None] = _PLAIN(_PLAIN.value | plain_names(names))
     return context
 
 

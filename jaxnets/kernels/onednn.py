@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import platform
 import sys
 from importlib.metadata import version
@@ -29,6 +30,8 @@ _LOGGER = logging.getLogger("jaxnets")
 _TESTED = ("0.10", "0.11", "0.12")
 """Versions of jaxlib whose call takes the settings as they are written here."""
 _TARGET = "__onednn$convolution"
+_FEWEST = 2**17
+"""For fewer multiplications the call itself, of some microseconds, takes longer than XLA's own code."""
 
 
 def can_call_onednn(context: Any, x: Any, kernel: Any, geometry: Geometry) -> bool:
@@ -49,6 +52,7 @@ def can_call_onednn(context: Any, x: Any, kernel: Any, geometry: Geometry) -> bo
         and fast_path("onednn", "cpu")
         and _is_for_one_device_and_not_stored(context.module_context)
         and x.size > 0 < kernel.size
+        and x.shape[0] * math.prod((*positions, *kernel.shape)) >= _FEWEST
         and onednn_available()
     )
 

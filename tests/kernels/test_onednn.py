@@ -26,6 +26,11 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
+def call_it_for_small_convolutions_too(monkeypatch):
+    monkeypatch.setattr(onednn, "_FEWEST", 0)
+
+
+@pytest.fixture(autouse=True)
 def _without_the_package_that_convolves_by_itself(enter):
     enter(plain_forms("jaxnets_cpu"))
 
@@ -112,8 +117,10 @@ def test_what_is_lowered_depends_on_the_devices_and_the_cache_of_the_program_alo
         jax.clear_caches()
 
 
-@pytest.mark.parametrize("left_out", ["half precision", "no entries", "cropped", "dilated input", "switched off"])
-def test_onednn_is_left_out_for_what_it_does_not_compute_and_where_it_is_switched_off(enter, left_out):
+@pytest.mark.parametrize(
+    "left_out", ["half precision", "no entries", "cropped", "dilated input", "few multiplications", "switched off"]
+)
+def test_onednn_is_left_out_for_what_it_does_not_compute_and_where_it_is_switched_off(enter, left_out, monkeypatch):
     geometry, x, kernel, _ = geometry_and_arrays(*SETTINGS["dense"])
     if left_out == "half precision":
         x, kernel = jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16)
@@ -123,6 +130,8 @@ def test_onednn_is_left_out_for_what_it_does_not_compute_and_where_it_is_switche
         geometry = geometry._replace(padding=((1, 1), (-1, 1)))
     elif left_out == "dilated input":
         geometry = geometry._replace(input_dilation=(1, 2))
+    elif left_out == "few multiplications":
+        monkeypatch.setattr(onednn, "_FEWEST", 2**17)
     else:
         enter(plain_forms("jaxnets_cpu,onednn"))
     program = jax.jit(functools.partial(convolve, geometry=geometry)).lower(x, kernel).as_text()
