@@ -72,7 +72,8 @@ def attend(
     """Compute attention `[batch, time, heads, head_dim]` without dropping weights, by `"xla"`, `"cudnn"` or `"splash"`.
 
     Raises:
-        ValueError: if there is no such implementation, or it does not support the mask or the shapes.
+        ValueError: if there is no such implementation, or it does not support the mask, the dtype, the shapes or the
+            device.
     """
     if implementation in _KERNELS:
         kernel = _KERNELS[implementation]
@@ -110,11 +111,14 @@ def implementation_here(
 
     With `split` a kernel runs on each device of a mesh by itself.
     """
+    if 0 in queries.shape:
+        return "einsum"  # a kernel wants something to compute
     fits = tiles(queries.shape[-3], keys.shape[-3]) and (split or one_device(queries, keys, values))
     backend = platform() if fast_path("attention", "cpu", "gpu", "tpu") else None
     return choose_implementation(
         queries.dtype,
         queries.shape[-1],
+        (queries.shape[-3], keys.shape[-3]),
         masked=masked,
         dropping=dropping,
         strict=jax.config.jax_numpy_dtype_promotion == "strict",  # type: ignore[attr-defined]
@@ -128,6 +132,7 @@ def implementation_here(
 def choose_implementation(
     dtype: DTypeLike,
     head_dim: int,
+    lengths: tuple[int, int],
     *,
     masked: bool,
     dropping: bool,
@@ -139,9 +144,10 @@ def choose_implementation(
 ) -> Implementation:
     """Choose how to compute attention.
 
-    - `"cudnn"`, the flash attention of NVIDIA's library, where it is valid: bfloat16 or float16, heads of at most 128
-      features and a multiple of 8, a GPU of compute capability 8.0 (Ampere) or later, no dropout, no mask array. (It
-      would take a mask as a bias of the full size, which gives up what flash attention saves, and not under `vmap`.)
+    - `"cudnn"`, the flash attention of NVIDIA's library, where it computes attention and its gradient
+      (`refused_by_cudnn`): bfloat16 or float16, heads of at most 128 features and a multiple of 8, even numbers of
+      queries and of keys, a GPU of compute capability 8.0 (Ampere) or later, no dropout, no mask array. (It would take
+      a mask as a bias of the full size, which gives up what flash attention saves, and not under `vmap`.)
     - `"splash"`, JAX's flash attention for TPUs: bfloat16, no dropout, no mask array, lengths that `tiles` allows, and
       one device, because the compiler cannot split the kernel, or a mesh over which it runs on each device by itself.
     - `"blocks"`, the products of the next form for some queries at a time, on CPU for causal attention of long
@@ -154,6 +160,7 @@ def choose_implementation(
     Args:
         dtype: dtype of the queries.
         head_dim: size of a head.
+        lengths: the numbers of queries and of keys.
         masked: whether there is a mask besides `causal`.
         dropping: whether weights are dropped.
         strict: whether JAX's strict dtype promotion is on.
@@ -169,8 +176,10 @@ def choose_implementation(
         >>> import jax.numpy as jnp
         >>> settings = {"masked": False, "dropping": False, "strict": False}
         >>> gpu = {"backend": "gpu", "compute_capability": 8.0, "tiled": False, "blocks": True}
-        >>> [choose_implementation(dtype, 64, **settings, **gpu) for dtype in (jnp.bfloat16, jnp.float32)]
+        >>> [choose_implementation(dtype, 64, (512, 512), **settings, **gpu) for dtype in (jnp.bfloat16, jnp.float32)]
         ['cudnn', 'xla']
+        >>> choose_implementation(jnp.bfloat16, 64, (197, 197), **settings, **gpu)
+        'xla'
     """
     if backend == "cpu" and blocks and not dropping:
         return "blocks"
@@ -178,12 +187,44 @@ def choose_implementation(
         return "einsum"
     if backend == "tpu":
         return "splash" if tiled and dtype == jnp.bfloat16 and not masked else "einsum"
-    half_precision = dtype in (jnp.bfloat16, jnp.float16)
-    legal_head = head_dim % 8 == 0 and 0 < head_dim <= 128
-    capable = compute_capability is not None and compute_capability >= 8.0
-    if backend == "gpu" and half_precision and legal_head and capable and not masked:
+    legal = backend == "gpu" and refused_by_cudnn(dtype, head_dim, lengths, compute_capability) is None
+    if legal and not masked and head_dim <= 128:  # wider heads, which Hopper has, were not timed
         return "cudnn"
-    return "einsum" if half_precision and strict else "xla"
+    return "einsum" if dtype in (jnp.bfloat16, jnp.float16) and strict else "xla"
+
+
+def refused_by_cudnn(
+    dtype: DTypeLike, head_dim: int, lengths: tuple[int, int], compute_capability: float | None
+) -> str | None:
+    """Say why cuDNN does not compute such attention and its gradient, or return None if it does.
+
+    The forward pass alone would take odd lengths. JAX refuses them only once a gradient is taken, when it is too late
+    for another form.
+
+    Args:
+        dtype: dtype of the queries.
+        head_dim: size of a head.
+        lengths: the numbers of queries and of keys.
+        compute_capability: that of the CUDA device, None without one.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> refused_by_cudnn(jnp.bfloat16, 64, (197, 197), 9.0)
+        'even numbers of queries and of keys, at least 2, got 197 and 197'
+        >>> refused_by_cudnn(jnp.bfloat16, 64, (512, 512), 9.0) is None
+        True
+    """
+    if compute_capability is None or compute_capability < 8.0:
+        found = "there is none" if compute_capability is None else f"got {compute_capability}"
+        return f"a CUDA device of compute capability 8.0 or later, {found}"
+    if dtype not in (jnp.bfloat16, jnp.float16):
+        return f"bfloat16 or float16, got {jnp.dtype(dtype)}"
+    largest = 256 if compute_capability == 9.0 else 128
+    if head_dim % 8 or not 0 < head_dim <= largest:
+        return f"head_dim to be a multiple of 8 and at most {largest} on this device, got {head_dim}"
+    if not all(isinstance(length, int) and length > 0 and length % 2 == 0 for length in lengths):  # int: no symbol
+        return f"even numbers of queries and of keys, at least 2, got {lengths[0]} and {lengths[1]}"
+    return None
 
 
 def heads_first(*arrays: Array) -> tuple[str, list[Array]]:
@@ -236,7 +277,17 @@ def cudnn_attention(
 
     Its batching rule wants queries, keys, values and the result's cotangent all mapped, and along their first axis.
     What stays out of reach is a mapped cotangent with nothing else mapped, as `jax.jacrev` makes it: that raises.
+
+    Raises:
+        ValueError: if cuDNN does not compute attention of these arrays, or not its gradient.
     """
+    lengths = queries.shape[1], keys.shape[1]
+    needed = refused_by_cudnn(queries.dtype, queries.shape[-1], lengths, cuda_compute_capability())
+    if needed is not None:
+        raise ValueError(
+            f"implementation='cudnn' needs {needed}; leave implementation out for the fastest form that does, or write "
+            "implementation='xla'"
+        )
     queries, keys, values = mapped_alike((queries, keys, values))
     if mask is not None:  # the kernel reads it as a bias and repeats the batch and the heads only
         mask = jnp.broadcast_to(mask, (*mask.shape[:2], queries.shape[1], keys.shape[1]))

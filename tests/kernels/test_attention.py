@@ -25,6 +25,10 @@ from tests.oracles import permissive_promotion
         ("einsum", {"head_dim": 60, "strict": True}),
         ("xla", {"head_dim": 60}),
         ("xla", {"head_dim": 136}),
+        ("xla", {"head_dim": 136, "compute_capability": 9.0}),
+        ("xla", {"lengths": (197, 197)}),  # a vision transformer's patches and its class token
+        ("xla", {"lengths": (1, 1000)}),
+        ("einsum", {"lengths": (1, 1000), "strict": True}),
         ("xla", {"compute_capability": 7.5}),  # Colab's T4
         ("xla", {"compute_capability": None}),  # an AMD GPU
         ("xla", {"masked": True}),
@@ -43,8 +47,8 @@ from tests.oracles import permissive_promotion
     ],
 )
 def test_choice_of_implementation(expected, changes):
-    base = {"dtype": jnp.bfloat16, "head_dim": 64, "masked": False, "dropping": False, "strict": False}
-    base |= {"tiled": True, "blocks": False}
+    base = {"dtype": jnp.bfloat16, "head_dim": 64, "lengths": (512, 512), "masked": False, "dropping": False}
+    base |= {"strict": False, "tiled": True, "blocks": False}
     assert choose_implementation(**{**base, "backend": "gpu", "compute_capability": 8.0, **changes}) == expected
 
 
@@ -63,10 +67,10 @@ def test_an_nvidia_gpu_gets_cudnn_with_a_causal_flag(monkeypatch, enter):
     calls = spy_on_jax(monkeypatch)
     enter(trace_for("gpu"))
     monkeypatch.setattr(attention, "cuda_compute_capability", lambda: 8.9)
-    q, k, v = (jnp.asarray(a, jnp.bfloat16) for a in qkv(keys=5, leading=(2, 3)))
+    q, k, v = (jnp.asarray(a, jnp.bfloat16) for a in qkv(queries=6, keys=6, leading=(2, 3)))
     y = nn.dot_product_attention(q, k, v, causal=True)
     with permissive_promotion():
-        nn.dot_product_attention(q, k, v, causal=True, mask=jnp.ones((5, 5), bool))
+        nn.dot_product_attention(q, k, v, causal=True, mask=jnp.ones((6, 6), bool))
     assert [call["implementation"] for call in calls] == ["cudnn", "xla"]
     assert calls[0]["is_causal"]
     assert calls[0]["mask"] is None
