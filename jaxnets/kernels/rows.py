@@ -43,18 +43,6 @@ def _tangent(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tup
     return _add_to_rows(x, bias), dx + ones @ dbias[None]  # backward the product is a sum over rows
 
 
-def as_rows(x: Array) -> Array:
-    """Reshape `[..., features]` to `[rows, features]`, so that sums over the rows do not become sums over more axes.
-
-    Example:
-        >>> as_rows(jnp.ones((2, 3, 4))).shape
-        (6, 4)
-    """
-    rows = x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
-    apart = x.ndim > 2 and fast_path("rows", "cpu") and not types_carry_sharding(x)
-    return jax.lax.optimization_barrier(rows) if apart else rows
-
-
 def largest(x: Array) -> Array:
     """Return the largest number of each row, `[..., 1]` of `[..., n]`, without a gradient; a NaN may be passed over.
 

@@ -8,9 +8,8 @@ from collections.abc import Hashable
 import jax
 import jax.numpy as jnp
 
-from jaxnets.kernels.rows import as_rows
 from jaxnets.layer import layer
-from jaxnets.nn.check import compute_dtype
+from jaxnets.nn.check import compute_dtype, flatten_leading
 from jaxnets.nn.normalization import check_norm, scale_and_bias_spec
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, ArrayLike, Initializer, Params, State
@@ -123,7 +122,7 @@ def batch_norm(
     """
     _check_arguments(params, state, x, mask)
     dtype = compute_dtype(x)
-    rows = as_rows(x.astype(dtype))
+    rows = flatten_leading(x)[0].astype(dtype)
     valid = None if mask is None else mask.reshape((-1, 1))
     if valid is not None:
         rows = jnp.where(valid, rows, 0)  # so padding of any value, even NaN, does not affect the gradient

@@ -8,7 +8,7 @@ import torch
 
 from jaxnets import nn
 from jaxnets.backend import plain_forms
-from jaxnets.kernels.rows import add_bias, as_rows, largest
+from jaxnets.kernels.rows import add_bias, largest
 from tests.forms import needs_cpu
 from tests.oracles import assert_close, normal
 
@@ -56,17 +56,6 @@ def test_the_gradient_of_a_convolution_s_bias_is_a_product_and_not_a_sum_over_ax
     assert not sums(bias_gradient)
     with plain_forms("rows"):
         assert sums(bias_gradient)
-
-
-def test_a_sum_of_rows_has_the_gradient_and_the_batches_of_a_plain_one():
-    def total(x):
-        return jnp.sum(jnp.square(jnp.sum(as_rows(x), axis=0)))
-
-    sums = np.sum(np.asarray(X, np.float64), axis=(0, 1, 2))
-    assert_close(jax.jit(jax.grad(total))(X), np.broadcast_to(2 * sums, X.shape), rtol=1e-4, atol=1e-4)
-    assert_close(
-        jax.jit(jax.vmap(total))(X), np.square(np.sum(np.asarray(X, np.float64), axis=(1, 2))).sum(-1), rtol=1e-4
-    )
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
