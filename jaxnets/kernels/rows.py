@@ -40,7 +40,8 @@ def _add_to_rows(x: Array, bias: Array) -> Array:
 def _tangent(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     (x, bias), (dx, dbias) = primals, tangents
     ones = jnp.ones((len(x), 1), bias.dtype)
-    return _add_to_rows(x, bias), dx + ones @ dbias[None]  # backward the product is a sum over rows
+    repeated = jnp.matmul(ones, dbias[None], precision=jax.lax.Precision.HIGHEST)  # backward a sum over rows
+    return _add_to_rows(x, bias), dx + repeated
 
 
 def largest(x: Array) -> Array:
