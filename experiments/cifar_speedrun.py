@@ -136,6 +136,12 @@ def average(slow: Any, fast: Any, progress: Any) -> Any:
     return jax.tree.map(lambda a, b: (keep * a + (1 - keep) * b).astype(a.dtype), slow, fast)
 
 
+def with_whitening(params: Any, images: Any) -> Any:
+    """Put the whitening of these images into the first layer."""
+    kernel = whitening_kernel(jnp.asarray(images[:5000]))
+    return params | {"whitening": params["whitening"] | {"kernel": kernel}}
+
+
 def make_training(config: Config, step_function: Any, steps: int) -> Any:
     """All steps in one scan: `(train_state, (images, labels)) -> (train_state, metrics of each step)`."""
 
@@ -207,8 +213,7 @@ def run(config: Config, folder: RunFolder) -> Findings:
     loss_function = functools.partial(losses.cross_entropy, label_smoothing=config.label_smoothing)
     loss = supervised(model, loss_function, {"accuracy": metrics.accuracy})
     initial = init_train_state(model, optimizer, config.seed)
-    whitening = initial.params["whitening"] | {"kernel": whitening_kernel(jnp.asarray(train_data[0][:5000]))}
-    initial = initial._replace(params=initial.params | {"whitening": whitening})
+    initial = initial._replace(params=with_whitening(initial.params, train_data[0]))
     program = compile_step(make_training(config, make_step(loss, optimizer), steps))
     with working(f"training {steps} steps in one call"):
         (trained, measured), compile_seconds, seconds = compile_and_run(program, initial, jax.device_put(train_data))

@@ -46,10 +46,6 @@ def data() -> tuple[np.ndarray, ...]:
 def first_weights(seed: int, images: np.ndarray) -> Any:
     """Parameters and state of jaxnets, with the whitening of these images; PyTorch's are made of them for the check."""
     import jax
-    import jax.numpy as jnp
-
-    from jaxnets.models import whitening_kernel
 
     params, state = model().init(jax.random.key(seed))
-    kernel = whitening_kernel(jnp.asarray(images[:5000]))
-    return params | {"whitening": params["whitening"] | {"kernel": kernel}}, state
+    return recipe.with_whitening(params, images), state

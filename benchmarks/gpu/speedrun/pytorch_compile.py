@@ -15,7 +15,6 @@ from jaxnets.tree import paths
 
 CONFIG = case.CONFIG
 HALF = torch.float32 if SMALL else torch.float16
-EVAL_BATCH = case.VIEWED
 
 
 class Stage(nn.Module):
@@ -159,7 +158,7 @@ def prepare(weights, images, labels, test_images, test_labels):
     device, seeds = pytorch_device(), itertools.count()
     images, test_images = (torch.tensor(array).to(device, HALF) for array in (images, test_images))
     labels, test_labels = (torch.tensor(array).long().to(device) for array in (labels, test_labels))
-    views, answers = test_images.permute(0, 3, 1, 2).split(EVAL_BATCH), test_labels.split(EVAL_BATCH)
+    views, answers = test_images.permute(0, 3, 1, 2).split(case.VIEWED), test_labels.split(case.VIEWED)
     network = make_network(device, images.permute(0, 3, 1, 2))
     compiled = network if SMALL else torch.compile(network, mode="max-autotune")
 
