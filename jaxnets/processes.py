@@ -23,6 +23,9 @@ _Result = TypeVar("_Result")
 GRACE_SECONDS = 5.0
 """How long a process that fails waits for the others, so that they learn of it."""
 
+ASK_SECONDS = 0.02
+"""How often processes that wait for something ask one another whether they are done."""
+
 
 class OtherProcessError(RuntimeError):
     """Something failed in another process, whose own output says why."""
@@ -150,6 +153,45 @@ def all_or_none(what: str, function: Callable[[], _Result]) -> _Result:
     if failed.any():
         raise OtherProcessError(f"{what} failed in process {failed.argmax()} of {len(failed)}, which says why")
     return result
+
+
+def wait_together(what: str, function: Callable[[], object]) -> None:
+    """Wait for something that needs all processes, and end at once if one of them fails or is gone.
+
+    The function alone may wait for a process that is gone until JAX aborts this one for it, without an exception. So it
+    runs in a thread, and meanwhile all ask one another whether they are done.
+
+    Args:
+        what: names it in the error of the others.
+        function: waits, without computing on devices.
+
+    Raises:
+        OtherProcessError: if it failed in another process.
+
+    Example:
+        >>> wait_together("waiting", lambda: None)
+    """
+    if process_count() == 1:
+        function()
+        return
+    errors: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            function()
+        except BaseException as error:  # raised below
+            errors.append(error)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    busy = 1
+    while busy:
+        waiting.join(ASK_SECONDS)
+        busy, failed = agree(int(waiting.is_alive()), int(bool(errors)))
+        if errors:
+            raise errors[0]
+        if failed:
+            raise OtherProcessError(f"{what} failed in another process, which says why")
 
 
 def check_same(function: str, values: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxnets.folder_lock import lock_folder, unlock_folder
 from jaxnets.integers import as_integer
-from jaxnets.processes import all_or_none, from_first, is_lost, process_count
+from jaxnets.processes import all_or_none, from_first, is_lost, process_count, wait_together
 from jaxnets.training import checkpoint_store as store
 from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.history import Mode, best_step, check_metric, is_best
@@ -71,7 +71,7 @@ class Checkpoints:
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if is_lost(error):  # nothing can be completed without the other process
             self._managers.clear()
-        self.close()
+        self._close(together=error is None)
 
     def save_last(self, progress: Progress, *, now: bool = True) -> None:
         """Save in the background, unless the last checkpoint is of the same step already.
@@ -90,7 +90,7 @@ class Checkpoints:
         """Let an earlier `best` be complete first: later ones can be had from `last` (see `_mend_best`)."""
         manager = self._managers.get("best")
         if manager is not None and manager.latest_step() != step:
-            manager.wait_until_finished()
+            self._wait(manager)
 
     def save_best(self, progress: Progress) -> None:
         """Save in the background if the newest record has the best value so far of the metric `best`."""
@@ -131,8 +131,13 @@ class Checkpoints:
         lock_folder(self.folder)
 
     def close(self) -> None:
-        """Wait until everything is written."""
-        for manager in self._managers.values():
+        """Wait until everything is written; if there are several processes, call it in all."""
+        self._close(together=True)
+
+    def _close(self, *, together: bool) -> None:
+        for manager in list(self._managers.values()):
+            if together:
+                self._wait(manager)
             manager.close()
         self._managers.clear()
         unlock_folder(self.folder)
@@ -184,10 +189,19 @@ class Checkpoints:
     def _save(self, which: str, progress: Progress) -> None:
         if which not in self._managers:
             self._managers[which] = store.open_manager(self.folder / which, write=True)
-        for name, manager in self._managers.items():
-            if name != which and process_count() > 1:
-                manager.wait_until_finished()  # the barriers of two managers have the same names
+        if process_count() > 1:
+            for manager in list(self._managers.values()):  # the barriers of two managers have the same names
+                self._wait(manager)
         store.save(self._managers[which], progress)
+
+    def _wait(self, manager: Any) -> None:
+        """Wait until a manager has written; if it fails in one of several processes, leave all as they are."""
+        try:
+            wait_together("saving the checkpoint", manager.wait_until_finished)
+        except Exception:
+            if process_count() > 1:
+                self._managers.clear()
+            raise
 
 
 def load_last(folder: str | os.PathLike[str], *, like: TrainState) -> TrainState:

@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxnets import losses, metrics, models
 from jaxnets.data import Source
-from jaxnets.processes import OtherProcessError, all_or_none, from_first, is_first, to_host
+from jaxnets.processes import OtherProcessError, all_or_none, from_first, is_first, to_host, wait_together
 from jaxnets.report import RunFolder, progress, record_metrics
 from jaxnets.sharding import FSDP, make_mesh, place
 from jaxnets.start_processes import start_processes
@@ -38,6 +38,7 @@ from tests.oracles import permissive_optimizer
 from tests.training import problem
 
 BATCH = 8
+SLEEP_SECONDS = 1_000  # longer than a test may take
 CNN = models.mnist_cnn(models.MnistCNNConfig(height=12, width=12))
 GPT = models.gpt(models.GPTConfig(vocabulary=16, context=8, layers=2, heads=2, features=16))
 
@@ -150,6 +151,10 @@ def refuse_all(folder):
         KeyError if mine else OtherProcessError, match="mine" if mine else "work failed in process 1 of 2"
     ):
         all_or_none("work", lambda: {}["mine"] if mine else None)
+    with pytest.raises(
+        KeyError if mine else OtherProcessError, match="mine" if mine else "waiting failed in another process"
+    ):
+        wait_together("waiting", lambda: {}["mine"] if mine else time.sleep(SLEEP_SECONDS))
 
     stopped = run(callbacks=[lambda event: mine == 1 and event.kind == "epoch"])
     assert int(stopped.train_state.step) == 2
