@@ -1,6 +1,7 @@
-"""Maxima and sums over windows as chains of operations on strided slices, one for each offset: the fast form on CPU.
+"""Maxima and sums over windows as chains of operations on strided slices, one for each offset.
 
-The gradient of `jax.lax.reduce_window` becomes a serial loop there and is 4 to 40 times slower.
+On CPU it is the fast form: the gradient of `jax.lax.reduce_window` becomes a serial loop, 4 to 40 times slower. On GPU
+it is the exact form for float64.
 """
 
 from __future__ import annotations
@@ -20,15 +21,23 @@ _SMALL_WINDOW = 4
 
 
 def is_fast_on_cpu() -> bool:
-    """Say whether `reduce_windows_on_cpu` is for the backend at hand.
+    """Say whether `reduce_windows` is for the backend at hand.
 
     jaxlib 0.7.2 compiles the gradient wrong on processors with AVX-512: programs end in a segmentation fault.
     """
     return fast_path("pooling", "cpu") and jax.__version_info__ >= (0, 8)
 
 
+def is_exact_only_by_slices(x: Array) -> bool:
+    """Say whether second derivatives of `jax.lax.reduce_window` would lose digits of `x`.
+
+    On GPU JAX packs an entry and its tangent into 64 bits, and halves the digits of float64 for that.
+    """
+    return fast_path("pooling", "gpu") and x.dtype == jnp.float64
+
+
 @functools.partial(jax.jit, static_argnums=(0, 2, 3))  # one call when run eagerly
-def reduce_windows_on_cpu(
+def reduce_windows(
     operation: Literal["max", "sum"], x: Array, window: tuple[int, ...], stride: tuple[int, ...]
 ) -> Array:
     """Combine the entries of each window; the gradient of a maximum goes to the first one in row-major order.
@@ -43,7 +52,7 @@ def reduce_windows_on_cpu(
         `[batch, *positions, channels]`.
 
     Example:
-        >>> reduce_windows_on_cpu("max", jnp.array([1.0, 3.0, 2.0]).reshape(1, 3, 1), (2,), (1,)).ravel()
+        >>> reduce_windows("max", jnp.array([1.0, 3.0, 2.0]).reshape(1, 3, 1), (2,), (1,)).ravel()
         Array([3., 3.], dtype=float32)
     """
     rank = len(window)

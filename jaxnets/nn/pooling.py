@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets.kernels.pooling import is_fast_on_cpu, reduce_windows_on_cpu
+from jaxnets.kernels.pooling import is_exact_only_by_slices, is_fast_on_cpu, reduce_windows
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, compute_dtype, flatten_leading
 from jaxnets.nn.window import (
@@ -57,8 +57,8 @@ def max_pool(x: Array, window: Sequence[int], *, stride: PerAxis | None = None, 
     rows, leading, sizes, steps, sides = _prepare(x, window, stride, padding)
     floating = jnp.issubdtype(x.dtype, jnp.floating)
     lowest = np.asarray(-np.inf if floating else np.iinfo(x.dtype).min, x.dtype)
-    if is_fast_on_cpu():
-        y: Array = reduce_windows_on_cpu("max", pad_spatial(rows, sides, lowest), sizes, steps)
+    if is_fast_on_cpu() or is_exact_only_by_slices(x):
+        y: Array = reduce_windows("max", pad_spatial(rows, sides, lowest), sizes, steps)
     else:
         y = jax.lax.reduce_window(rows, lowest, jax.lax.max, *_reduce_window_settings(sizes, steps, sides))
     return y.reshape((*leading, *y.shape[1:]))
@@ -104,7 +104,7 @@ def avg_pool(
     rows, leading, sizes, steps, sides = _prepare(x, window, stride, padding)
     wide = rows.astype(compute_dtype(x))
     if is_fast_on_cpu():
-        total: Array = reduce_windows_on_cpu("sum", pad_spatial(wide, sides, 0), sizes, steps)
+        total: Array = reduce_windows("sum", pad_spatial(wide, sides, 0), sizes, steps)
     else:
         zero = np.zeros((), wide.dtype)
         total = jax.lax.reduce_window(wide, zero, jax.lax.add, *_reduce_window_settings(sizes, steps, sides))

@@ -209,6 +209,7 @@ def test_each_loss_moves_its_own_network_and_sees_what_was_changed_before():
     np.testing.assert_allclose(after.params["b"], [-5.5])
 
 
+@needs_devices(2)
 def test_accumulation_and_devices_give_the_same():
     def weighted(params, state, batch, *, key, train):
         values, weights = batch

@@ -21,7 +21,7 @@ from jaxnets.training import (
 )
 from jaxnets.training.batches import batch_indices
 from tests.compilations import count_compilations
-from tests.forms import needs_devices
+from tests.forms import needs_devices, needs_fixed_order
 
 WORDS, CLASSES = 20, 3
 SPEC = {"embedding": nn.embedding_spec(WORDS, 4), "linear": nn.linear_spec(4, CLASSES)}
@@ -111,6 +111,7 @@ def test_evaluation_is_the_mean_over_texts_without_padding():
     np.testing.assert_allclose(measured["accuracy"], np.mean(right), rtol=1e-6)
 
 
+@needs_fixed_order
 def test_a_run_that_goes_on_has_the_same_bits(tmp_path):
     texts, labels = examples(20, seed=1)
     validation = make_buckets({"text": texts}, {"label": labels}, lengths=[8, 16], batch_size=8).groups

@@ -12,6 +12,7 @@ import pytest
 
 from jaxnets.training import TrainState, fit, make_step, scan_data
 from jaxnets.training.programs import Program, run_steps
+from tests.forms import needs_callbacks
 from tests.oracles import permissive_optimizer
 
 PROGRAM = """
@@ -49,6 +50,7 @@ def test_resident_memory_of_a_long_run_is_flat():
     assert int(output) < 8 * 2**20
 
 
+@needs_callbacks
 def test_the_train_state_is_not_copied_for_a_dispatch():
     live = []
 
