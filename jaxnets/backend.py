@@ -23,6 +23,7 @@ FAST_PATHS = (
     "attention_blocks",
     "convolution",
     "embedding",
+    "gelu",
     "init",
     "jaxnets_cpu",
     "onednn",

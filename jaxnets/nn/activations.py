@@ -51,7 +51,6 @@ import jax.numpy as jnp
 from jax.nn import (
     celu,
     elu,
-    gelu,
     hard_sigmoid,
     hard_swish,
     identity,
@@ -81,6 +80,7 @@ from jaxnets.nn.check import (
     match_dtype,
     require_key,
 )
+from jaxnets.nn.gelu import gelu, quick_gelu
 from jaxnets.nn.initializers import InLayout, torch_uniform
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, ArrayLike, Initializer, Key, Params
@@ -147,22 +147,6 @@ def piecewise_linear(x: Array) -> Array:
     """
     check_floating(x)
     return jnp.where(x <= -0.5, 0, jnp.where(x >= 0.5, 1, x + 0.5))
-
-
-@names_errors
-def quick_gelu(x: Array) -> Array:
-    """Compute $x sigmoid(1.702 x)$, the coarser of the two approximations of GELU, which CLIP has.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> quick_gelu(jnp.array([-100.0, 0.0, 100.0]))
-        Array([ -0.,   0., 100.], dtype=float32)
-
-    Reference:
-        Hendrycks and Gimpel, Gaussian Error Linear Units (GELUs), 2016.
-    """
-    check_floating(x)
-    return x * jax.nn.sigmoid(1.702 * x)
 
 
 @names_errors

@@ -242,7 +242,8 @@ def project(params: Params, x: Array) -> Array:
     """Make heads of features: `[..., in]` to `[..., heads, head_dim]`."""
     (kernel,) = match_dtype(x, params["kernel"])
     rows, leading = flatten_leading(x)
-    y: Array = rows @ kernel.reshape((kernel.shape[0], -1))
+    features = kernel.shape[1] * kernel.shape[2]  # -1 would be ambiguous for empty arrays
+    y: Array = (rows @ kernel.reshape((kernel.shape[0], features))).reshape((*leading, features))
     if "bias" in params:
         y = add_parameter(y, params["bias"].reshape(-1))
     y = y.reshape((*leading, *kernel.shape[1:]))
@@ -255,9 +256,8 @@ def merge_heads(params: Params, x: Array) -> Array:
     leading = x.shape[:-2]
     inputs = kernel.shape[0] * kernel.shape[1]  # -1 would be ambiguous for empty arrays
     y: Array = x.reshape((math.prod(leading), inputs)) @ kernel.reshape((inputs, kernel.shape[2]))
-    if "bias" in params:
-        y = add_parameter(y, params["bias"])
-    return y.reshape((*leading, kernel.shape[2]))
+    y = y.reshape((*leading, kernel.shape[2]))
+    return add_parameter(y, params["bias"]) if "bias" in params else y
 
 
 def _split(query: Params) -> Split | None:

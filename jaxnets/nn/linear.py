@@ -76,7 +76,5 @@ def linear(params: Params, x: Array) -> Array:
     check_features(x, params["kernel"].shape[0], params["kernel"])
     (kernel,) = match_dtype(x, params["kernel"])
     rows, leading = flatten_leading(x)
-    y = matrix_product(rows, kernel)
-    if "bias" in params:
-        y = add_parameter(y, params["bias"])
-    return y.reshape((*leading, kernel.shape[1]))
+    y = matrix_product(rows, kernel).reshape((*leading, kernel.shape[1]))
+    return add_parameter(y, params["bias"]) if "bias" in params else y

@@ -12,6 +12,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from jaxnets.kernels.rows import add_bias, scale_features
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_floating, compute_dtype, flatten_leading
 from jaxnets.spec import ArraySpec, Spec
@@ -80,7 +81,7 @@ def layer_norm(params: Params, x: Array, *, epsilon: float = 1e-5) -> Array:
     centered = wide - jnp.mean(wide, axis=1, keepdims=True)
     variance = jnp.mean(centered * centered, axis=1, keepdims=True)
     normalized = centered * jax.lax.rsqrt(variance + epsilon)
-    return scale_and_bias(params, normalized).astype(x.dtype).reshape(x.shape)
+    return scale_and_bias(params, normalized.reshape(x.shape)).astype(x.dtype)
 
 
 def rms_norm_spec(features: int, *, scale: bool = True, scale_init: Initializer = jax.nn.initializers.ones) -> Spec:
@@ -134,7 +135,7 @@ def rms_norm(params: Params, x: Array, *, epsilon: float = 1e-6) -> Array:
     rows, _ = flatten_leading(x)
     wide = rows.astype(compute_dtype(x))
     normalized = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=1, keepdims=True) + epsilon)
-    return scale_and_bias(params, normalized).astype(x.dtype).reshape(x.shape)
+    return scale_and_bias(params, normalized.reshape(x.shape)).astype(x.dtype)
 
 
 def group_norm_spec(
@@ -317,11 +318,11 @@ def scale_and_bias_spec(
 
 
 def scale_and_bias(params: Params, normalized: Array) -> Array:
-    """Multiply `[n, features]` by `scale` and add `bias`, if `params` has them, keeping its dtype."""
+    """Multiply `[..., features]` by `scale` and add `bias`, if `params` has them, keeping its dtype."""
     if "scale" in params:
-        normalized = normalized * params["scale"].astype(normalized.dtype)[None]
+        normalized = scale_features(normalized, params["scale"].astype(normalized.dtype))
     if "bias" in params:
-        normalized = normalized + params["bias"].astype(normalized.dtype)[None]
+        normalized = add_bias(normalized, params["bias"].astype(normalized.dtype))
     return normalized
 
 
@@ -358,5 +359,4 @@ def _normalize_groups(params: Params, x: Array, groups: int, epsilon: float) -> 
 
     centered = positions - for_channels(mean(positions))
     normalized = centered * for_channels(jax.lax.rsqrt(mean(centered * centered) + epsilon))
-    rows = normalized.reshape((math.prod(x.shape[:-1]), channels))
-    return scale_and_bias(params, rows).astype(x.dtype).reshape(x.shape)
+    return scale_and_bias(params, normalized.reshape(x.shape)).astype(x.dtype)

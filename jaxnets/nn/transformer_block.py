@@ -121,7 +121,7 @@ def transformer_block(
     Warning:
         The first paper, and PyTorch's `TransformerEncoderLayer` by default, put norms behind the sums. PyTorch's layer
         also drops hidden entries. GPT-2 computes GELU by tanh, as `jax.nn.gelu` does; for PyTorch's exact one pass
-        `functools.partial(jax.nn.gelu, approximate=False)`.
+        `functools.partial(nn.gelu, approximate=False)`.
     """
 
     def attend(x: Array) -> Array:

@@ -8,7 +8,7 @@ import torch
 
 from jaxnets import nn
 from jaxnets.backend import plain_forms
-from jaxnets.kernels.rows import add_bias, largest
+from jaxnets.kernels.rows import add_bias, largest, scale_features
 from tests.forms import needs_cpu
 from tests.oracles import assert_close, normal
 
@@ -16,46 +16,66 @@ pytestmark = needs_cpu
 X, BIAS, DIRECTION = normal(4, 5, 6, 8), normal(8, seed=1), normal(4, 5, 6, 8, seed=2)
 
 
-def squares(x, bias):
-    return jnp.vdot(jnp.square(add_bias(x, bias)), DIRECTION)
+OPERATIONS = pytest.mark.parametrize(
+    ("ours", "theirs"), [(add_bias, torch.add), (scale_features, torch.mul)], ids=["add_bias", "scale_features"]
+)
 
 
-def test_gradients_and_their_derivatives_are_pytorch_s():
+@OPERATIONS
+def test_gradients_and_their_derivatives_are_pytorch_s(ours, theirs):
     """A sum of squares, so that second derivatives are not zero; forward over reverse, as `jax.hessian` takes them."""
-    x, bias = (torch.tensor(np.asarray(array), requires_grad=True) for array in (X, BIAS))
-    loss = ((x + bias).square() * torch.tensor(np.asarray(DIRECTION))).sum()
-    expected = torch.autograd.grad(loss, (x, bias), create_graph=True)
+
+    def squares(x, vector):
+        return jnp.vdot(jnp.square(ours(x, vector)), DIRECTION)
+
+    x, vector = (torch.tensor(np.asarray(array), requires_grad=True) for array in (X, BIAS))
+    loss = (theirs(x, vector).square() * torch.tensor(np.asarray(DIRECTION))).sum()
+    expected = torch.autograd.grad(loss, (x, vector), create_graph=True)
     actual = jax.jit(jax.grad(squares, (0, 1)))(X, BIAS)
-    for ours, theirs in zip(actual, expected, strict=True):
-        assert_close(ours, theirs.detach().numpy(), rtol=1e-5, atol=1e-5)
+    for found, wanted in zip(actual, expected, strict=True):
+        assert_close(found, wanted.detach().numpy(), rtol=1e-5, atol=1e-5)
     hessian = jax.jit(jax.hessian(squares, 1))(X, BIAS)
-    second = torch.stack([torch.autograd.grad(part, bias, retain_graph=True)[0] for part in expected[1]])
-    assert_close(hessian, second.numpy(), rtol=1e-5, atol=1e-5)
+    second = torch.stack([torch.autograd.grad(part, vector, retain_graph=True)[0] for part in expected[1]])
+    assert_close(hessian, second.numpy(), rtol=1e-5, atol=3e-5)
 
 
-def test_many_biases_at_once_have_the_gradients_of_each():
-    biases = jnp.stack([BIAS, 2 * BIAS])
-    found = jax.jit(jax.vmap(jax.grad(squares, 1), (None, 0)))(X, biases)
-    for bias, gradient in zip(biases, found, strict=True):
-        expected = np.sum(2 * (np.asarray(X, np.float64) + np.asarray(bias)) * np.asarray(DIRECTION), axis=(0, 1, 2))
-        assert_close(gradient, expected, rtol=1e-5, atol=1e-5)
+@OPERATIONS
+def test_many_vectors_at_once_have_the_gradients_of_each(ours, theirs):
+    vectors = jnp.stack([BIAS, 2 * BIAS])
+    gradient_of = jax.grad(lambda x, vector: jnp.vdot(jnp.square(ours(x, vector)), DIRECTION), 1)
+    found = jax.jit(jax.vmap(gradient_of, (None, 0)))(X, vectors)
+    for vector, gradient in zip(vectors, found, strict=True):
+        given = torch.tensor(np.asarray(vector, np.float64), requires_grad=True)
+        (
+            theirs(torch.tensor(np.asarray(X, np.float64)), given).square() * torch.tensor(np.asarray(DIRECTION))
+        ).sum().backward()
+        assert_close(gradient, given.grad.numpy(), rtol=1e-5, atol=1e-5)
 
 
-def test_the_gradient_of_a_convolution_s_bias_is_a_product_and_not_a_sum_over_axes():
-    """A reduction over the four axes of the result is what XLA's CPU code is slow at."""
-    params, x = {"kernel": normal(3, 3, 2, 8, seed=3), "bias": BIAS}, normal(4, 9, 9, 2, seed=4)
+LAYERS = {
+    "conv": (nn.conv, {"kernel": normal(3, 3, 2, 8, seed=3), "bias": BIAS}, normal(4, 9, 9, 2, seed=4)),
+    "linear": (nn.linear, {"kernel": normal(2, 8, seed=3), "bias": BIAS}, normal(4, 9, 2, seed=4)),
+    "layer_norm": (nn.layer_norm, {"scale": BIAS, "bias": BIAS}, normal(4, 9, 8, seed=4)),
+}
 
-    def bias_gradient(params):
-        return jax.grad(lambda bias: jnp.sum(jnp.sin(nn.conv(params | {"bias": bias}, x))))(params["bias"])
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_of_vectors_are_products_and_not_sums_over_axes(name):
+    """A reduction over several axes of the result is what XLA's CPU code is slow at, also where rows were reshaped."""
+    layer, params, x = LAYERS[name]
+    vectors = {name: array for name, array in params.items() if name != "kernel"}
+
+    def gradient(vectors):
+        return jax.grad(lambda vectors: jnp.sum(jnp.sin(layer(params | vectors, x))))(vectors)
 
     def sums(function):
-        equations = jax.make_jaxpr(function)(params).jaxpr.eqns
+        equations = jax.make_jaxpr(function)(vectors).jaxpr.eqns
         found = [eqn for eqn in equations if eqn.primitive.name == "reduce_sum" and eqn.outvars[0].aval.shape == (8,)]
         return [eqn for eqn in found if eqn.invars[0].aval.size > 8]
 
-    assert not sums(bias_gradient)
+    assert not sums(gradient)
     with plain_forms("rows"):
-        assert sums(bias_gradient)
+        assert sums(gradient)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 import torch.nn.functional as F  # noqa: N812
 
@@ -201,3 +202,16 @@ def test_integers_are_refused(function):
 def test_nan_stays_nan(name):
     """As in PyTorch: a network that went wrong must not look alive."""
     assert np.isnan(getattr(nn, name)(jnp.array(jnp.nan)))
+
+
+def test_exact_gelu_on_cpu_has_the_digits_of_pytorch_and_the_derivatives_of_scipy():
+    """The form with erf, whose error is that of rounding 1 + erf(x / sqrt(2))."""
+    x = np.linspace(-8, 8, 4001, dtype=np.float32)
+    wide = x.astype(np.float64)
+    cdf, density = scipy.stats.norm.cdf(wide), scipy.stats.norm.pdf(wide)
+    value, slope = jax.vmap(jax.value_and_grad(lambda x: nn.gelu(x, approximate=False)))(x)
+    curvature = jax.vmap(jax.grad(jax.grad(lambda x: nn.gelu(x, approximate=False))))(x)
+    np.testing.assert_allclose(value, wide * cdf, rtol=1e-6, atol=1.2e-6)
+    np.testing.assert_allclose(value, F.gelu(torch.tensor(x)), rtol=1e-6, atol=1.2e-6)
+    np.testing.assert_allclose(slope, cdf + wide * density, rtol=1e-6, atol=1.2e-6)
+    np.testing.assert_allclose(curvature, (2 - wide**2) * density, rtol=1e-5, atol=1e-6)
