@@ -114,6 +114,7 @@ def sentence_cnn(config: SentenceCNNConfig) -> Model:
 
     Warning:
         The paper also keeps the norms of the last layer's weights at 3 or less, which is the optimizer's part here:
-        `jaxnets.regularizers.max_norm`. Its program takes the largest value over all windows, padding included.
+        `jaxnets.regularizers.max_norm`; it divides by 2 in evaluation what dropout here doubles in training, so its 3
+        is 1.5 here. Its program takes the largest value over all windows, padding included.
     """
     return build_model(config, SentenceCNNConfig, _spec, _apply)
