@@ -187,9 +187,10 @@ def wait_together(what: str, function: Callable[[], object]) -> None:
     busy = 1
     while busy:
         waiting.join(ASK_SECONDS)
-        busy, failed = agree(int(waiting.is_alive()), int(bool(errors)))
-        if errors:
-            raise errors[0]
+        waits, told = waiting.is_alive(), errors[:]  # an error that comes while this asks is told the next time
+        busy, failed = agree(int(waits or bool(told)), int(bool(told)))
+        if told:
+            raise told[0]
         if failed:
             raise OtherProcessError(f"{what} failed in another process, which says why")
 

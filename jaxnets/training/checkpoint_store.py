@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
+from jaxnets.processes import process_count
 from jaxnets.training.history import History
 from jaxnets.training.programs import copy_arrays
 from jaxnets.training.state import TrainState
@@ -51,9 +53,24 @@ def open_manager(path: Path, *, write: bool = False) -> Any:
     options = None
     if write:
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=1, enable_async_checkpointing=True, cleanup_tmp_directories=True
+            max_to_keep=1,
+            enable_async_checkpointing=True,
+            cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(barrier_sync_fn=_meet) if process_count() > 1 else None,
         )
     return ocp.CheckpointManager(path.absolute(), options=options)
+
+
+def _meet(*, key: str, timeout_ms: int) -> None:
+    """Wait for the other processes at a barrier, but not after an error: they would wait for this one elsewhere.
+
+    orbax comes here from `finally`; with its own barriers both wait until they time out, for ten minutes.
+    """
+    import orbax.checkpoint as ocp
+
+    if (error := sys.exc_info()[1]) is not None:
+        raise error
+    ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=timeout_ms)
 
 
 def save(manager: Any, progress: Progress) -> None:

@@ -1,7 +1,9 @@
 """The program of the tests of several processes: `python -m tests.processes.program WHAT FOLDER`, once a process."""
 
 import dataclasses
+import functools
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -39,6 +41,7 @@ from tests.training import problem
 
 BATCH = 8
 SLEEP_SECONDS = 1_000  # longer than a test may take
+MOST_BYTES = 200_000  # fewer than the network has, and more than a process prints
 CNN = models.mnist_cnn(models.MnistCNNConfig(height=12, width=12))
 GPT = models.gpt(models.GPTConfig(vocabulary=16, context=8, layers=2, heads=2, features=16))
 
@@ -155,6 +158,12 @@ def refuse_all(folder):
         KeyError if mine else OtherProcessError, match="mine" if mine else "waiting failed in another process"
     ):
         wait_together("waiting", lambda: {}["mine"] if mine else time.sleep(SLEEP_SECONDS))
+    if not mine:
+        time.sleep(1)  # the other process waits for this one's answer when it fails
+    with pytest.raises(
+        KeyError if mine else OtherProcessError, match="mine" if mine else "waiting failed in another process"
+    ):
+        wait_together("waiting", lambda: time.sleep(0.3 if mine else SLEEP_SECONDS) or {}["mine"])
 
     stopped = run(callbacks=[lambda event: mine == 1 and event.kind == "epoch"])
     assert int(stopped.train_state.step) == 2
@@ -169,6 +178,18 @@ def refuse_all(folder):
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-6)
     again = run(checkpoints=Checkpoints(folder / "divided"), epochs=3)  # the same data, given in another way
     assert again.first_step == 4
+
+
+def fill_up(folder):
+    """Process 0, which alone writes arrays that are whole on all devices, may write no more once training has begun."""
+
+    def limit(event):
+        if is_first() and event.kind == "start":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (MOST_BYTES, MOST_BYTES))
+
+    checkpoints = Checkpoints(folder / "full")
+    step = functools.partial(data_parallel, mesh=device_mesh())
+    train(CNN, images(), ADAM, place_step=step, callbacks=[limit], checkpoints=checkpoints)
 
 
 def damage_all(folder):
@@ -258,4 +279,5 @@ def die_in_save(saves):
 if __name__ == "__main__":
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     start_processes()
-    {"train": train_all, "refuse": refuse_all, "damage": damage_all, "long": long_run}[sys.argv[1]](Path(sys.argv[2]))
+    programs = {"train": train_all, "refuse": refuse_all, "full": fill_up, "damage": damage_all, "long": long_run}
+    programs[sys.argv[1]](Path(sys.argv[2]))

@@ -89,6 +89,15 @@ def test_checkpoints_that_are_incomplete_or_damaged_are_named(tmp_path):
 
 
 @slow
+def test_a_save_that_fails_in_one_process_ends_all(tmp_path):
+    with launched(2, tmp_path, PROGRAM, "full", tmp_path) as launch:
+        codes = launch.wait(SECONDS)
+    assert codes == [1, 1], launch.everything()
+    assert "File too large" in launch.output(0).splitlines()[-1], launch.everything()
+    assert "OtherProcessError: saving the checkpoint failed in another process" in launch.output(1), launch.everything()
+
+
+@slow
 def test_a_run_of_changing_processes_that_are_stopped_and_killed_loses_nothing(tmp_path):
     """Two processes, of which one gets SIGTERM; then four, of which one is killed; then two, in a save; then one."""
     run, whole = tmp_path / "run", tmp_path / "whole"
