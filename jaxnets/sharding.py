@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, TypeAlias
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from jaxnets.integers import as_integer
 from jaxnets.model import Model
 from jaxnets.spec import ArraySpec, Spec, assemble
-from jaxnets.tree import paths
+from jaxnets.tree import describe, paths
 from jaxnets.types import PyTree
 
 
@@ -69,15 +70,19 @@ def make_mesh(sizes: Mapping[str, int], devices: Sequence[jax.Device] | None = N
         A mesh whose axes are left to the compiler (`AxisType.Auto`), as everything here needs it.
 
     Raises:
-        ValueError: if there are more or fewer devices.
+        ValueError: if there are more or fewer devices, or a size is no positive integer.
+        TypeError: if the sizes are no dict.
 
     Example:
         >>> dict(make_mesh({"data": 1, "model": 1}, jax.devices()[:1]).shape)
         {'data': 1, 'model': 1}
     """
+    if not isinstance(sizes, Mapping):
+        raise TypeError(f"make_mesh: sizes must be a dict, such as {{'data': 8}}, got {describe(sizes)}")
+    sizes = {name: as_integer("make_mesh", f"the size of {name!r}", size, at_least=1) for name, size in sizes.items()}
     devices = jax.devices() if devices is None else devices
     if math.prod(sizes.values()) != len(devices):
-        product = " * ".join(f"{name}={size}" for name, size in sizes.items())
+        product = " * ".join(f"{name}={size}" for name, size in sizes.items()) or "no axes"
         raise ValueError(
             f"make_mesh: {product} are {math.prod(sizes.values())} devices, but there are {len(devices)}; change the "
             "sizes, or pass devices=jax.devices()[:n]"
@@ -147,8 +152,9 @@ def place(
         The placement, for `init_train_state`, `make_step` and `make_evaluate`.
 
     Raises:
-        ValueError: if a rule matches no array, the mesh has no such axis, a size does not divide, or the model has no
-            spec.
+        ValueError: if a rule matches no array, the mesh has no such axis, a size does not divide, an axis of the mesh
+            is named twice, or the model has no spec.
+        TypeError: if the mesh or the rules are something else.
 
     Example:
         >>> from jaxnets import models
@@ -160,11 +166,15 @@ def place(
     spec = spec_of(model)
     if spec is None:
         raise ValueError("place: the model has no spec, of which shardings follow; write place(spec, mesh, rules)")
+    if not isinstance(mesh, Mesh):
+        raise TypeError(f"place: mesh must be a mesh, got {describe(mesh)}; write make_mesh({{'data': 8}})")
     mesh = auto_mesh(mesh)
     axes = (("data",) if "data" in mesh.shape else ()) if batch_axes is None else batch_axes
     axes = (axes,) if isinstance(axes, str) else tuple(axes)
     if unknown := [axis for axis in axes if axis not in mesh.shape]:
         raise ValueError(f"place: batch_axes has {unknown}, but the axes of the mesh are {list(mesh.axis_names)}")
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"place: batch_axes names an axis of the mesh twice: {list(axes)}")
     return Placement(mesh, axes, partitions(spec, mesh, rules))
 
 
@@ -190,6 +200,7 @@ def partitions(spec: Spec, mesh: Mesh, rules: Rules) -> dict[str, PartitionSpec]
 
     Raises:
         ValueError: as `place`.
+        TypeError: as `place`.
 
     Example:
         >>> from jaxnets import nn
@@ -197,6 +208,7 @@ def partitions(spec: Spec, mesh: Mesh, rules: Rules) -> dict[str, PartitionSpec]
         >>> {path: tuple(axes) for path, axes in partitions(nn.linear_spec(3, 2), mesh, {"kernel:in": "data"}).items()}
         {'bias': (None,), 'kernel': ('data', None)}
     """
+    _check_rules(rules)
     for rule, target in rules.items():
         if unknown := [axis for axis in _mesh_axes(target) if axis not in mesh.shape]:
             raise ValueError(
@@ -215,6 +227,23 @@ def partitions(spec: Spec, mesh: Mesh, rules: Rules) -> dict[str, PartitionSpec]
 
 
 _SHOWN = 40
+
+
+def _check_rules(rules: Any) -> None:
+    """Raise unless these are `Rules`."""
+    if not isinstance(rules, Mapping):
+        raise TypeError(f"rules must be a dict, such as FSDP or {{'hidden': 'data'}}, got {describe(rules)}")
+    for rule, target in rules.items():
+        plain = target.mesh_axes if isinstance(target, WherePossible) else target
+        names = plain if isinstance(plain, tuple | list) else (plain,)
+        is_target = plain is None or all(isinstance(name, str) for name in names)
+        if not isinstance(rule, str) or not is_target:
+            raise TypeError(
+                f"the rule {rule!r}: {target!r} must be text and the name of an axis of the mesh, several names, "
+                "WherePossible of them, or None"
+            )
+        if len(set(names)) < len(names):
+            raise ValueError(f"the rule {rule!r}: {target!r} names an axis of the mesh twice")
 
 
 def _by_path(tree: PyTree) -> dict[str, PartitionSpec]:
@@ -269,6 +298,9 @@ def sharding_table(tree: PyTree) -> str:
     Args:
         tree: arrays on devices, such as a train state.
 
+    Raises:
+        TypeError: if a leaf lies on no device.
+
     Example:
         >>> import jax.numpy as jnp
         >>> print(sharding_table({"fc": {"kernel": jnp.zeros((4, 2))}}))
@@ -278,6 +310,10 @@ def sharding_table(tree: PyTree) -> str:
     """
     rows, devices, largest = [("array", "shape", "divided over", "bytes a device")], set(), 0
     for path, leaf in paths(tree).items():
+        if not isinstance(getattr(leaf, "sharding", None), jax.sharding.Sharding):
+            raise TypeError(
+                f"sharding_table: {path!r} is {describe(leaf)}, which lies on no device; pass arrays of JAX"
+            )
         held = math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
         devices |= leaf.sharding.device_set
         largest += held

@@ -63,6 +63,7 @@ def test_rules_apply_in_their_order_and_use_an_axis_of_the_mesh_once():
             r"'blocks/.*' \[3, .*\]: the axis 'layers' of 3 cannot be divided into 4 equal parts, "
             r"as the rule 'layers': 'model' says; .*'blocks/.*:layers': None",
         ),
+        ({"hidden": ("data", "data")}, r"the rule 'hidden': .* names an axis of the mesh twice"),
     ],
 )
 def test_rules_that_do_not_fit_are_refused(rules, message):
@@ -82,6 +83,26 @@ def test_meshes_and_models_that_do_not_fit_are_refused():
         place(MODEL, mixed_mesh(), batch_axes="rows")
     with pytest.raises(ValueError, match="the model has no spec"):
         place(MODEL._replace(spec=None), mixed_mesh())
+    with pytest.raises(ValueError, match="batch_axes names an axis of the mesh twice"):
+        place(MODEL, mixed_mesh(), batch_axes=("data", "data"))
+    for size in (-8, 8.0, "8"):
+        with pytest.raises(ValueError, match=f"the size of 'data' must be an integer of at least 1, got {size!r}"):
+            make_mesh({"data": size})
+
+
+@pytest.mark.parametrize("rules", [None, [("hidden", "data")], {"hidden": 3}, {"hidden": True}, {3: "data"}])
+def test_what_are_no_rules_is_refused(rules):
+    with pytest.raises(TypeError, match=r"^rules must be a dict|^the rule .* must be text and the name of an axis"):
+        place(MODEL, mixed_mesh(), rules)
+
+
+def test_what_is_no_mesh_is_refused():
+    with pytest.raises(TypeError, match=r"place: mesh must be a mesh, got .*; write make_mesh"):
+        place(MODEL, {"data": 8})
+    with pytest.raises(TypeError, match="make_mesh: sizes must be a dict"):
+        make_mesh([("data", 8)])
+    with pytest.raises(TypeError, match=r"sharding_table: 'a' is .* which lies on no device"):
+        sharding_table({"a": np.zeros(3)})
 
 
 def test_a_train_state_is_initialized_in_shards_with_the_numbers_of_one_device():
