@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnets.console import library_command
-from jaxnets.data.cifar import CIFAR10, read_folder
-from jaxnets.data.cifar_classes import CIFAR10_CLASSES
-from jaxnets.data.csv_file import read_csv
+from jaxnets.data.cifar import CIFAR10, CIFAR100, read_folder
+from jaxnets.data.cifar_classes import CIFAR10_CLASSES, CIFAR100_COARSE, CIFAR100_FINE
+from jaxnets.data.csv_file import UnknownColumnError, read_csv
 from jaxnets.data.files import read_content
 from jaxnets.data.idx import read_idx
 from jaxnets.data.shards import write_shards
@@ -36,6 +37,15 @@ class Prepared(NamedTuple):
 def from_idx(arguments: argparse.Namespace) -> Prepared:
     """Images and labels of two IDX files, as those of MNIST; images get a last axis for their channel."""
     images, labels = read_idx(arguments.images), read_idx(arguments.labels)
+    if images.ndim < 2:
+        raise ValueError(
+            f"{arguments.images} holds {images.dtype}{list(images.shape)}, no images; give images first, then labels"
+        )
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{arguments.labels} holds {labels.dtype}{list(labels.shape)}, but one integer an image is wanted; give "
+            "images first, then labels"
+        )
     if len(images) != len(labels):
         raise ValueError(f"{arguments.images} has {len(images)} images and {arguments.labels} has {len(labels)} labels")
     images = images[..., None] if images.ndim == 3 else images
@@ -43,12 +53,17 @@ def from_idx(arguments: argparse.Namespace) -> Prepared:
 
 
 def from_cifar(arguments: argparse.Namespace) -> Prepared:
-    """Images of one split of CIFAR-10, from the folder of its binary files."""
-    *train, test = read_folder(arguments.folder, CIFAR10)
+    """Images of one split of CIFAR-10 or CIFAR-100, from the folder of its binary files."""
+    files, column = CIFAR10, 0
+    classes: tuple[str, ...] = CIFAR10_CLASSES
+    if any((arguments.folder / name).is_file() for name, _ in CIFAR100.files):
+        files = CIFAR100
+        column, classes = (0, CIFAR100_COARSE) if arguments.coarse else (1, CIFAR100_FINE)
+    *train, test = read_folder(arguments.folder, files)
     records = test if arguments.split == "test" else np.concatenate(train)
-    images = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    labels = records[:, 0].astype(np.int32)
-    return Prepared(zip(images, labels, strict=True), ("image", "label"), {"classes": list(CIFAR10_CLASSES)})
+    images = records[:, len(files.label_limits) :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    labels = records[:, column].astype(np.int32)
+    return Prepared(zip(images, labels, strict=True), ("image", "label"), {"classes": list(classes)})
 
 
 def from_images(arguments: argparse.Namespace) -> Prepared:
@@ -73,8 +88,15 @@ def from_images(arguments: argparse.Namespace) -> Prepared:
 
 def from_csv(arguments: argparse.Namespace) -> Prepared:
     """Rows of a table, all columns but the target as inputs; see `jaxnets.data.read_csv`."""
-    target = int(arguments.target) if arguments.target.lstrip("-").isdigit() else arguments.target
-    table = read_csv(arguments.table, target, regression=arguments.regression, categories=arguments.categories)
+    read = functools.partial(
+        read_csv, arguments.table, regression=arguments.regression, categories=arguments.categories
+    )
+    try:
+        table = read(arguments.target)
+    except UnknownColumnError:
+        if not arguments.target.lstrip("-").isdigit():
+            raise
+        table = read(int(arguments.target))
     info = {"names": list(table.names), "classes": list(table.classes)}
     return Prepared(zip(table.inputs, table.labels, strict=True), ("input", "target"), info)
 
@@ -83,7 +105,7 @@ def from_text(arguments: argparse.Namespace) -> Prepared:
     """Windows of a text by character: each one's characters, and those that follow each of them."""
     content = read_content(arguments.text, _TEXT_BYTES)
     try:
-        text = characters(content.decode("utf-8"), validation=0.0)
+        text = characters(content.decode("utf-8-sig"), validation=0.0)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ValueError(f"{arguments.text}, line {line}: not UTF-8; convert it, for example by iconv") from error
@@ -107,10 +129,19 @@ def read_image(path: Path, size: tuple[int, ...]) -> np.ndarray:
     height, width = size
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):  # Pillow would cut its numbers off at 255
+                raise ValueError(f"its pixels are of mode {image.mode}, not of 8 bits a channel")
             fitted = ImageOps.fit(image.convert("RGB"), (width, height), Image.Resampling.BILINEAR)
             return np.asarray(fitted, np.uint8)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise FileError(f"{path} is no image that can be decoded: {error}; remove or replace it") from error
+
+
+def _positive(text: str) -> int:
+    """A positive integer of the command line."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least 1, got {text!r}")
+    return int(text)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -129,9 +160,12 @@ def make_parser() -> argparse.ArgumentParser:
     cifar = kind("cifar", from_cifar)
     cifar.add_argument("folder", type=Path)
     cifar.add_argument("--split", choices=("train", "test"), default="train")
+    cifar.add_argument(
+        "--coarse", action="store_true", help="the 20 groups of CIFAR-100 in the place of its 100 classes"
+    )
     images = kind("images", from_images)
     images.add_argument("folder", type=Path)
-    images.add_argument("--size", type=int, nargs=2, default=(224, 224), metavar=("HEIGHT", "WIDTH"))
+    images.add_argument("--size", type=_positive, nargs=2, default=(224, 224), metavar=("HEIGHT", "WIDTH"))
     images.add_argument("--seed", type=int, default=0, help="of the order in which they are written")
     table = kind("csv", from_csv)
     table.add_argument("table", type=Path)
@@ -140,10 +174,10 @@ def make_parser() -> argparse.ArgumentParser:
     table.add_argument("--categories", nargs="*", default=(), help="columns of words, which become numbers 0 and 1")
     text = kind("text", from_text)
     text.add_argument("text", type=Path)
-    text.add_argument("--length", type=int, default=256, help="characters of a window")
+    text.add_argument("--length", type=_positive, default=256, help="characters of a window")
     for added in kinds.choices.values():
         added.add_argument("out", type=Path, help="the folder to write, new or empty")
-        added.add_argument("--per-shard", type=int, default=10_000, help="examples a file")
+        added.add_argument("--per-shard", type=_positive, default=10_000, help="examples a file")
     return parser
 
 

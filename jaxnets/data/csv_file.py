@@ -38,6 +38,10 @@ class Table(NamedTuple):
     classes: tuple[str, ...]
 
 
+class UnknownColumnError(ValueError):
+    """No column has the name that was given."""
+
+
 def read_csv(
     path: str | os.PathLike[str],
     target: str | int = -1,
@@ -247,7 +251,7 @@ def _column(column: str | int, names: Sequence[str], header: bool, name: str) ->
     if isinstance(column, str):
         if not header or column not in names:
             known = ", ".join(map(repr, names)) if header else "none, for header=False"
-            raise ValueError(f"{name}: no column is named {column!r}; the names are {known}")
+            raise UnknownColumnError(f"{name}: no column is named {column!r}; the names are {known}")
         return names.index(column)
     if not -len(names) <= column < len(names):
         raise ValueError(f"{name}: there is no column {column}, the file has {len(names)}")
