@@ -19,6 +19,8 @@ import numpy as np
 
 from jaxnets.errors import FileError
 from jaxnets.extras import needed_for
+from jaxnets.integers import as_integer
+from jaxnets.tree import describe
 
 MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -61,6 +63,7 @@ class Shards:
         self.fields = tuple(Field(f["name"], f["dtype"], tuple(f["shape"])) for f in manifest["fields"])
         self.info: dict[str, Any] = dict(manifest["info"])
         self._shards: list[dict[str, Any]] = list(manifest["shards"])
+        _check_manifest(self.fields, self._shards)
         self._ends = np.cumsum([shard["examples"] for shard in self._shards])
         self._readers = threading.local()  # a reader is for one thread
 
@@ -81,7 +84,10 @@ class Shards:
 
     def read_batch(self, indices: Sequence[int] | np.ndarray) -> Any:
         """Read several examples, each file once, as an array `[examples, ...]` or a tuple of such arrays."""
-        numbers = np.asarray(indices, np.int64)
+        numbers = np.asarray(indices)
+        if numbers.size and numbers.dtype.kind not in "iu":
+            raise TypeError(f"examples are taken by their numbers, integers; got {describe(indices)}")
+        numbers = numbers.astype(np.int64)
         if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(self):
             raise IndexError(
                 f"{self.folder} has the examples 0 to {len(self) - 1}, got {numbers.min()} to {numbers.max()}"
@@ -167,6 +173,19 @@ class Shards:
         return ValueError(f"{path} is damaged at record {row}: {why}; prepare it again")
 
 
+def _check_manifest(fields: Sequence[Field], shards: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ValueError or TypeError unless a data set could be like this."""
+    for field in fields:
+        if field.bytes < 0 or min(field.shape, default=0) < 0:
+            raise ValueError(f"the shape {list(field.shape)} of {field.name!r}")
+    for shard in shards:
+        sizes = [shard["examples"], shard["bytes"]]
+        if not all(isinstance(size, int) and size > 0 for size in sizes) or not isinstance(shard["sha256"], str):
+            raise ValueError(f"{shard['file']!r} of {sizes[0]} examples and {sizes[1]} bytes")
+    if not shards:
+        raise ValueError("it names no files")
+
+
 def _typed(column: np.ndarray, field: Field) -> np.ndarray:
     """The numbers `[examples, ...]` of bytes `[examples, bytes]`."""
     stored = column.view(np.dtype(field.dtype).newbyteorder("<")) if column.size else np.empty(0, field.dtype)
@@ -196,7 +215,9 @@ def write_shards(
         The data set, as `read_shards` reads it.
 
     Raises:
-        ValueError: if there is no example, one is not like the first, or the folder is not empty.
+        ValueError: if there is no example, one is not like the first, a name is there twice, or the folder is not
+            empty.
+        TypeError: if an example has something else than numbers, or `info` cannot be stored as JSON.
         ImportError: if `array-record` is not installed.
 
     Example:
@@ -206,12 +227,19 @@ def write_shards(
         >>> len(written), written[4]
         (5, (array([4, 4, 4], dtype=uint8), array(0, dtype=int32)))
     """
+    per_shard = as_integer("write_shards", "per_shard", per_shard, at_least=1)
+    if isinstance(names, str) or len(set(names)) < len(names):
+        raise ValueError(f"write_shards: names must be a list of different names, got {names!r}")
+    try:
+        json.dumps(dict(info or {}))  # before hours of writing
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"write_shards: info must be a dict of what JSON can hold: {error}; write lists, not arrays"
+        ) from error
     folder = Path(folder).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ValueError(f"write_shards: {folder} is not empty; choose another folder, or delete what is in it")
-    if per_shard < 1:
-        raise ValueError(f"write_shards: per_shard must be at least 1, got {per_shard}")
     module, fields, writer, count = array_record(), None, None, 0
     shards: list[dict[str, Any]] = []
     for number, example in enumerate(examples):
@@ -278,6 +306,12 @@ def _fields(arrays: Sequence[np.ndarray], names: Sequence[str], number: int) -> 
         raise ValueError(
             f"write_shards: example {number} has {len(arrays)} arrays, but there are the names {list(names)}"
         )
+    for name, array in zip(names, arrays, strict=True):
+        if array.dtype.kind in "OSU" or array.dtype.names is not None:
+            raise TypeError(
+                f"write_shards: {name!r} of example {number} holds {array.dtype}, no numbers; give an array of "
+                "numbers, or a tuple of them, with texts as codes"
+            )
     return [Field(name, array.dtype.name, array.shape) for name, array in zip(names, arrays, strict=True)]
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from jaxnets.integers import as_integer
 from jaxnets.types import PyTree
 
 _SAMPLED = 16
@@ -66,8 +67,7 @@ class Source:
             )
         if len(dataset) == 0:
             raise ValueError(f"Source: {name} is empty")
-        if threads < 1:
-            raise ValueError(f"Source: threads must be at least 1, got {threads}")
+        threads = as_integer("Source", "threads", threads, at_least=1)
         self.dataset, self.threads, self.name = dataset, threads, name
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="jaxnets-source")
 

@@ -144,7 +144,19 @@ def test_writing_that_is_not_finished_leaves_no_data_set(tmp_path):
         write_shards(tmp_path / "set", iter(IMAGES), ["image"])
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"format": 2}', '{"format": 1, "fields": 3}'])
+NO_SHARDS = '{"format": 1, "fields": [], "info": {}, "shards": []}'
+NO_DTYPE = '{"format": 1, "fields": [{"name": "x", "dtype": "float99", "shape": []}], "info": {}, "shards": []}'
+NO_CHECKSUM = '{"format": 1, "fields": [], "info": {}, "shards": [{"file": "x", "examples": 2, "bytes": 9}]}'
+FEW_EXAMPLES = NO_CHECKSUM.replace("2,", "-2,").replace("9", '9, "sha256": "0"')
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{}", "[1]", '{"format": 2}', '{"format": 1, "fields": 3}'),
+        *(NO_SHARDS, NO_DTYPE, NO_CHECKSUM, FEW_EXAMPLES),
+    ],
+)
 def test_damaged_manifests_are_named(folder, content):
     (folder / "manifest.json").write_text(content)
     with pytest.raises(ValueError, match=r"manifest\.json is damaged: .*; prepare it again"):
@@ -158,8 +170,26 @@ def test_what_cannot_be_written_is_an_error(tmp_path):
         write_shards(tmp_path / "b", [np.ones(3), np.ones(2)], ["image"])
     with pytest.raises(ValueError, match=r"example 0 has 2 arrays, but there are the names \['image'\]"):
         write_shards(tmp_path / "c", [(np.ones(3), np.ones(2))], ["image"])
-    with pytest.raises(ValueError, match="per_shard must be at least 1, got 0"):
-        write_shards(tmp_path / "d", [np.ones(3)], ["image"], per_shard=0)
+    for count in (0, 2.5):
+        with pytest.raises(ValueError, match=f"per_shard must be an integer of at least 1, got {count}"):
+            write_shards(tmp_path / "d", [np.ones(3)], ["image"], per_shard=count)
+    for names in ("ab", ["a", "a"]):
+        with pytest.raises(ValueError, match="names must be a list of different names"):
+            write_shards(tmp_path / "e", [(np.ones(3), np.ones(3))], names)
+    for example in ({"image": np.ones(3)}, np.array(["text"]), np.array(None), np.zeros(2, [("x", np.int32)])):
+        with pytest.raises(TypeError, match=r"'image' of example 0 holds .*, no numbers; give an array of numbers"):
+            write_shards(tmp_path / f"f{np.asarray(example).dtype.num}", [example], ["image"])
+
+
+def test_what_cannot_be_kept_with_the_examples_is_refused_before_they_are_read(tmp_path):
+    with pytest.raises(TypeError, match="info must be a dict of what JSON can hold"):
+        write_shards(tmp_path / "a", pytest.fail, ["image"], info={"mean": np.ones(3)})
+
+
+@pytest.mark.parametrize("numbers", [[1.5], [True, False], ["1"]])
+def test_what_are_no_numbers_of_examples_is_refused(folder, numbers):
+    with pytest.raises(TypeError, match="examples are taken by their numbers, integers"):
+        read_shards(folder).read_batch(numbers)
 
 
 def test_numbers_outside_of_the_data_set_are_an_error(folder):

@@ -160,8 +160,9 @@ def test_what_is_no_source_is_refused():
         Source(itertools.repeat(1))
     with pytest.raises(ValueError, match="films is empty"):
         Source([], name="films")
-    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
-        Source([1], threads=0)
+    for threads in (0, 2.5, "4"):
+        with pytest.raises(ValueError, match=f"threads must be an integer of at least 1, got {threads!r}"):
+            Source([1], threads=threads)
     with pytest.raises(
         ValueError, match=r"example 1 has \['float64\[3\]'\], example 0 has \['float64\[2\]'\]; crop, pad"
     ):
