@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from jax.sharding import SingleDeviceSharding
 
 from jaxnets import backend, sharding
 from jaxnets.flops import count_flops, jaxpr_flops
+from jaxnets.integers import as_integer
 from jaxnets.model import Model
 from jaxnets.plan import memory as memory_module
 from jaxnets.plan.chips import Machine, devices_of, machine
@@ -87,7 +89,8 @@ def plan_step(
         A `Plan`; `print(plan)` shows it. Its `fits` says whether the memory is enough.
 
     Raises:
-        ValueError: if there is no such target, the mesh has another number of devices, or the batch cannot be divided.
+        ValueError: if there is no such target, the mesh has another number of devices, the batch cannot be divided, or
+            steps or price are not positive.
         TypeError: if the step cannot be divided by rules.
         ModuleNotFoundError: if the TPU compiler is not installed.
     """
@@ -104,6 +107,10 @@ def plan_training(
     price: float | None = None,
 ) -> Plan:
     """Plan a step; see `plan_step`."""
+    if training.steps is not None:
+        as_integer("plan", "steps", training.steps, at_least=1)
+    if price is not None and not 0 < price < math.inf:
+        raise ValueError(f"plan: price must be a positive number, got {price}")
     wanted, devices = machine(target), devices_of(target)
     if not isinstance(training.train_state, TrainState):
         raise TypeError(f"plan: the train state must be a TrainState, got {describe(training.train_state)}")

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from jaxnets.__main__ import main
-from jaxnets.plan import Plan, chips
+from jaxnets.plan import Plan, chips, plan_step
 from jaxnets.plan.collectives import Collective
 from jaxnets.plan.memory import Memory
 
@@ -25,6 +25,12 @@ def test_without_the_compiler_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(chips.importlib.util, "find_spec", lambda name: None)
     said = refused("plan", "x", "--target", "v5e:1x1")
     assert "pip install --no-deps --target libtpu_folder 'libtpu" in said
+
+
+@pytest.mark.parametrize(("steps", "price"), [(0, None), (2.5, None), (1, -1.0), (1, 0.0), (1, float("nan"))])
+def test_steps_and_price_are_positive(steps, price):
+    with pytest.raises(ValueError, match=r"^plan: (steps|price) must be .*, got"):
+        plan_step(lambda *_: None, (), (), target="v5e:1x1", steps=steps, price=price)
 
 
 MEMORY = Memory(2**30, 2**31, 0, 0, 0, 2**30, None, 16 * 2**30)
