@@ -150,11 +150,11 @@ class Shards:
                 reader = module.ArrayRecordReader(str(path), "readahead_buffer_size:0")
                 count = reader.num_records()
             except (RuntimeError, ValueError) as error:
-                raise FileError(f"{path} is damaged: {error}; prepare it again") from error
+                raise FileError(f"{path} is damaged: {error}; {self._lost(shard)}") from error
             if count != self._shards[shard]["examples"]:
                 raise FileError(
                     f"{path} is damaged: it holds {count} records, and {self._shards[shard]['examples']} were written; "
-                    "prepare it again"
+                    f"{self._lost(shard)}"
                 )
             readers[shard] = reader
         return readers[shard]
@@ -163,10 +163,16 @@ class Shards:
         path: Path = self.folder / self._shards[shard]["file"]
         size = self._shards[shard]["bytes"]
         if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing, which {self.folder / MANIFEST} names; prepare it again")
+            raise FileNotFoundError(f"{path} is missing, which {self.folder / MANIFEST} names; {self._lost(shard)}")
         if path.stat().st_size != size:
-            raise FileError(f"{path} is damaged: it has {path.stat().st_size} of {size} bytes; prepare it again")
+            raise FileError(f"{path} is damaged: it has {path.stat().st_size} of {size} bytes; {self._lost(shard)}")
         return path
+
+    def _lost(self, shard: int) -> str:
+        """Which records cannot be read without a file, whose list of records is at its end."""
+        last = int(self._ends[shard]) - 1
+        first = last + 1 - self._shards[shard]["examples"]
+        return f"its records, the examples {first} to {last}, cannot be read; prepare it again"
 
     def _damaged(self, shard: int, row: int, why: str) -> ValueError:
         path = self.folder / self._shards[shard]["file"]

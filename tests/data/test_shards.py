@@ -108,17 +108,18 @@ def test_a_damaged_record_is_named_by_number(folder):
 
 
 @pytest.mark.parametrize("size", [0, 100, -1])
-def test_truncated_and_missing_files_are_named(folder, size):
-    path = folder / "00000.array_record"
+def test_truncated_and_missing_files_are_named_with_their_records(folder, size):
+    path = folder / "00002.array_record"
     content = path.read_bytes()
     path.write_bytes(content[:size])
-    with pytest.raises(
-        ValueError, match=rf"00000\.array_record is damaged: it has {len(content[:size])} of {len(content)} bytes"
-    ):
-        read_shards(folder)[0]
+    bytes_left = f"it has {len(content[:size])} of {len(content)} bytes"
+    records = "its records, the examples 20 to 24, cannot be read"
+    with pytest.raises(ValueError, match=rf"00002\.array_record is damaged: {bytes_left}; {records}"):
+        read_shards(folder)[22]
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"00000\.array_record is missing, which .*manifest.json names"):
-        read_shards(folder)[0]
+    with pytest.raises(FileNotFoundError, match=rf"00002\.array_record is missing, which .*json names; {records}"):
+        read_shards(folder)[22]
+    assert read_shards(folder)[19] is not None
 
 
 def test_a_shard_of_another_data_set_is_found(folder, tmp_path):
