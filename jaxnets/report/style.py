@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,10 +65,26 @@ def save(figure: Figure, path: str | os.PathLike[str] | None, *, dpi: float = DP
         x, y = 1 - 0.1 / width, -0.08 / height  # below the figure, so that its layout stays
         line = figure.text(x, y, caption, ha="right", va="top", fontsize=8, color=GRAY, parse_math=False)
         area = Bbox([[0, -_CAPTION_INCHES], [width, height]])
-        figure.savefig(path, dpi=dpi, bbox_inches=area)
+        with _laid_out(figure):
+            figure.savefig(path, dpi=dpi, bbox_inches=area)
         line.remove()
         return
     figure.savefig(path, dpi=dpi)
+
+
+@contextlib.contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Keep the layout while a larger area is drawn: a legend "outside lower" would go down to the edge of that."""
+    figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    legends = [legend for legend in figure.legends if legend.get_bbox_to_anchor() is figure.bbox]
+    figure.set_layout_engine("none")
+    for legend in legends:
+        legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
+    yield
+    for legend in legends:
+        legend.set_bbox_to_anchor(None)
+    figure.set_layout_engine(engine)
 
 
 def run_caption(folder: Path) -> str:

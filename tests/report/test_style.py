@@ -7,6 +7,7 @@ import matplotlib.colors
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from jaxnets.report import style
 from jaxnets.report.pages import render
@@ -76,3 +77,25 @@ def test_nothing_is_written_without_a_path_and_other_folders_have_no_caption(tmp
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"seed": 4}')
     assert style.run_caption(folder) == "example, seed 4, run 20260101-000000-seed4"
+
+
+@pytest.mark.parametrize("place", ["lower left", "outside lower left"])
+def test_legends_stay_above_the_line_that_names_the_run(place, tmp_path):
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    axes.plot([1, 2], label="a line")
+    legend = figure.legend(loc=place)
+    run = tmp_path / "run"
+    run.mkdir()
+    style.save(figure, run / "without.png")
+    (run / "config.json").write_text('{"seed": 4}')
+    for name in ("with.png", "again.png"):
+        style.save(figure, run / name)
+    without, captioned, again = (imread(run / f"{name}.png") for name in ("without", "with", "again"))
+    below = captioned[len(without) :]
+    assert (below[:, : below.shape[1] // 2] == 1).all()
+    assert (below[:, below.shape[1] // 2 :] < 1).any()
+    np.testing.assert_array_equal(captioned, again)
+    if "outside" in place:
+        figure.draw_without_rendering()
+        assert legend.get_window_extent().y1 < axes.get_tightbbox().y0
