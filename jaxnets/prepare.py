@@ -146,7 +146,10 @@ def _positive(text: str) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command line: the kinds of input and their options."""
-    parser = argparse.ArgumentParser(prog=f"{library_command()} prepare", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog=f"{library_command()} prepare",
+        description="Write a data set into shards, which jaxnets.data.Source reads.",
+    )
     kinds = parser.add_subparsers(title="kinds", dest="kind", required=True, metavar="KIND")
 
     def kind(name: str, prepare: Callable[[argparse.Namespace], Prepared]) -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxnets.console import library_command
 from jaxnets.errors import MissingPackageError
 
 
@@ -98,7 +99,7 @@ def machine(target: str) -> Machine:
     sizes = tuple(map(int, shape.split("x"))) if re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape) else ()
     if name not in CHIPS or len(sizes) != CHIPS[name].axes:
         raise ValueError(
-            "plan: the target must be a chip and the shape of a slice, v5e:4x4, v5p:4x4x8 or v6e:2x4 (Colab's TPU\n"
+            "plan: the target must be a chip and the shape of a slice, v5e:4x4, v5p:4x4x8 or v6e:2x4 (Colab's TPU "
             f"is v5e:1x1); got {target!r}"
         )
     return Machine(target, CHIPS[name], sizes)
@@ -137,6 +138,6 @@ def require_compiler() -> None:
             "plan: the TPU compiler, libtpu, is not installed. It needs no TPU (Linux on x86-64). Install it into a "
             f"folder of its own, so that other programs do not look for a TPU, and name that folder for this command:\n"
             f"  pip install --no-deps --target libtpu_folder '{version}'\n"
-            "  PYTHONPATH=libtpu_folder python -m jaxnets plan ...\n"
+            f"  PYTHONPATH=libtpu_folder {library_command()} plan ...\n"
             "or, in an environment for this alone: pip install 'jaxnets[tpu]'"
         )

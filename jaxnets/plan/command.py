@@ -29,24 +29,25 @@ RULES = {
 def main(words: Sequence[str]) -> None:
     """Plan the training step of a program; exits with 1 if it does not fit or cannot be planned."""
     at = list(words).index("--") if "--" in words else len(words)
-    asked = make_parser().parse_args(words[:at])
+    parser = make_parser()
+    asked = parser.parse_args(words[:at])
     jax.config.update("jax_platforms", "cpu")  # JAX would look for a TPU where its compiler is installed
     try:
         machine(asked.target)
         require_compiler()
         fits = run(asked, load_program(asked.program, words[at + 1 :]))
     except (ValueError, TypeError, ModuleNotFoundError) as error:
-        sys.exit(str(error))
+        parser.exit(1, f"{parser.prog}: {str(error).removeprefix('plan: ')}\n")
     sys.exit(0 if fits else 1)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
+    command = f"{library_command()} plan"
     found = argparse.ArgumentParser(
-        prog=f"{library_command()} plan",
+        prog=command,
         description="Compile a program's training step for TPUs that are not there; print what the compiler predicts.",
-        epilog="Options of an experiment follow --: python -m jaxnets plan --target v5e:1x1 shakespeare_gpt -- --size "
-        "reference",
+        epilog=f"Options of an experiment follow --: {command} --target v5e:1x1 shakespeare_gpt -- --size reference",
     )
     found.add_argument("program", help="an experiment, or module:function; see the documentation")
     found.add_argument("options", nargs="*", help="of the experiment, after --")

@@ -10,21 +10,41 @@ from jaxnets.plan.collectives import Collective
 from jaxnets.plan.memory import Memory
 
 
-def refused(*words):
-    with pytest.raises(SystemExit) as stopped:
-        main(list(words))
-    return str(stopped.value)
+@pytest.fixture
+def refused(capsys):
+    def call(*words):
+        with pytest.raises(SystemExit) as stopped:
+            main(list(words))
+        assert stopped.value.code == 1
+        return capsys.readouterr().err
+
+    return call
 
 
 @pytest.mark.parametrize("target", ["h100", "v5e", "v5e:4", "v5p:4x4", "v5e:0x4"])
-def test_unknown_targets(target):
-    assert refused("plan", "x", "--target", target).endswith(f"got {target!r}")
+def test_unknown_targets(target, refused):
+    said = refused("plan", "x", "--target", target)
+    assert said.startswith("jaxnets plan: the target must be")
+    assert said.index("\n") == len(said) - 1
+    assert said.endswith(f"got {target!r}\n")
 
 
-def test_without_the_compiler_it_says_how_to_get_it(monkeypatch):
+def test_without_the_compiler_it_says_how_to_get_it(monkeypatch, refused):
     monkeypatch.setattr(chips.importlib.util, "find_spec", lambda name: None)
     said = refused("plan", "x", "--target", "v5e:1x1")
+    assert said.startswith("jaxnets plan: the TPU compiler")
     assert "pip install --no-deps --target libtpu_folder 'libtpu" in said
+    assert "\n  PYTHONPATH=libtpu_folder jaxnets plan ...\n" in said
+
+
+@pytest.mark.parametrize("command", ["train", "plan", "playground", "prepare", "report", "compare"])
+def test_help_shows_the_command_as_it_was_typed(command, capsys):
+    """Not as one could type it too: the lines are for copying."""
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    said = capsys.readouterr().out
+    assert f"jaxnets {command}" in said
+    assert "python -m jaxnets" not in said
 
 
 @pytest.mark.parametrize(("steps", "price"), [(0, None), (2.5, None), (1, -1.0), (1, 0.0), (1, float("nan"))])
