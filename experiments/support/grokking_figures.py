@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxnets.report.style import BLUE, GRAY, ORANGE, save, tidy
+from jaxnets.report.style import BLUE, GRAY, ORANGE, save, tidy, whole_ticks
 
 COLORS = {"train": (BLUE, "pairs it is trained on"), "test": (ORANGE, "pairs held out")}
 
@@ -34,6 +34,7 @@ def plot_grokking(epochs: np.ndarray, curves: dict[str, Any], mirrored: float, p
     right.set_yscale("log")
     for axes in (left, right):
         axes.set_xlabel("epoch")
+        whole_ticks(axes)
         tidy(axes)
     map_axes, last_axes = below.subplots(1, 2, sharey=True, width_ratios=(2.6, 1.0))
     picture = _draw_map(map_axes, epochs, curves["frequencies"])
@@ -47,6 +48,7 @@ def _draw_map(axes: Axes, epochs: np.ndarray, shares: np.ndarray) -> Any:
     rows = np.arange(shares.shape[1] + 1) + 0.5
     picture = axes.pcolormesh(edges, rows, 100 * shares.T, cmap="magma", vmin=0)
     axes.set_xlabel("epoch")
+    whole_ticks(axes)
     axes.set_ylabel("frequency: periods over all numbers")
     return picture
 

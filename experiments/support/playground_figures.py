@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from experiments.support.playground_survey import Outcome
 from jaxnets.data import playground_features
 from jaxnets.playground.network import make_data, make_network
 from jaxnets.playground.settings import PlaygroundSettings
-from jaxnets.report.style import BLUE, ORANGE, SKY, save, tidy
+from jaxnets.report.style import BLUE, ORANGE, SKY, save, tidy, whole_ticks
 
 NEGATIVE, POSITIVE = "#F5921F", "#0A76BC"
 COLORS = LinearSegmentedColormap.from_list("outputs", [NEGATIVE, "#E9EBEC", POSITIVE], N=24)
@@ -122,6 +123,7 @@ class Scene:
         self.curves.set_title("mean of (output - label)² / 2", fontsize=11)
         self.curves.set(yscale="log", ylim=(max(both.min(), 1e-6) * 0.8, both.max() * 1.25))
         tidy(self.curves)
+        whole_ticks(self.curves)
         plain_numbers(self.curves)
         self.boundary: Any = None
 
@@ -188,6 +190,7 @@ def plot_losses(path: Path, history: Mapping[str, Any], draws: Mapping[str, Any]
         axes.axhline(target, color=ORANGE, linestyle=":", label=f"the published {target}")
     axes.set(xlabel="epoch", ylabel="mean of (output - label)² / 2 (log scale)", yscale="log")
     tidy(axes)
+    whole_ticks(axes)
     plain_numbers(axes)
     axes.legend(frameon=False, title="last value")
     save(figure, path)
@@ -244,15 +247,16 @@ def plot_sweeps(path: Path, groups: Mapping[str, Mapping[str, Outcome]]) -> None
                 places + shift,
                 np.median(losses, axis=1),
                 color=color,
-                label=f"{name}: a point per draw, a line at the median",
+                label=f"{name}, median",
                 **line,
             )
         axes.set_xticks(places, list(outcomes))
         label = f"{group.upper()} rate" if group in ("l1", "l2") else group
         axes.set(xlabel=label, ylabel="loss after training (log scale)", yscale="log")
-        axes.set_title(sweep_title(group, next(iter(outcomes.values())).settings), fontsize=9)
+        axes.set_title(textwrap.fill(sweep_title(group, next(iter(outcomes.values())).settings), 48), fontsize=9)
         tidy(axes)
         plain_numbers(axes)
         if position == 1:
-            figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+            handles = axes.get_legend_handles_labels()
+            figure.legend(*handles, title="a point per draw", loc="outside lower center", ncols=2, frameon=False)
     save(figure, path)

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from experiments.playground import Config, run
+from experiments.support import playground_figures
 from experiments.support.playground_draws import train_draws
 from experiments.support.playground_figures import animate, frame_epochs
 from experiments.support.playground_survey import GROUPS, Outcome, outcome, table
@@ -168,6 +169,37 @@ def test_the_animation_shows_every_frame_and_what_the_network_says(tmp_path):
     assert durations == [1500, 120, 4000]
     with Image.open(tmp_path / "boundary.png") as picture:
         assert picture.size[0] > width
+
+
+@pytest.fixture
+def saved(monkeypatch):
+    """The figure that was saved last."""
+    figures = []
+    monkeypatch.setattr(playground_figures, "save", lambda figure, path: figures.append(figure))
+    return lambda: figures[-1]
+
+
+def ticks(axes):
+    low, high = axes.get_xlim()
+    return [float(tick) for tick in axes.get_xticks() if low <= tick <= high]
+
+
+def test_there_is_no_tick_between_epochs(saved):
+    history = {split: {"loss": np.array([2.0, 1.0, 0.5])} for split in ("train", "test")}
+    scene = playground_figures.Scene(PlaygroundSettings(data="circle"), 0, history)
+    playground_figures.plot_losses("", history, {"test": {"loss": np.ones((4, 3))}}, None)
+    assert [ticks(axes) for axes in (scene.curves, saved().axes[0])] == [[0, 1, 2]] * 2
+
+
+def test_all_words_of_one_sweep_are_in_its_figure(saved):
+    settings = PlaygroundSettings(data="circle", hidden=(8, 8), noise=0.25, train_share=0.2)
+    found = Outcome(settings, range(2), None, np.array([0.1, 0.2]), np.array([0.2, 0.3]), None)
+    playground_figures.plot_sweeps("", {"l1": {"0": found, "0.1": found}})
+    figure = saved()
+    figure.draw_without_rendering()
+    for part in (figure.legends[0], figure.axes[0].title):
+        area = part.get_window_extent()
+        assert figure.bbox.x0 <= area.x0 < area.x1 <= figure.bbox.x1
 
 
 def test_frames_begin_and_end_with_the_run():
