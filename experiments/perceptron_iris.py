@@ -205,8 +205,9 @@ def plot_flowers(axes: Axes, train: Split, test: Split, learned: np.ndarray, bou
         heights: np.ndarray = -(w[0] * ends + w[2]) / w[1]
         return heights
 
+    orders = f"{min(len(learned), 50)} orders"
     for number, w in enumerate(learned[:50]):
-        axes.plot(ends, line(w), color=GRAY, alpha=0.2, linewidth=0.8, label="50 orders" if number == 0 else None)
+        axes.plot(ends, line(w), color=GRAY, alpha=0.2, linewidth=0.8, label=orders if number == 0 else None)
     axes.plot(ends, line(learned[0]), color="black", linewidth=1.8, label="the order drawn below")
     axes.plot(ends, line(bound.direction), color=GREEN, linewidth=1.8, linestyle="--", label="largest margin")
     axes.set(xlabel="sepal length (cm)", ylabel="petal length (cm)", xlim=tuple(ends), ylim=(0, 7.5))
