@@ -70,10 +70,18 @@ class Rule(NamedTuple):
     Attributes:
         meaning: what the value must be, in words.
         holds: whether it is.
+
+    Example:
+        >>> Rule("even", lambda value: value % 2 == 0)
+        Rule('even')
     """
 
     meaning: str
     holds: Callable[[Any], bool]
+
+    def __repr__(self) -> str:
+        """Without the function, of which only the address could be shown."""
+        return f"Rule({self.meaning!r})"
 
 
 def one_of(choices: Collection[Any]) -> Rule:

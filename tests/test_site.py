@@ -147,6 +147,16 @@ def test_constants_are_described_by_the_library(site):
         assert words not in text
 
 
+def test_signatures_show_types_alone(site):
+    """Not the rules for their values, nor where a function was in the memory of whoever built the site."""
+    for path in (site / "reference").glob("*.html"):
+        assert not re.search(r" at 0x\w{6}", "".join(Page(path).text)), path
+    text = "".join(Page(site / "reference" / "jaxnets.models.gpt.html").text)
+    assert re.search(
+        r"heads: int = 12,\s*features: int = 768,\s*bias: bool = True,\s*activation: str = 'gelu_tanh'", text
+    )
+
+
 def test_every_notebook_is_a_page(site):
     notebooks = list((DOCS / "notebooks").glob("*.ipynb"))
     assert notebooks

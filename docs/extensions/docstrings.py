@@ -12,6 +12,8 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
 NAME = re.compile(r"(?P<name>[A-Za-z]\w*(?:\.\w+)*)(?:\(.*\))?", re.DOTALL)
+ALIAS = re.compile(r"TypeAliasForwardRef\('(\w+)'\)")
+MARKS = re.compile(r"""'[^']*'|"[^"]*"|[\[\](),]""")
 PACKAGES = ("jaxnets", "jax", "optax", "numpy")
 ABBREVIATIONS = {"jnp": "jax.numpy", "np": "numpy"}
 NO_LINKS = nodes.title | nodes.reference | addnodes.pending_xref
@@ -22,9 +24,24 @@ def process(app: Any, what: str, name: str, value: Any, options: Any, lines: lis
     lines[:] = markup("\n".join(lines)).split("\n")
 
 
-def name_aliases(app: Any, what: str, name: str, value: Any, options: Any, signature: Any, result: Any) -> Any:
-    """Show type aliases such as `Params` by their names."""
-    return tuple(text and re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text) for text in (signature, result))
+def name_types(app: Any, what: str, name: str, value: Any, options: Any, signature: Any, result: Any) -> Any:
+    """Show type aliases such as `Params` by their names, and types with a rule without it."""
+    return tuple(text and without_rules(ALIAS.sub(r"\1", text)) for text in (signature, result))
+
+
+def without_rules(signature: str) -> str:
+    """Write `Annotated[int, Rule('at least 1')]` as `int`."""
+    while "Annotated[" in signature:
+        before, _, after = signature.rpartition("Annotated[")  # the last one has no other in it
+        depth, commas = 0, []
+        for mark in MARKS.finditer(after):
+            if mark[0] == "]" and depth == 0:
+                break
+            depth += {"[": 1, "(": 1, "]": -1, ")": -1}.get(mark[0], 0)
+            if mark[0] == "," and depth == 0:
+                commas.append(mark.start())
+        signature = before.removesuffix("~typing.") + after[: commas[0]] + after[mark.end() :]
+    return signature
 
 
 def skip_fields(app: Any, what: str, name: str, value: Any, skip: bool, options: Any) -> bool | None:
@@ -102,7 +119,7 @@ def _described(literal: nodes.literal) -> list[str]:
 def setup(app: Any) -> dict[str, bool]:
     """Connect the functions above."""
     app.connect("autodoc-process-docstring", process, priority=100)
-    app.connect("autodoc-process-signature", name_aliases)
+    app.connect("autodoc-process-signature", name_types)
     app.connect("autodoc-skip-member", skip_fields)
     app.add_transform(Links)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
