@@ -34,7 +34,7 @@ from jaxnets.data import digits
 from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.models import MLPConfig, mlp
 from jaxnets.report import RunFolder, working
-from jaxnets.report.style import BLUE, GREEN, ORANGE, SKY, save, tidy
+from jaxnets.report.style import BLUE, GREEN, ORANGE, SKY, save, tidy, whole_ticks
 from jaxnets.training import TrainState, init_train_state, make_gradient_report, make_step, scan_data, supervised
 
 ACTIVATIONS = {"sigmoid": nn.sigmoid, "tanh": nn.tanh, "ReLU": nn.relu}
@@ -279,6 +279,7 @@ def plot_losses(config: Config, found: dict[Any, dict[str, np.ndarray]], path: P
             axes.semilogy(np.arange(1, len(smooth) + 1) * size, smooth, style, color=color, linewidth=1.6, label=name)
         axes.set_title(f"{activation}, {depth} layers")
         axes.set_xlabel("step")
+        whole_ticks(axes)
         tidy(axes)
     panels[0].set_ylabel(f"cross-entropy, at most {WORST_LOSS:g} (log scale)")
     panels[-1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))

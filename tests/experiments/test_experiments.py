@@ -11,6 +11,7 @@ import jax
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+from matplotlib.figure import Figure
 
 from experiments.__main__ import experiments
 from jaxnets.experiment import read_options, with_presets
@@ -71,11 +72,28 @@ def compiled_once(tmp_path_factory):
     compilation_cache.reset_cache()
 
 
+@pytest.fixture
+def between(monkeypatch):
+    """The ticks between epochs, or between steps, of figures that are saved."""
+    found, savefig = [], Figure.savefig
+
+    def look(figure, *arguments, **options):
+        savefig(figure, *arguments, **options)
+        for axes in figure.axes:
+            if axes.get_xlabel() in ("epoch", "round", "step"):
+                low, high = axes.get_xlim()
+                found.extend((arguments, float(tick)) for tick in axes.get_xticks() if low <= tick <= high and tick % 1)
+
+    monkeypatch.setattr(Figure, "savefig", look)
+    return found
+
+
 @pytest.mark.usefixtures("compiled_once")
 @pytest.mark.parametrize("name", WITH_FOLDER)
-def test_smoke_leaves_a_complete_run_folder_which_can_be_repeated(name, tmp_path, capsys):
+def test_smoke_leaves_a_complete_run_folder_which_can_be_repeated(name, tmp_path, capsys, between):
     first, again = (smoke(name, tmp_path / folder) for folder in ("a", "b"))
     assert first["fingerprint"] == again["fingerprint"]
+    assert not between
     files = {path.name for path in (tmp_path / "a").iterdir()}
     assert files >= {"config.json", "metrics.jsonl", "result.json", "report.html", PICTURES.get(name, "curves.png")}
     rows = read_metrics(tmp_path / "a" / "metrics.jsonl")
