@@ -92,15 +92,13 @@ def machine(target: str) -> Machine:
         >>> machine("h100")
         Traceback (most recent call last):
         ...
-        ValueError: plan: the target must be a chip and the shape of a slice, v5e:4x4, v5p:4x4x8 or v6e:2x4 (Colab's TPU
-        is v5e:1x1); got 'h100'
+        ValueError: plan: the target must be a chip and its slice: v5e:1x1 (Colab's), v5e:4x4, v5p:4x4x8; got 'h100'
     """
     name, _, shape = target.partition(":")
     sizes = tuple(map(int, shape.split("x"))) if re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", shape) else ()
     if name not in CHIPS or len(sizes) != CHIPS[name].axes:
         raise ValueError(
-            "plan: the target must be a chip and the shape of a slice, v5e:4x4, v5p:4x4x8 or v6e:2x4 (Colab's TPU "
-            f"is v5e:1x1); got {target!r}"
+            f"plan: the target must be a chip and its slice: v5e:1x1 (Colab's), v5e:4x4, v5p:4x4x8; got {target!r}"
         )
     return Machine(target, CHIPS[name], sizes)
 
