@@ -275,8 +275,8 @@ def _embed(config: Seq2SeqConfig, params: Params, ids: Array, *, key: Key | None
 
 
 def _check_ids(name: str, ids: Array) -> None:
-    if ids.ndim != 2:
-        raise ValueError(f"seq2seq: ids of the {name} must be [batch, time], got {list(ids.shape)}")
+    if ids.ndim != 2 or ids.shape[1] < 1:
+        raise ValueError(f"seq2seq: ids of the {name} must be [batch, time] with time >= 1, got {list(ids.shape)}")
 
 
 def _check(inputs: SourceTarget) -> None:
