@@ -18,6 +18,9 @@ from jaxnets.types import Array, ArrayLike
 
 __all__ = ["ctc_greedy", "ctc_loss"]
 
+_LOG_ZERO = -1e30
+"""Stands for the logarithm of 0: optax multiplies logarithms by 0, and 0 times -inf is NaN."""
+
 
 def ctc_loss(
     logits: ArrayLike, labels: ArrayLike, *, logit_lengths: ArrayLike, label_lengths: ArrayLike, blank: int = 0
@@ -33,7 +36,7 @@ def ctc_loss(
 
     Returns:
         `[batch]`, infinite where there are fewer frames than the labels need, one for each and a blank between equal
-        ones; NaN where a label is the blank or out of range.
+        ones, or where each alignment has a class whose logit is -inf; NaN where a label is the blank or out of range.
 
     Raises:
         ValueError: if the shapes do not fit, or `blank` is out of range.
@@ -65,17 +68,19 @@ def ctc_loss(
     is_frame, is_label = sequence_mask(frames, values.shape[1]), sequence_mask(lengths, targets.shape[1])
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # optax relies on both
         losses: Array = optax.ctc_loss(
-            jnp.where(is_frame[..., None], values, jnp.zeros_like(values)),
+            jnp.where(is_frame[..., None], jnp.maximum(values, _LOG_ZERO), jnp.zeros_like(values)),
             (~is_frame).astype(values.dtype),
             jnp.where(is_label, targets, blank),
             (~is_label).astype(values.dtype),
             blank_id=blank,
+            log_epsilon=_LOG_ZERO,
         )
     repeated = (targets[:, 1:] == targets[:, :-1]) & is_label[:, 1:]
     enough = frames >= lengths + jnp.sum(repeated, axis=1, dtype=jnp.int32)
     wrong = is_label & ((targets == blank) | (targets < 0) | (targets >= values.shape[-1]))
     valid = ~jnp.any(wrong, axis=1) & (lengths <= targets.shape[1]) & (frames <= values.shape[1])
-    return mark_invalid(jnp.where(enough, losses, jnp.asarray(jnp.inf, losses.dtype)), valid)
+    possible = enough & (losses < -_LOG_ZERO / 2)
+    return mark_invalid(jnp.where(possible, losses, jnp.asarray(jnp.inf, losses.dtype)), valid)
 
 
 def ctc_greedy(logits: ArrayLike, *, logit_lengths: ArrayLike, blank: int = 0) -> tuple[Array, Array]:

@@ -121,7 +121,7 @@ def add_noise(shares: Array, x: Array, t: Array, noise: Array) -> Array:
     Args:
         shares: a, `[steps]`, of a schedule.
         x: the data, `[batch, ...]`.
-        t: int32 `[batch]`, from 0.
+        t: int32 `[batch]`, from 0 to steps - 1; others give NaN, here and in the functions below.
         noise: like `x`, of the standard normal distribution.
 
     Returns:
@@ -355,7 +355,7 @@ def ddim_sample(
     whole, steps = shares.shape[0], operator.index(steps)
     if not 1 <= steps <= whole:
         raise ValueError(f"steps must be from 1 to {whole}, those of the schedule, got {steps}")
-    if key is None and not (isinstance(eta, int | float) and eta == 0):
+    if key is None and not (isinstance(eta, int | float | np.number) and eta == 0):
         raise ValueError("new noise needs a key: pass key=jax.random.key(seed), or eta=0.0")
     key = jax.random.key(0) if key is None else key  # of no effect
     times = np.round(np.linspace(whole - 1, 0, steps)).astype(np.int32)
@@ -385,7 +385,12 @@ def _weights(shares: Array, x: Array, t: Array) -> tuple[Array, Array]:
             "shares must be [steps], x [batch, ...] and t [batch], got "
             f"{list(shares.shape)}, {list(x.shape)} and {list(t.shape)}"
         )
-    share = shares[t].reshape((-1,) + (1,) * (x.ndim - 1))
+    # NaN beyond the schedule, as where steps are counted from 1: the last step instead would show nowhere
+    share = (
+        shares.at[t]
+        .get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        .reshape((-1,) + (1,) * (x.ndim - 1))
+    )
     return jnp.sqrt(share).astype(x.dtype), jnp.sqrt(1 - share).astype(x.dtype)
 
 

@@ -50,7 +50,8 @@ def names_errors(function: Callable[Arguments, Result]) -> Callable[Arguments, R
 def _add_name(error: Exception, name: str) -> None:
     # Subclasses, such as JAX's own, may have other arguments than a message.
     if type(error) in (ValueError, TypeError) and not hasattr(error, _NAMED) and len(error.args) == 1:
-        error.args = (f"{name}: {error.args[0]}",)
+        message = str(error.args[0])
+        error.args = (message if message.startswith(f"{name}: ") else f"{name}: {message}",)
         setattr(error, _NAMED, name)
 
 

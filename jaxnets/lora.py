@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import operator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxnets.integers import as_integer
 from jaxnets.layer import names_errors
 from jaxnets.nn.check import compute_dtype
 from jaxnets.path_mask import path_mask
@@ -53,11 +53,9 @@ def lora_spec(spec: Spec, *patterns: str, rank: int) -> Spec:
     Reference:
         Hu et al., LoRA: low-rank adaptation of large language models, 2022.
     """
-    rank = operator.index(rank)
     if not patterns:
         raise ValueError("name at least one pattern of paths, such as lora_spec(spec, '*/kernel', rank=8)")
-    if rank < 1:
-        raise ValueError(f"rank must be at least 1, got {rank}")
+    rank = as_integer("lora_spec", "rank", rank, at_least=1)
     chosen = paths(path_mask(spec, *patterns, function="lora_spec"))
     adapters: dict[str, Any] = {}
     for path, leaf in paths(spec).items():
@@ -158,6 +156,9 @@ def _added(params: Params, adapters: Params, alpha: float | None, sign: int) -> 
     found = paths(adapters)
     rest = {path.rpartition("/")[0] for path in found}
     known = paths(params)
+    for path in sorted(rest):
+        if missing := {f"{path}/down", f"{path}/up"} - set(found):
+            raise ValueError(f"an adapter has 'down' and 'up', and {', '.join(sorted(missing))} is missing")
     if unknown := sorted(rest - set(known)):
         raise ValueError(f"adapters of {', '.join(unknown)} belong to no parameter; there are {', '.join(known)}")
 

@@ -73,6 +73,35 @@ def test_too_few_frames_are_infinite_as_in_torch():
     assert np.isinf(loss).tolist() == [False, True, False, True]
 
 
+def test_a_class_excluded_by_a_logit_of_minus_infinity_is_as_in_torch():
+    """Labels that need it are impossible; the others count as if the class were not there."""
+    logits = jnp.asarray(normal(4, 7, 5)).at[:, :, 4].set(-jnp.inf)
+    labels, frames, lengths = np.array([[1, 2, 3], [1, 1, 2], [4, 1, 2], [1, 2, 0]]), [7, 5, 7, 3], [3, 3, 3, 2]
+
+    def loss(logits, rows):
+        counts = {"logit_lengths": np.array(frames)[rows], "label_lengths": np.array(lengths)[rows]}
+        return ctc_loss(logits, labels[rows], **counts)
+
+    log_probabilities = functional.log_softmax(torch.tensor(np.asarray(logits)), -1).movedim(1, 0)
+    expected = functional.ctc_loss(log_probabilities, torch.tensor(labels), frames, lengths, reduction="none")
+    np.testing.assert_allclose(loss(logits, slice(4)), expected, rtol=1e-5)
+    assert torch.isinf(expected).tolist() == [False, False, True, False]
+    possible = np.array([0, 1, 3])
+    slopes = (jax.grad(lambda x: jnp.sum(loss(x, possible)))(x[possible]) for x in (logits, logits[:, :, :4]))
+    excluded, without = slopes
+    np.testing.assert_allclose(excluded, np.pad(without, ((0, 0), (0, 0), (0, 1))), atol=1e-6)
+
+
+def test_losses_of_very_unlikely_labels_are_not_cut():
+    """Each of the 300 labels has the logit -500 in each of 600 frames, and blanks between cost nothing."""
+    logits = jnp.zeros((1, 600, 3)).at[:, :, 1:].set(-500.0)
+    labels = np.array([[1] * 250 + [2] * 50])
+    loss = ctc_loss(logits, labels, logit_lengths=np.array([600]), label_lengths=np.array([300]))
+    log_probabilities = functional.log_softmax(torch.tensor(np.asarray(logits)), -1).movedim(1, 0)
+    expected = functional.ctc_loss(log_probabilities, torch.tensor(labels), [600], [300], reduction="none")
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
 def test_wrong_labels_are_nan_in_their_place_only():
     labels = np.array([[1, 2], [0, 1], [1, 9], [1, -1], [1, 0]])
     lengths = {"logit_lengths": np.full(5, 4), "label_lengths": np.array([2, 2, 2, 2, 1])}

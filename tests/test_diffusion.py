@@ -95,6 +95,21 @@ def test_guidance_goes_beyond_the_condition():
     assert float(run(x, jnp.array([0]))[0, 0]) == 5 + 1.5 * (8 - 5)
 
 
+def test_steps_beyond_the_schedule_are_nan():
+    """Also the one that is right where steps are counted from 1."""
+    shares, x = diffusion.linear_schedule(10), jnp.ones((3, 2))
+    noisy = jax.jit(diffusion.add_noise)(shares, x, jnp.array([9, 10, -1]), x)
+    assert np.isnan(noisy[:, 0]).tolist() == [False, True, True]
+
+
+def test_numpys_eta_of_zero_needs_no_key():
+    shares, noise = diffusion.cosine_schedule(10), jnp.ones((3, 1))
+    found, expected = (
+        diffusion.ddim_sample(lambda x, t: 0 * x, shares, noise, steps=3, eta=eta) for eta in (np.float32(0), 0.0)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_half_precision_stays_so():
     shares = diffusion.linear_schedule(10)
     z = jnp.ones((2, 3), jnp.bfloat16)

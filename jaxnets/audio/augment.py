@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.data.augment.images import check_range, image_keys, integers, subkeys, uniform
+from jaxnets.integers import as_integer
+from jaxnets.labels import as_int32
 from jaxnets.layer import names_errors
 from jaxnets.nn.check import check_floating, compute_dtype
 from jaxnets.types import Array, ArrayLike, Key
@@ -38,11 +40,12 @@ def shift(x: Array, steps: ArrayLike, *, fill: float = 0.0) -> Array:
     by = jnp.asarray(steps)
     if not jnp.issubdtype(by.dtype, jnp.integer):
         raise TypeError(f"steps must be integers, got {by.dtype}")
+    by = as_int32(by)  # times do not fit small integers
     if by.shape not in ((), x.shape[:1]):
         raise ValueError(f"steps must be one number or {list(x.shape[:1])}, got {list(by.shape)}")
 
     def one(example: Array, by: Array) -> Array:
-        times = jnp.arange(len(example), dtype=by.dtype) - by
+        times = jnp.arange(len(example), dtype=jnp.int32) - by
         return example.at[jnp.where(times < 0, len(example), times)].get(mode="fill", fill_value=fill)
 
     moved: Array = jax.vmap(one)(x, jnp.broadcast_to(by, x.shape[:1]))
@@ -72,8 +75,7 @@ def time_shift(x: Array, *, steps: int, fill: float = 0.0, key: Key | None) -> A
         (2, 100)
     """
     _check_batch(x)
-    if steps < 0:
-        raise ValueError(f"steps must be at least 0, got {steps}")
+    steps = as_integer("time_shift", "steps", steps, at_least=0)
     return shift(x, integers(image_keys(x, key), -steps, steps), fill=fill)
 
 
@@ -211,8 +213,10 @@ def _mask(x: Array, *, axis: int, width: int, count: int, fill: float, key: Key 
     if x.ndim < 3:
         raise ValueError(f"spectrograms must be [batch, frames, bands, ...], got {list(x.shape)}")
     size = x.shape[axis]
-    if not 0 <= width < size or count < 0:
-        raise ValueError(f"width must be from 0 to {size - 1} and count at least 0, got {width} and {count}")
+    if any(not hasattr(value, "__index__") for value in (width, count)) or not 0 <= width < size or count < 0:
+        raise ValueError(
+            f"width must be an integer from 0 to {size - 1} and count one of at least 0, got {width} and {count}"
+        )
     hidden = jnp.zeros((len(x), size), bool)
     keys = image_keys(x, key)
     for number in range(count):

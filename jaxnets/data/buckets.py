@@ -30,7 +30,8 @@ def pad_sequences(
         The padded sequences, int32 `[sequences, length]`, and their lengths without padding, int32 `[sequences]`.
 
     Raises:
-        ValueError: if a sequence is longer than `length`, with its number, unless `truncate`; or is not `[length_i]`.
+        ValueError: if a sequence is longer than `length`, with its number, unless `truncate`; is not `[length_i]`; or
+            holds a number that does not fit 32 bits.
         TypeError: if a sequence does not hold integers.
 
     Example:
@@ -197,6 +198,10 @@ def _checked(function: str, sequences: Sequence[Any]) -> tuple[list[np.ndarray],
             raise ValueError(f"{function}: sequence {number} must be [length], got {list(array.shape)}")
         if array.size and not np.issubdtype(array.dtype, np.integer):
             raise TypeError(f"{function}: sequence {number} must hold integers, got {array.dtype}; write encode(text)")
+        if array.size and not np.can_cast(array.dtype, np.int32):
+            least, largest = int(array.min()), int(array.max())
+            if least < -(2**31) or largest >= 2**31:
+                raise ValueError(f"{function}: sequence {number} holds {least} to {largest}, more than 32 bits can")
     return arrays, np.array([len(array) for array in arrays], np.int32)
 
 

@@ -94,7 +94,8 @@ def read_csv(
     try:
         text = Path(path).expanduser().read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FileError(f"{path} is not a UTF-8 text file: {error}") from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise FileError(f"{path}, line {line}: the text is not UTF-8: {error}") from error
     return parse_csv(
         text,
         target,

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxnets.data.data_set import Standardization
 from jaxnets.integers import as_integer
+from jaxnets.labels import as_int32
 from jaxnets.layer import names_errors
 from jaxnets.types import Array, ArrayLike
 
@@ -110,6 +111,6 @@ def forecast_windows(values: ArrayLike, starts: ArrayLike, *, history: int, hori
         raise TypeError(f"starts must be integers [windows], as window_starts returns, got {first.dtype}")
     if first.ndim != 1:
         raise ValueError(f"starts must be integers [windows], as window_starts returns, got {list(first.shape)}")
-    times = first[:, None] + jnp.arange(history + horizon, dtype=first.dtype)[None]
+    times = as_int32(first)[:, None] + jnp.arange(history + horizon, dtype=jnp.int32)[None]
     windows = series.at[times].get(mode="clip")
     return windows[:, :history], windows[:, history:]

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxnets.decode.prompts import check_prompt
+from jaxnets.decode.loop import stop_ids
+from jaxnets.decode.prompts import check_prompt, one_each
 from jaxnets.decode.step import Step, read_prompt
 from jaxnets.layer import names_errors
 from jaxnets.nn.check import compute_dtype
@@ -71,8 +72,8 @@ def beam_search(
         The sequences, their tokens' log-probabilities, which tokens are real, and the scores.
 
     Raises:
-        TypeError: if the prompt does not hold integers.
-        ValueError: if the prompt is not `[batch, time]`, or there are no beams.
+        TypeError: if the prompt, lengths or `stop` do not hold integers.
+        ValueError: if the prompt is not `[batch, time]`, lengths do not fit it, or there are no beams.
 
     Example:
         >>> from jaxnets import decode
@@ -91,9 +92,11 @@ def beam_search(
         instead.
     """
     beams, length = _check(prompt, beams, length)
+    if lengths is not None:
+        lengths = one_each("lengths", lengths, prompt, range=(1, prompt.shape[1]))
     logits, carry = read_prompt(step, carry, prompt, lengths, chunk=chunk)
     batch, vocabulary = logits.shape
-    search = _Search(beams, length, vocabulary, jnp.asarray(stop, jnp.int32), length_penalty, pad)
+    search = _Search(beams, length, vocabulary, stop_ids(stop), length_penalty, pad)
     carry = jax.tree.map(lambda leaf: jnp.repeat(leaf, beams, axis=0), carry)
     state = search.begin(jnp.repeat(logits, beams, axis=0), carry)
     fixed = _returned_as_it_is(step, carry, batch * beams)
@@ -167,8 +170,10 @@ class _Search(NamedTuple):
         """Extend the beginnings by a token; return their parents and last tokens too, `[batch, beams]`."""
         n, running = state.n, state.running
         batch = running.scores.shape[0]
-        log_probs = jax.nn.log_softmax(state.logits.astype(running.scores.dtype)).reshape((batch, self.beams, -1))
-        sums = (running.scores[:, :, None] + log_probs).reshape((batch, -1))
+        log_probs = jax.nn.log_softmax(state.logits.astype(running.scores.dtype)).reshape(
+            (batch, self.beams, self.vocabulary)
+        )
+        sums = (running.scores[:, :, None] + log_probs).reshape((batch, self.beams * self.vocabulary))
         # Of beams * (1 + stop) candidates, at least `beams` go on.
         candidates = min(self.beams * (1 + self.stop.shape[0]), sums.shape[1])
         scores, places = jax.lax.top_k(sums, candidates)
@@ -176,7 +181,7 @@ class _Search(NamedTuple):
         longer = running.take(parents)
         longer = _Sequences(
             longer.ids.at[:, :, n].set(tokens),
-            longer.log_probs.at[:, :, n].set(jnp.take_along_axis(log_probs.reshape((batch, -1)), places, axis=1)),
+            longer.log_probs.at[:, :, n].set(jnp.take_along_axis(log_probs.reshape(sums.shape), places, axis=1)),
             longer.lengths + 1,
             scores,
         )

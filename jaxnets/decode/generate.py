@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from jaxnets.decode.loop import begin, check_generation, run
+from jaxnets.decode.prompts import one_each
 from jaxnets.decode.sampling import Sampling
 from jaxnets.decode.step import Step, read_prompt
 from jaxnets.layer import names_errors
@@ -68,8 +69,9 @@ def generate(
         The tokens, their log-probabilities, which are real, the carry and the next logits.
 
     Raises:
-        TypeError: if the prompt does not hold integers.
-        ValueError: if the prompt is not `[batch, time]`, a rule is out of range, or the key is missing.
+        TypeError: if the prompt, lengths, limits or `stop` do not hold integers.
+        ValueError: if the prompt is not `[batch, time]`, lengths or limits do not fit it, a rule is out of range, or
+            the key is missing.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -85,6 +87,9 @@ def generate(
         drawn tokens again with the network's `apply`.
     """
     check_generation(prompt, length, sampling, key)
+    if lengths is not None:  # 0 for a sequence that has ended, which goes without anything new
+        lengths = one_each("lengths", lengths, prompt, range=(0, prompt.shape[1]))
+    limits = None if limits is None else one_each("limits", limits, prompt)
     logits, carry = read_prompt(step, carry, prompt, lengths, chunk=chunk)
     loop = begin(logits, carry, prompt, length, lengths=lengths, sampling=sampling, pad=pad)
     loop = run(step, loop, length, sampling=sampling, stop=stop, limits=limits, pad=pad, key=key)

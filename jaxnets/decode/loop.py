@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
 import jax
@@ -78,7 +78,7 @@ def run(
     """
     if not loop.drawn.ids.shape[1]:
         return loop  # an axis without entries cannot be indexed
-    ends = jnp.asarray(stop, jnp.int32).reshape((1, -1))
+    ends = stop_ids(stop)[None]
     rows = jnp.arange(loop.logits.shape[0], dtype=jnp.int32)
     loop = loop if limits is None else loop._replace(active=loop.active & (limits > 0))
 
@@ -103,6 +103,19 @@ def run(
     read = until if read_last else until - 1
     loop = jax.lax.while_loop(lambda loop: (loop.n < read) & jnp.any(loop.active), body, loop)
     return loop if read_last else draw_one(loop)[1]
+
+
+def stop_ids(stop: Sequence[int]) -> Array:
+    """Return the tokens that end a sequence, int32 `[stop]`, or raise TypeError unless they are integers.
+
+    Example:
+        >>> stop_ids([9, 3])
+        Array([9, 3], dtype=int32)
+    """
+    ids = jnp.asarray(tuple(stop) if isinstance(stop, Set) else stop)
+    if ids.ndim != 1 or (ids.size and not jnp.issubdtype(ids.dtype, jnp.integer)):
+        raise TypeError(f"stop must hold the integers that end a sequence, such as [2], got {stop!r}")
+    return ids.astype(jnp.int32)
 
 
 def check_generation(prompt: Array, length: int, sampling: Sampling, key: Key | None) -> None:

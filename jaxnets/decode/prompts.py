@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.data.buckets import pad_sequences
+from jaxnets.integers import as_integer
+from jaxnets.label_check import is_here
 from jaxnets.types import Array, ArrayLike
 
 
@@ -27,7 +30,7 @@ def pad_prompts(
 
     Raises:
         TypeError: if a prompt does not hold integers.
-        ValueError: if there is no prompt, or one is empty.
+        ValueError: if there is no prompt, one is empty, an id does not fit 32 bits, or `multiple` is not positive.
 
     Example:
         >>> pad_prompts([[5, 6, 7], [8]])
@@ -42,7 +45,7 @@ def pad_prompts(
             raise TypeError(f"prompt must hold integers, got {row.dtype} in prompt {number}")
     if not rows:
         raise ValueError("there must be at least one prompt, got none")
-    longest = max(len(row) for row in rows)
+    longest, multiple = max(len(row) for row in rows), as_integer("pad_prompts", "multiple", multiple, at_least=1)
     return pad_sequences(rows, -(-longest // multiple) * multiple, pad)
 
 
@@ -52,10 +55,38 @@ def check_prompt(prompt: Array) -> None:
     Example:
         >>> check_prompt(jnp.array([[1, 2]]))
     """
+    if not hasattr(prompt, "dtype"):
+        raise TypeError(
+            f"prompt must be an array [batch, time], got {type(prompt).__name__}; write "
+            "ids, lengths = decode.pad_prompts(prompt) and pass both"
+        )
     if jnp.ndim(prompt) != 2 or prompt.shape[1] < 1:
         raise ValueError(f"prompt must be [batch, time] with time >= 1, got {list(jnp.shape(prompt))}")
     if not jnp.issubdtype(prompt.dtype, jnp.integer):
         raise TypeError(f"prompt must hold integers, got {prompt.dtype}")
+
+
+def one_each(name: str, values: ArrayLike, prompt: Array, *, range: tuple[int, int] | None = None) -> Array:
+    """Return a number for each prompt as int32 `[batch]`.
+
+    Raises:
+        TypeError: if they are no integers.
+        ValueError: if they are not `[batch]`, or, where they are not traced, beyond the range.
+
+    Example:
+        >>> one_each("lengths", [1, 2], jnp.array([[5, 0], [6, 7]]), range=(1, 2))
+        Array([1, 2], dtype=int32)
+    """
+    here: Any = values if hasattr(values, "dtype") else np.asarray(values)
+    if not jnp.issubdtype(here.dtype, jnp.integer):
+        raise TypeError(f"{name} must be integers [batch], got {here.dtype}")
+    if here.shape != prompt.shape[:1]:
+        raise ValueError(f"{name} must be [{prompt.shape[0]}], one for each prompt, got {list(here.shape)}")
+    if range is not None and here.size and is_here(here):
+        least, largest = int(np.min(here)), int(np.max(here))
+        if not range[0] <= least <= largest <= range[1]:
+            raise ValueError(f"{name} must be from {range[0]} to {range[1]}, got {least} to {largest}")
+    return jnp.asarray(here).astype(jnp.int32)
 
 
 def align_prompts(ids: Array, mask: Array) -> tuple[Array, Array]:
@@ -86,30 +117,48 @@ def align_prompts(ids: Array, mask: Array) -> tuple[Array, Array]:
 
 
 def prepare_prompts(
-    prompt: ArrayLike | Sequence[Sequence[int]], lengths: ArrayLike | None, *, largest: int | None = None
+    prompt: ArrayLike | Sequence[Sequence[int]],
+    lengths: ArrayLike | None,
+    *,
+    vocabulary: int,
+    largest: int | None = None,
 ) -> tuple[Array, Array]:
     """Make ids `[batch, time]` and lengths `[batch]` of a prompt, of few sizes, so that few programs are compiled.
 
-    Arrays of JAX stay as they are. Others are padded at the end to a power of two, from 16, but to `largest` at most.
+    Arrays of JAX stay as they are. Others are padded at the end to a power of two, from 16, but to `largest` at most,
+    and checked to hold tokens only.
 
     Raises:
-        TypeError: if the prompt does not hold integers.
-        ValueError: if there is no prompt, or one is empty.
+        TypeError: if the prompt or the lengths do not hold integers.
+        ValueError: if there is no prompt, one is empty or holds what is no token, or lengths do not fit.
 
     Example:
-        >>> ids, lengths = prepare_prompts([[5, 6, 7], [8]], None)
+        >>> ids, lengths = prepare_prompts([[5, 6, 7], [8]], None, vocabulary=10)
         >>> ids.shape, lengths
         ((2, 16), Array([3, 1], dtype=int32))
     """
     if isinstance(prompt, jax.Array):
         check_prompt(prompt)
-        full = jnp.full(prompt.shape[0], prompt.shape[1], jnp.int32)
-        return prompt.astype(jnp.int32), full if lengths is None else jnp.asarray(lengths, jnp.int32)
-    rows, counts = pad_prompts(prompt)
-    width = rows.shape[1]
-    padded = round_up(width, largest)
-    ids = np.pad(rows, ((0, 0), (0, padded - width)))
-    return jnp.asarray(ids), jnp.asarray(counts if lengths is None else np.asarray(lengths, np.int32))
+        ids, counts = prompt.astype(jnp.int32), np.full(prompt.shape[0], prompt.shape[1], np.int32)
+    else:
+        rows, counts = pad_prompts(prompt)
+        _check_tokens(rows, counts if lengths is None else lengths, vocabulary)
+        width = rows.shape[1]
+        ids = jnp.asarray(np.pad(rows, ((0, 0), (0, round_up(width, largest) - width))))
+    if lengths is None:
+        return ids, jnp.asarray(counts)
+    return ids, one_each("lengths", lengths, ids, range=(1, int(np.max(counts, initial=1))))
+
+
+def _check_tokens(rows: np.ndarray, lengths: ArrayLike, vocabulary: int) -> None:
+    """Raise ValueError if what is real of ids `[batch, time]` is no token: the network would return NaN."""
+    wrong = (rows < 0) | (rows >= vocabulary)
+    if wrong.any() and is_here(lengths) and np.size(lengths) == len(rows):
+        real = np.arange(rows.shape[1])[None] < np.reshape(np.asarray(lengths), (-1, 1))
+        for row, place in np.argwhere(wrong & real):
+            raise ValueError(
+                f"prompt {row} holds {rows[row, place]} at position {place}, and tokens are from 0 to {vocabulary - 1}"
+            )
 
 
 def round_up(size: int, largest: int | None = None) -> int:

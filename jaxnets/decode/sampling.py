@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnets.nn.check import compute_dtype
+from jaxnets.nn.check import check_floating, compute_dtype
 from jaxnets.types import Array, Key
 
 
@@ -57,6 +57,7 @@ def sampling_logits(logits: Array, sampling: Sampling, seen: Array | None = None
 
     Raises:
         ValueError: if a rule is out of range, or `seen` is missing.
+        TypeError: if the logits are not floating point, or a rule is no number.
 
     Example:
         >>> sampling_logits(jnp.array([2.0, 1.0, 0.5, 0.0]), Sampling(top_p=0.7))  # shares 0.59, 0.22, 0.13, 0.07
@@ -66,6 +67,7 @@ def sampling_logits(logits: Array, sampling: Sampling, seen: Array | None = None
         Tokens as likely as the least of the k likeliest are all kept, as in Hugging Face's code.
     """
     check_sampling(sampling)
+    check_floating(logits, name="logits")
     logits = logits.astype(compute_dtype(logits))
     if sampling.repetition_penalty is not None:
         if seen is None:
@@ -122,7 +124,7 @@ def draw(logits: Array, sampling: Sampling, key: Key | None, seen: Array | None 
 
 def is_greedy(sampling: Sampling) -> bool:
     """Whether it is known before tracing that the likeliest token is taken."""
-    return isinstance(sampling.temperature, float | int) and sampling.temperature == 0
+    return isinstance(sampling.temperature, float | int | np.number) and bool(sampling.temperature == 0)
 
 
 def traced_rules(sampling: Sampling) -> Sampling:
@@ -153,10 +155,17 @@ def check_sampling(sampling: Sampling) -> None:
         "repetition_penalty": (sampling.repetition_penalty, 1e-6, math.inf, "positive, 1 for none"),
     }
     for name, (value, least, largest, words) in ranges.items():
-        if value is not None and not isinstance(value, jax.Array) and not least <= value <= largest:
+        if value is None or isinstance(value, jax.Array):
+            continue
+        given = np.asarray(value)
+        if not np.issubdtype(given.dtype, np.number):
+            raise TypeError(f"{name} must be {words}, got {value!r}")
+        if not np.all((least <= given) & (given <= largest)):
             raise ValueError(f"{name} must be {words}, got {value}")
-    if sampling.top_k is not None and operator.index(sampling.top_k) < 1:
-        raise ValueError(f"top_k must be at least 1, got {sampling.top_k}")
+    if sampling.top_k is not None and not (
+        hasattr(sampling.top_k, "__index__") and operator.index(sampling.top_k) >= 1
+    ):
+        raise ValueError(f"top_k must be an integer of at least 1, got {sampling.top_k!r}")
 
 
 def _least_of_top_p(logits: Array, top_p: float | Array) -> Array:

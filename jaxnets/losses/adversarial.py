@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -164,5 +165,5 @@ def gradient_penalty(
         return jnp.sum(scores)
 
     slopes = jax.grad(total)((shares * reals + (1 - shares) * fakes).astype(dtype)).astype(reals.dtype)
-    norms = optax.safe_norm(slopes.reshape((len(slopes), -1)), 0.0, axis=1)
+    norms = optax.safe_norm(slopes.reshape((len(slopes), math.prod(slopes.shape[1:]))), 0.0, axis=1)
     return jnp.square(norms - target)

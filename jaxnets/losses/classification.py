@@ -99,7 +99,8 @@ def sequence_cross_entropy(
     Args:
         logits: `[batch, time, classes]`, floating point.
         labels: integers `[batch, time]`, the token that is to follow at each position. Padding may be any number.
-        mask: booleans or weights `[batch, time]`, True for real tokens, as `jaxnets.nn.sequence_mask` gives.
+        mask: booleans or weights `[batch, time]`, True for real tokens, as `jaxnets.nn.sequence_mask` gives. Logits
+            elsewhere, even NaN, have no part in the value and its gradient.
         label_smoothing: in [0, 1]; see `cross_entropy`.
 
     Returns:
@@ -125,7 +126,9 @@ def sequence_cross_entropy(
             "sequence_cross_entropy: logits [batch, time, classes] need labels and mask [batch, time], got "
             f"{list(logits.shape)}, {list(labels.shape)} and {list(mask.shape)}"
         )
-    real_labels = jnp.where(mask.astype(bool), labels, jnp.zeros_like(labels))
+    real = mask.astype(bool)
+    real_labels = jnp.where(real, labels, jnp.zeros_like(labels))
+    logits = jnp.where(real[..., None], logits, jnp.zeros_like(logits))  # else NaN there would be one in the gradient
     return mean(cross_entropy(logits, real_labels, label_smoothing=label_smoothing), weights=mask)
 
 

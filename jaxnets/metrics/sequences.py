@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.extras import needed_for
+from jaxnets.labels import as_int32
 from jaxnets.metrics.means import Mean, mean
-from jaxnets.types import ArrayLike
+from jaxnets.types import Array, ArrayLike
 
 
 def exact_match(
@@ -52,14 +53,15 @@ def exact_match(
             raise TypeError(
                 f"exact_match: {name} must be integers, got {array.dtype}; of logits write jnp.argmax(logits, axis=-1)"
             )
-    return mean(jnp.all((found.astype(expected.dtype) == expected) | ~counts, axis=1), weights=weights)
+    # in the dtype of either, what is too large for it would become another token
+    return mean(jnp.all((as_int32(found) == as_int32(expected)) | ~counts, axis=1), weights=weights)
 
 
-def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
+def edit_distance(first: Sequence[Hashable] | Array, second: Sequence[Hashable] | Array) -> int:
     """Levenshtein distance: the least number of insertions, deletions and substitutions that make one of the other.
 
     Args:
-        first: a text, of which characters are compared, or a sequence of words or numbers.
+        first: a text, of which characters are compared, or a sequence of words or numbers, such as ids `[length]`.
         second: the other one.
 
     Example:
@@ -72,7 +74,7 @@ def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
     """
     numbers: dict[Hashable, int] = {}
     rows, columns = (
-        np.array([numbers.setdefault(item, len(numbers)) for item in items], int) for items in (first, second)
+        np.array([numbers.setdefault(item, len(numbers)) for item in _items(items)], int) for items in (first, second)
     )
     steps = np.arange(len(columns) + 1)
     distances = steps
@@ -81,6 +83,13 @@ def edit_distance(first: Sequence[Hashable], second: Sequence[Hashable]) -> int:
         # An insertion is a step to the right: the least over all columns before of the distance there plus the steps.
         distances = np.minimum.accumulate(np.concatenate([[number], changed]) - steps) + steps
     return int(distances[-1])
+
+
+def _items(sequence: Sequence[Hashable] | Array) -> Sequence[Hashable]:
+    """The entries of a sequence; those of an array as numbers, which can be looked up."""
+    if hasattr(sequence, "tolist"):
+        sequence = sequence.tolist()
+    return sequence
 
 
 def word_error_rate(predictions: Sequence[str], references: Sequence[str]) -> float:
@@ -156,8 +165,8 @@ def bleu(
         lowercase: whether capitals are ignored.
 
     Raises:
-        ValueError: if there are more of one than of the other.
-        TypeError: if a single text is given.
+        ValueError: if there are more of one than of the other, or sacrebleu has no such `tokenize`.
+        TypeError: if a single text is given, or something else than texts.
         ImportError: if sacrebleu is not installed.
 
     Example:
@@ -177,6 +186,8 @@ def bleu(
     lists: Any = list(references) if several else [references]
     for reference in lists:
         _check_texts("bleu", predictions, reference)
+    if tokenize not in sacrebleu.BLEU.TOKENIZERS:
+        raise ValueError(f"bleu: tokenize must be one of {', '.join(sacrebleu.BLEU.TOKENIZERS)}, got {tokenize!r}")
     tokenized = tokenize == "none"  # then it is not a mistake that punctuation stands alone, of which sacrebleu warns
     result = sacrebleu.corpus_bleu(list(predictions), lists, tokenize=tokenize, lowercase=lowercase, force=tokenized)
     return float(result.score)
@@ -185,6 +196,9 @@ def bleu(
 def _check_texts(function: str, predictions: Sequence[str], references: Sequence[str]) -> None:
     if isinstance(predictions, str) or isinstance(references, str):
         raise TypeError(f"{function}: expected lists of texts, got one text; write [text]")
+    for text in (*predictions, *references):
+        if not isinstance(text, str):
+            raise TypeError(f"{function}: expected lists of texts, got {text!r} in one; decode ids first")
     if len(predictions) != len(references) or not len(predictions):
         raise ValueError(
             f"{function}: expected one reference for every prediction and at least one, got {len(predictions)} "

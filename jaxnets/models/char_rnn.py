@@ -231,7 +231,8 @@ def generate_characters(
 
     Raises:
         TypeError: if the config is of another class, or the prompt does not hold integers.
-        ValueError: if a prompt is empty, a rule of sampling is out of range, or the key is missing.
+        ValueError: if a prompt is empty or holds what is no character, lengths do not fit it, a rule of sampling is out
+            of range, or the key is missing.
 
     Example:
         >>> model = char_rnn(CharRNNConfig(vocabulary=5, hidden=4))
@@ -240,7 +241,7 @@ def generate_characters(
         (1, 6)
     """
     check_config(config, CharRNNConfig)
-    ids, counts = prepare_prompts(prompt, lengths)
+    ids, counts = prepare_prompts(prompt, lengths, vocabulary=config.vocabulary)
     check_generation(ids, length, sampling, key)
     config = dataclasses.replace(config, dropout_rate=0.0)  # for training only
     key = jax.random.key(0) if key is None else key  # of no effect

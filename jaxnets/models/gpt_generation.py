@@ -16,6 +16,7 @@ from jaxnets.decode import loop as drawing
 from jaxnets.decode.prompts import prepare_prompts, round_up
 from jaxnets.decode.sampling import Sampling, traced_rules
 from jaxnets.decode.step import Step, last_real, read_prompt
+from jaxnets.label_check import is_here
 from jaxnets.layer import names_errors
 from jaxnets.models.caches import empty_caches
 from jaxnets.models.gpt import GPTConfig, gpt_features
@@ -190,7 +191,8 @@ def generate_tokens(
 
     Raises:
         TypeError: if the config is of another class, or the prompt does not hold integers.
-        ValueError: if a prompt is empty, a rule of sampling is out of range, or the key is missing.
+        ValueError: if a prompt is empty or holds what is no token, lengths do not fit it, a rule of sampling is out of
+            range, or the key is missing.
 
     Example:
         >>> from jaxnets.models import gpt
@@ -202,10 +204,13 @@ def generate_tokens(
     check_config(config, GPTConfig)
     if when_full not in ("recompute", "stop"):
         raise ValueError(f"when_full must be 'recompute' or 'stop', got {when_full!r}")
-    ids, counts = prepare_prompts(prompt, lengths, largest=config.context)
+    ids, counts = prepare_prompts(prompt, lengths, largest=config.context, vocabulary=config.vocabulary)
     drawing.check_generation(ids, length, sampling, key)
     if when_full == "stop" and ids.shape[1] > config.context:
-        raise ValueError(f"prompts of {ids.shape[1]} tokens are more than the context of {config.context}")
+        longest = int(jnp.max(counts)) if is_here(counts) else ids.shape[1]
+        if longest > config.context:
+            raise ValueError(f"prompts of {longest} tokens are more than the context of {config.context}")
+        ids = ids[:, : config.context]
     key = jax.random.key(0) if key is None else key  # of no effect
     rules = traced_rules(sampling)
     tokens: drawing.Tokens = _generate(
@@ -241,7 +246,7 @@ def _generate(
     capacity = min(round_up(width + length), config.context) + 1  # the last token is read, too
     carry = gpt_carry(config, params, batch=batch, capacity=capacity)
     logits, carry = read_prompt(step, carry, prompt, lengths, chunk=_CHUNK)
-    full = config.context - jnp.max(lengths)
+    full = config.context - jnp.max(lengths, initial=1)
     until = length if when_full == "stop" else jnp.minimum(length, full)
     complete = when_full == "stop" or width + length <= config.context
     loop = drawing.run(step, begin(logits, carry), until, limits=limits, read_last=not complete, **settings)

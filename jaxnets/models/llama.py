@@ -166,7 +166,7 @@ def llama(config: LlamaConfig = LlamaConfig()) -> Model:
 
     Warning:
         The halves of a head are rotated, as in Hugging Face's code and weights; Meta's own weights have the features in
-        another order. The longer contexts of Llama 3.1 rescale some of the angles, which this network does not.
+        another order. For the longer contexts of Llama 3.1 set `rotary_factor`.
     """
     return build_model(config, LlamaConfig, _spec, _apply)
 

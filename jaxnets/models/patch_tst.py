@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -103,7 +104,7 @@ def _apply(
     vectors = nn.dropout(vectors, config.dropout_rate, key=subkey(key, "embeddings"), train=train)
     block = functools.partial(_block, dropout_rate=config.dropout_rate, train=train)
     vectors, blocks = repeat(block, params["blocks"], vectors, state=state["blocks"], key=subkey(key, "blocks"))
-    forecast = nn.linear(params["head"], vectors.reshape((batch, channels, -1)))
+    forecast = nn.linear(params["head"], vectors.reshape((batch, channels, math.prod(vectors.shape[1:]))))
     forecast = nn.reversible_norm_inverse({}, jnp.swapaxes(forecast, 1, 2), statistics)
     return forecast, {**state, "blocks": blocks}
 

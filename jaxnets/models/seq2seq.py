@@ -168,12 +168,13 @@ def scheduled_sampling(
         x = _embed(config, params["target"], ids, key=subkey(key_now, "target"), train=train)
         carry, features, _ = _step(config, decoder, carry, x)
         logits = _logits(config, params, features, key=subkey(key_now, "out"), train=train)
-        drawn = jax.random.categorical(subkey(key_now, "draw"), logits.astype(jnp.float32)).astype(ids.dtype)
+        drawn = jax.random.categorical(subkey(key_now, "draw"), logits.astype(jnp.float32)).astype(jnp.int32)
         return (carry, drawn), logits
 
     places = jnp.arange(time, dtype=jnp.int32)
-    first = inputs.target[:, 0]  # counts as drawn, so that it stays
-    _, logits = jax.lax.scan(step, (carry, first), (inputs.target.T, places))
+    target = inputs.target.astype(jnp.int32)  # what is drawn may not fit small integers
+    # The first token counts as drawn, so that it stays.
+    _, logits = jax.lax.scan(step, (carry, target[:, 0]), (target.T, places))
     return logits.swapaxes(0, 1)
 
 
@@ -275,8 +276,8 @@ def _embed(config: Seq2SeqConfig, params: Params, ids: Array, *, key: Key | None
 
 
 def _check_ids(name: str, ids: Array) -> None:
-    if ids.ndim != 2:
-        raise ValueError(f"seq2seq: ids of the {name} must be [batch, time], got {list(ids.shape)}")
+    if ids.ndim != 2 or ids.shape[1] < 1:
+        raise ValueError(f"seq2seq: ids of the {name} must be [batch, time] with time >= 1, got {list(ids.shape)}")
 
 
 def _check(inputs: SourceTarget) -> None:

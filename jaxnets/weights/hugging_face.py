@@ -77,7 +77,7 @@ def load_hugging_face(folder: str | os.PathLike[str]) -> tuple[Model, Params]:
         raise FileNotFoundError(f"load_hugging_face: there is no config.json in {folder}")
     settings = read_object(path)
     kind = settings.get("model_type")
-    if kind not in _FAMILIES:
+    if not isinstance(kind, str) or kind not in _FAMILIES:
         raise FileError(f"{path}: model_type must be one of {', '.join(_FAMILIES)}, got {kind!r}")
     family = _FAMILIES[kind]
     try:
@@ -99,7 +99,8 @@ def _arrays(folder: Path, family: _Family) -> dict[str, Any]:
 
 
 def _gpt2(settings: Mapping[str, Any]) -> Model:
-    _refuse(settings, scale_attn_by_inverse_layer_idx=False, tie_word_embeddings=True)
+    _refuse(settings, scale_attn_by_inverse_layer_idx=False, scale_attn_weights=True, tie_word_embeddings=True)
+    _refuse(settings, layer_norm_epsilon=1e-5)
     return models.gpt(
         models.GPTConfig(
             vocabulary=settings["vocab_size"],
@@ -120,6 +121,7 @@ def _llama(settings: Mapping[str, Any]) -> Model:
     if kind == "qwen3":
         _refuse(settings, rms_norm_eps=1e-6)
     rotary = settings.get("rope_parameters") or {}
+    _refuse({**settings, **rotary}, partial_rotary_factor=1.0)
     return models.llama(
         models.LlamaConfig(
             vocabulary=settings["vocab_size"],
@@ -141,7 +143,7 @@ def _llama(settings: Mapping[str, Any]) -> Model:
 
 def _slower_waves(scaling: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of `LlamaConfig` for a context that was made longer."""
-    kind = scaling.get("rope_type", "default")
+    kind = scaling.get("rope_type", scaling.get("type", "default"))  # older files say `type`
     if kind == "default":
         return {}
     if kind != "llama3":

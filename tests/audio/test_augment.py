@@ -25,6 +25,13 @@ def test_shift_is_a_roll_filled_at_its_end():
             np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.uint8])
+def test_steps_in_small_integers_are_those_steps(dtype):
+    """Times beyond 127 and 255 do not fit them."""
+    x, steps = normal(2, 400), np.array([3, 100])
+    np.testing.assert_array_equal(audio.shift(x, jnp.asarray(steps, dtype)), audio.shift(x, jnp.asarray(steps)))
+
+
 def test_time_shifts_are_drawn_evenly():
     x = jnp.broadcast_to(jnp.arange(1.0, 12.0)[None], (3000, 11))
     moved = np.asarray(jax.jit(partial(audio.time_shift, steps=2))(x, key=KEY))
@@ -122,14 +129,18 @@ def test_what_an_example_draws_depends_on_key_and_place_alone(function):
 
 def test_errors():
     x = jnp.zeros((2, 9, 4))
-    with pytest.raises(ValueError, match="mask_times: width must be from 0 to 8 and count at least 0, got 9 and 1"):
+    with pytest.raises(ValueError, match=r"mask_times: width must be an integer from 0 to 8 and count .*, got 9 and 1"):
         audio.mask_times(x, width=9, key=KEY)
+    with pytest.raises(ValueError, match=r"width must be an integer from 0 to 8 and count .*, got 2.5 and 1"):
+        audio.mask_times(x, width=2.5, key=KEY)
     with pytest.raises(ValueError, match=r"mask_frequencies: spectrograms must be \[batch, frames, bands, ...\], got"):
         audio.mask_frequencies(x[0], width=1, key=KEY)
     with pytest.raises(ValueError, match=r"time_shift: x must be \[batch, time, ...\], got \[9\]; write x\[None\]"):
         audio.time_shift(x[0, :, 0], steps=1, key=KEY)
-    with pytest.raises(ValueError, match="steps must be at least 0, got -1"):
+    with pytest.raises(ValueError, match="steps must be an integer of at least 0, got -1"):
         audio.time_shift(x, steps=-1, key=KEY)
+    with pytest.raises(ValueError, match=r"steps must be an integer of at least 0, got 1.5"):
+        audio.time_shift(x, steps=1.5, key=KEY)
     with pytest.raises(ValueError, match="key"):
         audio.time_shift(x, steps=1, key=None)
     with pytest.raises(TypeError, match="shift: steps must be integers, got float32"):

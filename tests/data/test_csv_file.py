@@ -238,7 +238,7 @@ def test_the_header_that_pandas_gives_columns_without_names():
 
 def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"x,y\n\xff,1\n")
-    with pytest.raises(ValueError, match=r"a\.csv is not a UTF-8 text file"):
+    with pytest.raises(ValueError, match=r"a\.csv, line 2: the text is not UTF-8"):
         read_csv(tmp_path / "a.csv")
     with pytest.raises(FileNotFoundError):
         read_csv(tmp_path / "none.csv")

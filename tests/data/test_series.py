@@ -36,6 +36,14 @@ def test_windows_are_all_that_end_in_the_split(first, length, history, horizon):
     np.testing.assert_array_equal(wanted, every[:, history:])
 
 
+def test_starts_in_small_integers_are_those_starts():
+    """The times that follow do not fit them."""
+    series = jnp.arange(300.0)[:, None]
+    known, wanted = forecast_windows(series, jnp.array([100, 120], jnp.int8), history=30, horizon=20)
+    np.testing.assert_array_equal(known[:, :, 0], [np.arange(100, 130), np.arange(120, 150)])
+    np.testing.assert_array_equal(wanted[:, :, 0], [np.arange(130, 150), np.arange(150, 170)])
+
+
 def test_errors():
     with pytest.raises(TypeError, match=r"window_starts: split must be a range, .* got tuple"):
         window_starts((0, 5), history=1, horizon=1)

@@ -57,6 +57,11 @@ def test_a_prompt_gets_the_same_beside_others_and_under_vmap():
             np.testing.assert_allclose(other[row, 0], single[0], rtol=1e-6)
 
 
+def test_a_batch_without_prompts_has_no_sequences():
+    found = decode.beam_search(chain_step(), start(0), jnp.zeros((0, 1), jnp.int32), 3, beams=2, stop=[3])
+    assert (found.ids.shape, found.scores.shape) == ((0, 2, 3), (0, 2))
+
+
 @pytest.mark.parametrize(
     ("length", "beams", "message"),
     [(0, 2, "length must be at least 1, got 0"), (3, 0, "beam_search: beams must be at least 1, got 0")],

@@ -129,11 +129,41 @@ def test_the_repetition_penalty_counts_the_prompt_and_what_was_drawn():
         (jnp.zeros((2, 1)), 3, {}, TypeError, "prompt must hold integers, got float32"),
         (jnp.zeros((2, 1), jnp.int32), -1, {}, ValueError, "length must not be negative, got -1"),
         (jnp.zeros((2, 1), jnp.int32), 3, {"sampling": Sampling()}, ValueError, "drawing tokens needs a key"),
+        (
+            [[1], [2]],
+            3,
+            {},
+            TypeError,
+            r"prompt must be an array .*, got list; write ids, lengths = decode.pad_prompts",
+        ),
+        (jnp.zeros((2, 1), jnp.int32), 3, {"lengths": jnp.ones(3, int)}, ValueError, r"lengths must be \[2\]"),
+        (jnp.zeros((2, 1), jnp.int32), 3, {"lengths": jnp.array([1, 2])}, ValueError, "from 0 to 1, got 1 to 2"),
+        (jnp.zeros((2, 1), jnp.int32), 3, {"lengths": jnp.ones(2)}, TypeError, "lengths must be integers"),
+        (jnp.zeros((2, 1), jnp.int32), 3, {"limits": jnp.ones(3, int)}, ValueError, r"limits must be \[2\]"),
+        (jnp.zeros((2, 1), jnp.int32), 3, {"stop": [1.5]}, TypeError, r"stop must hold the integers .*, got \[1.5\]"),
+        (jnp.zeros((2, 1), jnp.int32), 3, {"stop": 2}, TypeError, r"stop must hold the integers .*, got 2"),
     ],
 )
 def test_wrong_arguments_are_errors(prompt, length, settings, error, message):
     with pytest.raises(error, match=message):
         decode.generate(chain_step(), start(2), prompt, length, **{"sampling": GREEDY} | settings)
+
+
+@pytest.mark.parametrize("zero", [0, np.float32(0), np.float64(0), np.int64(0)])
+def test_numpys_temperature_of_zero_needs_no_key(zero):
+    found = decode.generate(chain_step(), start(1), jnp.array([[1]]), 3, sampling=Sampling(temperature=zero))
+    np.testing.assert_array_equal(
+        found.ids, decode.generate(chain_step(), start(1), jnp.array([[1]]), 3, sampling=GREEDY).ids
+    )
+
+
+def test_tokens_that_end_may_be_a_set_or_traced():
+    def drawn(stop):
+        return decode.generate(chain_step(), start(1), jnp.array([[1]]), 6, sampling=GREEDY, stop=stop).real
+
+    expected = drawn([3])
+    np.testing.assert_array_equal(drawn({3}), expected)
+    np.testing.assert_array_equal(jax.jit(lambda end: drawn([end]))(3), expected)
 
 
 def test_a_carry_without_an_axis_of_sequences_is_an_error():

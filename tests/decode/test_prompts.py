@@ -32,12 +32,18 @@ def test_padding_on_either_side_is_moved_behind(side):
     [
         ([[1], []], ValueError, r"prompt 1 must be a list of at least one id, got an array \[0\]"),
         ([[1.5]], TypeError, "prompt must hold integers, got float64 in prompt 0"),
+        ([[2**40]], ValueError, "sequence 0 holds 1099511627776 to 1099511627776, more than 32 bits can"),
         ([], ValueError, "there must be at least one prompt, got none"),
     ],
 )
 def test_what_is_no_prompt(prompts, error, message):
     with pytest.raises(error, match=message):
         decode.pad_prompts(prompts)
+
+
+def test_a_width_of_no_multiple_is_an_error():
+    with pytest.raises(ValueError, match="multiple must be an integer of at least 1, got 0"):
+        decode.pad_prompts([[1]], multiple=0)
 
 
 def test_a_mask_of_numbers_is_an_error():

@@ -92,7 +92,9 @@ def test_half_precision_is_computed_in_float32(dtype):
     [
         (Sampling(temperature=-1), ValueError, "temperature must be a number from 0, got -1"),
         (Sampling(top_p=1.5), ValueError, "top_p must be a probability, from 0 to 1, got 1.5"),
-        (Sampling(top_k=0), ValueError, "top_k must be at least 1, got 0"),
+        (Sampling(temperature="hot"), TypeError, "temperature must be a number from 0, got 'hot'"),
+        (Sampling(top_k=2.5), ValueError, "top_k must be an integer of at least 1, got 2.5"),
+        (Sampling(top_k=0), ValueError, "top_k must be an integer of at least 1, got 0"),
         (Sampling(repetition_penalty=0), ValueError, "repetition_penalty must be positive, 1 for none, got 0"),
         (Sampling(repetition_penalty=1.2), ValueError, "the repetition penalty needs `seen`"),
         (0.8, TypeError, r"sampling must be a decode.Sampling, got 0.8; write Sampling\(temperature=0.8\)"),
@@ -101,6 +103,11 @@ def test_half_precision_is_computed_in_float32(dtype):
 def test_wrong_rules_are_errors(sampling, error, message):
     with pytest.raises(error, match=message):
         decode.sampling_logits(jnp.asarray(LOGITS), sampling)
+
+
+def test_whole_numbers_are_no_logits():
+    with pytest.raises(TypeError, match="logits must be floating point, got int32"):
+        decode.sampling_logits(jnp.arange(4), Sampling())
 
 
 def test_a_missing_key_is_an_error():

@@ -145,6 +145,12 @@ def test_low_precision_goes_to_the_critic_as_it_is():
     np.testing.assert_array_equal(penalties, np.float32([2.25, 2.25]))
 
 
+def test_a_batch_without_examples_has_no_penalties():
+    nothing = jnp.zeros((0, 4, 4, 1))
+    penalties = losses.gradient_penalty(lambda x: x.sum((1, 2, 3)), nothing, nothing, jax.random.key(0))
+    assert penalties.shape == (0,)
+
+
 def test_errors():
     x, key = jnp.ones((2, 3)), jax.random.key(0)
     with pytest.raises(ValueError, match=r"kind must be one of 'non_saturating', 'hinge', 'wasserstein', got 'lsgan'"):

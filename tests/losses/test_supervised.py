@@ -315,6 +315,19 @@ def test_sequence_cross_entropy_is_that_of_torch_with_ignore_index(padding, smoo
     assert_parity(ours, theirs, normal(3, 5, 4))
 
 
+def test_logits_of_padding_have_no_part_in_the_gradient():
+    mask, labels = np.arange(5) < np.array([5, 1, 3])[:, None], np.zeros((3, 5), int)
+
+    def loss(logits):
+        return losses.sequence_cross_entropy(logits, labels, mask).compute()
+
+    logits = normal(3, 5, 4)
+    value, slope = jax.value_and_grad(loss)(logits)
+    found, found_slope = jax.value_and_grad(loss)(jnp.where(mask[..., None], logits, jnp.nan))
+    assert found == value
+    np.testing.assert_array_equal(found_slope, slope)
+
+
 def test_sequence_cross_entropy_errors():
     with pytest.raises(ValueError, match=r"need labels and mask \[batch, time\], got \[2, 3, 4\], \[2, 3\] and \[2\]"):
         losses.sequence_cross_entropy(jnp.ones((2, 3, 4)), jnp.zeros((2, 3), int), jnp.ones(2))

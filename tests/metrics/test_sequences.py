@@ -37,6 +37,10 @@ def test_edit_distance_is_the_textbooks(first, second):
     assert metrics.edit_distance(np.array([*map(ord, first)]), np.array([*map(ord, second)])) == expected
 
 
+def test_edit_distance_of_ids_on_the_device():
+    assert metrics.edit_distance(jnp.array([5, 6, 7]), jnp.array([5, 7])) == 1
+
+
 def test_published_edit_distances():
     """Examples that textbooks have: Jurafsky and Martin (intention, execution), Wagner and Fischer's kind."""
     for first, second, expected in [("intention", "execution", 5), ("kitten", "sitting", 3), ("saturday", "sunday", 3)]:
@@ -92,7 +96,12 @@ def test_texts_that_do_not_fit(function):
         function(["a", "b"], ["a"])
     with pytest.raises(TypeError, match="expected lists of texts, got one text"):
         function("ab", ["a", "b"])
-    if function is not metrics.bleu:
+    with pytest.raises(TypeError, match=r"expected lists of texts, got 7 in one; decode ids first"):
+        function([7], ["a"])
+    if function is metrics.bleu:
+        with pytest.raises(ValueError, match=r"bleu: tokenize must be one of none, .*, got '14a'"):
+            function(["a"], ["a"], tokenize="14a")
+    else:
         with pytest.raises(ValueError, match="the references are empty"):
             function(["a"], [""])
 
@@ -122,6 +131,11 @@ def test_exact_match_of_any_batches_is_that_of_lists(batch_size):
         total = batch if total is None else metrics.merge(total, batch)
     right = [p[:n].tolist() == t[:n].tolist() for p, t, n in zip(predictions, labels, lengths, strict=True)]
     np.testing.assert_allclose(metrics.compute(total), np.average(right, weights=weights), rtol=1e-6)
+
+
+def test_tokens_beyond_the_labels_dtype_are_not_right():
+    labels = jnp.array([[1, 2], [3, 4]], jnp.uint8)
+    assert metrics.exact_match(jnp.array([[1, 2], [3, 260]]), labels).compute() == 0.5
 
 
 def test_accuracy_of_tokens_is_that_of_lists():

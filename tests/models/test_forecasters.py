@@ -146,6 +146,12 @@ def test_patch_tst_has_the_patches_of_the_paper():
     assert [models.PatchTSTConfig(history=history).patches for history in (336, 512)] == [42, 64]
 
 
+def test_no_series_has_no_forecast():
+    model = models.patch_tst(models.PatchTSTConfig(24, 4, 8, 4, layers=1, features=4, heads=2, hidden=8))
+    params, state = model.init(jax.random.key(0))
+    assert model.apply(params, state, jnp.zeros((0, 24, 3)), train=False)[0].shape == (0, 4, 3)
+
+
 def test_channels_of_patch_tst_do_not_see_each_other():
     model = models.patch_tst(models.PatchTSTConfig(**WINDOWS, patch_size=8, stride=4, features=16, heads=2))
     params, state = noisy(model)

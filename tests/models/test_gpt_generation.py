@@ -169,6 +169,18 @@ def test_a_full_context_may_end_a_sequence(params):
     np.testing.assert_array_equal(drawn.ids, np.where(drawn.real, endless.ids, 0))
 
 
+def test_padding_beyond_the_context_does_not_count(params):
+    ids = jnp.pad(jnp.array([PROMPTS[0]]), ((0, 0), (0, 20)))
+    settings = {"sampling": GREEDY, "when_full": "stop"}
+    drawn = models.generate_tokens(CONFIG, params, ids, 14, lengths=jnp.array([6]), **settings)
+    np.testing.assert_array_equal(drawn.ids, models.generate_tokens(CONFIG, params, PROMPTS[:1], 14, **settings).ids)
+
+
+def test_a_batch_without_prompts_gets_no_tokens(params):
+    drawn = models.generate_tokens(CONFIG, params, jnp.zeros((0, 3), int), 4, sampling=GREEDY)
+    assert drawn.ids.shape == (0, 4)
+
+
 @pytest.mark.slow
 def test_tokens_from_outside_go_into_the_cache(params):
     """Drawing, reading the result of a tool, drawing: the same as reading all of it at once."""
@@ -247,6 +259,9 @@ def test_half_precision_parameters_have_a_cache_in_half_precision(params):
         ([[0.5]], 3, {}, TypeError, "prompt must hold integers, got float64"),
         ([[1]], -1, {}, ValueError, "length must not be negative, got -1"),
         ([[1] * 9], 3, {"when_full": "stop"}, ValueError, "prompts of 9 tokens are more than the context of 8"),
+        ([[1], [2, 5]], 3, {}, ValueError, "prompt 1 holds 5 at position 1, and tokens are from 0 to 4"),
+        ([[-1]], 3, {}, ValueError, "prompt 0 holds -1 at position 0"),
+        (jnp.ones((1, 2), int), 3, {"lengths": np.array([3])}, ValueError, "lengths must be from 1 to 2, got 3 to 3"),
         ([[1]], 3, {"when_full": "slide"}, ValueError, "when_full must be 'recompute' or 'stop', got 'slide'"),
         ([[1]], 3, {"sampling": Sampling()}, ValueError, "drawing tokens needs a key"),
         ([[1]], 3, {"sampling": Sampling(-1)}, ValueError, "temperature must be a number from 0, got -1"),

@@ -188,8 +188,11 @@ def change(folder, **settings):
     ("settings", "message"),
     [
         ({"model_type": "mamba"}, "model_type must be one of gpt2, llama, qwen2, qwen3, clip, bert, got 'mamba'"),
+        ({"model_type": ["llama"]}, r"model_type must be one of .*, got \['llama'\]"),
         ({"hidden_act": "relu"}, "hidden_act must be 'silu', got 'relu'"),
         ({"rope_scaling": {"rope_type": "yarn"}}, "rotary positions of the kind 'yarn' are not known"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rotary positions of the kind 'linear' are not known"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor must be 1.0, got 0.5"),
         ({"rope_scaling": {"rope_type": "llama3"}}, "the setting 'factor' is missing"),
         ({"num_hidden_layers": 3}, r"missing model.layers.2"),
         ({"num_attention_heads": 3}, "kv_heads must divide heads, got 2 kv_heads and 3 heads"),
@@ -199,6 +202,13 @@ def test_what_does_not_fit_is_an_error(folder, settings, message):
     change(folder, **settings)
     with pytest.raises(ValueError, match=message):
         weights.load_hugging_face(folder)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("layer_norm_epsilon", 1e-6), ("scale_attn_weights", False)])
+def test_settings_that_gpt_does_not_have_are_errors(setting, value, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", setting: value}))
+    with pytest.raises(ValueError, match=f"{setting} must be .*, got {value}"):
+        weights.load_hugging_face(tmp_path)
 
 
 def test_missing_files_and_settings_are_errors(folder):

@@ -95,7 +95,8 @@ def smooth(x: Array, sigma: Array, radius: int) -> Array:
     """
     down, across = (_smoothing_matrices(sigma, radius, x.shape[axis]) for axis in (1, 2))
     highest = jax.lax.Precision.HIGHEST
-    rows = jnp.matmul(down, x.reshape(*x.shape[:2], -1), precision=highest).reshape(x.shape)
+    wide = x.reshape(*x.shape[:2], x.shape[2] * x.shape[3])
+    rows = jnp.matmul(down, wide, precision=highest).reshape(x.shape)
     return jnp.einsum("bij,bhjc->bhic", across, rows, precision=highest)
 
 

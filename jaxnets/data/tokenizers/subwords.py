@@ -77,7 +77,8 @@ class SubwordTokenizer(Tokenizer):
             initial_alphabet=library.pre_tokenizers.ByteLevel.alphabet(),
         )
         tokenizer.train_from_iterator(texts, trainer)
-        return cls(tokenizer.to_str(), tuple(special_names))
+        model = json.dumps(json.loads(tokenizer.to_str()))  # as it comes back from a file
+        return cls(model, tuple(special_names))
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -50,6 +50,10 @@ def test_each_image_has_its_own_sigma_and_zero_is_nothing():
     np.testing.assert_allclose(y[1], expected, atol=1e-5)
 
 
+def test_no_images_stay_none():
+    assert augment.blur(jnp.zeros((0, 4, 4, 3)), 1.0).shape == (0, 4, 4, 3)
+
+
 def test_sigmas_are_uniform():
     impulse = jnp.zeros((500, 1, 17, 1)).at[:, 0, 8].set(1.0)
     y = np.asarray(draw(augment.gaussian_blur, impulse, KEY, sigma=(0.5, 1.5)), np.float64)[:, 0, :, 0]
