@@ -3,8 +3,9 @@
 import inspect
 
 from jaxnets import nn
-from jaxnets.nn import activations
 from tests.layer_table import CASES
+
+ACTIVATIONS = ("jaxnets.nn.activations", "jaxnets.nn.gelu")
 
 
 def is_layer(name):
@@ -21,9 +22,8 @@ def is_layer(name):
     ):
         return False
     plain = not {"params", "train"} & set(inspect.signature(function).parameters)
-    activation = plain and (
-        function.__module__ == activations.__name__ or not function.__module__.startswith("jaxnets")
-    )
+    module = function.__module__
+    activation = plain and (module in ACTIVATIONS or not module.startswith("jaxnets"))
     return not activation
 
 
