@@ -386,11 +386,8 @@ def _weights(shares: Array, x: Array, t: Array) -> tuple[Array, Array]:
             f"{list(shares.shape)}, {list(x.shape)} and {list(t.shape)}"
         )
     # NaN beyond the schedule, as where steps are counted from 1: the last step instead would show nowhere
-    share = (
-        shares.at[t]
-        .get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
-        .reshape((-1,) + (1,) * (x.ndim - 1))
-    )
+    share = shares.at[t].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+    share = share.reshape(t.shape + (1,) * (x.ndim - 1))
     return jnp.sqrt(share).astype(x.dtype), jnp.sqrt(1 - share).astype(x.dtype)
 
 

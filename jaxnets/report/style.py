@@ -81,10 +81,12 @@ def _laid_out(figure: Figure) -> Iterator[None]:
     figure.set_layout_engine("none")
     for legend in legends:
         legend.set_bbox_to_anchor((0, 0, 1, 1), figure.transFigure)
-    yield
-    for legend in legends:
-        legend.set_bbox_to_anchor(None)
-    figure.set_layout_engine(engine)
+    try:
+        yield
+    finally:
+        for legend in legends:
+            legend.set_bbox_to_anchor(None)
+        figure.set_layout_engine(engine)
 
 
 def run_caption(folder: Path) -> str:
