@@ -43,20 +43,19 @@ def _repeated(vector: Array, x: Array) -> Array:
     """A vector `[features]` in a shape that combines with `x` `[..., features]`."""
     if x.ndim < 3 or not fast_path("rows", "cpu") or types_carry_sharding(x, vector):
         return vector.reshape((1,) * (x.ndim - 1) + vector.shape)
-    rows = _repeat_rows(vector, math.prod(x.shape[:-1]))
-    return rows.reshape(x.shape)
+    return _repeat(vector, x.shape)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _repeat_rows(vector: Array, count: int) -> Array:
-    return jnp.broadcast_to(vector[None], (count, len(vector)))
+def _repeat(vector: Array, shape: tuple[int, ...]) -> Array:
+    return jnp.broadcast_to(vector, shape)
 
 
-@_repeat_rows.defjvp
-def _tangent(count: int, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    ones = jnp.ones((count, 1), tangents[0].dtype)
+@_repeat.defjvp
+def _tangent(shape: tuple[int, ...], primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    ones = jnp.ones((math.prod(shape[:-1]), 1), tangents[0].dtype)
     repeated = jnp.matmul(ones, tangents[0][None], precision=jax.lax.Precision.HIGHEST)  # backward a sum over rows
-    return _repeat_rows(primals[0], count), repeated
+    return _repeat(primals[0], shape), repeated.reshape(shape)
 
 
 def largest(x: Array) -> Array:
