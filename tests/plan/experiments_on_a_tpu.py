@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments import plain_loop
 from experiments.support import forecasting, translation
+from experiments.support.published_networks import NETWORKS
 from jaxnets.data import Pairs, digits
 from jaxnets.data.fashion_products import FashionProducts, Products
 from jaxnets.experiment import classifier, runner
@@ -48,6 +49,11 @@ def many_products(count=1404):
     return FashionProducts(part, part)
 
 
+def whole(network):
+    """A published network whose `--smoke` is of full size."""
+    return network._replace(build=lambda classes, _: network.build(classes, False))
+
+
 def many_images(shape, classes, size):
     """Enough images of every class for the experiments that divide or choose them."""
     return classifier.random_images(shape, tuple("0123456789"), max(size, 4000))
@@ -67,7 +73,7 @@ def made_up_data(name):
         "regularization_study": {"experiments.regularization_study.random_images": many_images},
         "transfer_products": {
             "experiments.transfer_products.random_images": many_images,
-            "experiments.transfer_products.SMOKE_DEPTH": 20,
+            "experiments.transfer_products.NETWORKS": {"resnet20": whole(NETWORKS["resnet20"])},
         },
         "translate_rnn": {"experiments.support.translation.load_texts": many_texts},
         "translate_transformer": {"experiments.support.translation.load_texts": many_texts},
