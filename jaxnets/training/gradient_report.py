@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -83,18 +84,21 @@ def make_gradient_report(loss: Loss) -> Callable[[TrainState, Any], dict[str, Gr
             there, faint = carry
             _, gradients, _, _ = loss_gradient(loss)(there, train_state.state, batch, key=key)
             wide = {path: _wide(gradient) for path, gradient in paths(gradients).items()}
+            norms = {path: _norm(gradient) for path, gradient in wide.items()}
             first = number == 0
-            faint = {path: jnp.where(first, now, faint[path]) for path, now in _faint(wide).items()}
-            return (_moved(params, noise_key, faint, first), faint), wide
+            faint = {path: jnp.where(first, now, faint[path]) for path, now in _faint(norms, sizes).items()}
+            return (_moved(params, noise_key, faint, first), faint), (wide, norms)
 
-        start = params, dict.fromkeys(paths(params), jnp.array(False))
-        (_, faint), measured = jax.lax.scan(measure, start, jnp.arange(3))  # so that it is compiled once
-        here, nudged, moved = ({path: array[i] for path, array in measured.items()} for i in range(3))
-        still = _faint(moved)
-        return {
-            path: _row(here[path], parameter, faint[path] & still[path] & _differ(here[path], nudged[path]))
-            for path, parameter in paths(params).items()
-        }
+        sizes = {path: parameter.size for path, parameter in paths(params).items()}
+        start = params, dict.fromkeys(sizes, jnp.array(False))
+        (_, faint), (measured, norms) = jax.lax.scan(measure, start, jnp.arange(3))  # so that it is compiled once
+        still = _faint({path: norm[2] for path, norm in norms.items()}, sizes)
+        rows = {}
+        for path, parameter in paths(params).items():
+            here, nudged, _ = measured[path]
+            differ = _norm(here - nudged) > norms[path][0] / 10
+            rows[path] = _row(here, norms[path][0], parameter, faint[path] & still[path] & differ)
+        return rows
 
     return report
 
@@ -103,9 +107,9 @@ def _wide(array: Array) -> Array:
     return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
-def _faint(gradients: Mapping[str, Array]) -> dict[str, Array]:
+def _faint(norms: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
     """Whether the gradient of each array is far smaller than the largest one of its layer, of what is beside it."""
-    roots = {path: _norm(gradient) / math.sqrt(gradient.size) for path, gradient in gradients.items()}
+    roots = {path: norm / math.sqrt(sizes[path]) for path, norm in norms.items()}
 
     def largest(layer: str) -> Array:
         return jnp.max(jnp.stack([root for path, root in roots.items() if path.rpartition("/")[0] == layer]))
@@ -117,24 +121,22 @@ def _faint(gradients: Mapping[str, Array]) -> dict[str, Array]:
 def _moved(params: Params, key: Key, chosen: Mapping[str, Array], nudge: Array) -> Params:
     """All parameters changed by about their rounding, or the chosen ones moved by so much that it would matter."""
     leaves, structure = jax.tree.flatten(params)
+    numbers = jax.random.normal(key, (sum(leaf.size for leaf in leaves),), jnp.float32)  # at once: one to compile
+    ends = itertools.accumulate(leaf.size for leaf in leaves)
     moved = []
-    for leaf, (path, choose) in zip(leaves, chosen.items(), strict=True):
-        noise = jax.random.normal(subkey(key, path), leaf.shape, jnp.float32).astype(leaf.dtype)
+    for leaf, choose, end in zip(leaves, chosen.values(), ends, strict=True):
+        noise = numbers[end - leaf.size : end].reshape(leaf.shape).astype(leaf.dtype)
         size = jnp.where(nudge, _NUDGE * jnp.abs(leaf), _MOVE * choose.astype(leaf.dtype))
         moved.append((leaf + size * noise).astype(leaf.dtype))
     return jax.tree.unflatten(structure, moved)
 
 
-def _differ(one: Array, other: Array) -> Array:
-    return _norm(one - other) > _norm(one) / 10
-
-
-def _row(gradient: Array, parameter: Array, no_effect: Array) -> GradientRow:
+def _row(gradient: Array, norm: Array, parameter: Array, no_effect: Array) -> GradientRow:
     zero_units = jnp.all(gradient == 0, axis=tuple(range(gradient.ndim - 1)))
     return GradientRow(
-        gradient=_norm(gradient),
+        gradient=norm,
         parameter=_norm(parameter.astype(gradient.dtype)),
-        mean_square=jnp.mean(jnp.square(gradient)),
+        mean_square=jnp.square(norm) / gradient.size,
         dead=jnp.mean(zero_units.astype(gradient.dtype)),
         no_effect=no_effect,
     )
