@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
@@ -97,10 +98,10 @@ def draw_examples(split: Any, classes: int, count: int, seed: int) -> Any:
     return tuple(array[np.concatenate(chosen)] for array in split)
 
 
-def with_adapters(model: Model, pretrained: Pretrained, rank: int) -> Model:
+def with_adapters(model: Model, pretrained: Pretrained, patterns: Sequence[str], rank: int) -> Model:
     """The network of low-rank adapters and a last layer; what is published is a constant in it."""
     body = {name: model.spec[name] for name in pretrained.params}
-    spec = {"adapters": lora_spec(body, "*/kernel", rank=rank), "fc": model.spec["fc"]}
+    spec = {"adapters": lora_spec(body, *patterns, rank=rank), "fc": model.spec["fc"]}
 
     def apply(params: Any, state: Any, x: Any, *, key: Any = None, train: bool) -> Any:
         merged = lora_merge(pretrained.params, params["adapters"]) | {"fc": params["fc"]}
@@ -118,7 +119,7 @@ def prepare(config: Config, way: str, pretrained: Pretrained) -> tuple[Model, op
     if way == "scratch":
         return model, optimizer, init_train_state(model, optimizer, config.seed)
     if way == "adapters":
-        model = with_adapters(model, pretrained, config.rank)
+        model = with_adapters(model, pretrained, NETWORKS[config.network].adapted, config.rank)
         return model, optimizer, init_train_state(model, optimizer, config.seed)
     if way.startswith("features"):
         optimizer = freeze_except(optimizer, "fc")

@@ -49,6 +49,7 @@ class Network(NamedTuple):
         size: height and width of the images it sees, 32 or 64 pixels.
         mean: of the colors of its images, 0 to 1, which is subtracted.
         deviation: by which they are divided then.
+        adapted: patterns of the kernels that adapters are for, those that mix channels.
     """
 
     build: Callable[[int, bool], Model]
@@ -56,6 +57,7 @@ class Network(NamedTuple):
     size: int
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
+    adapted: tuple[str, ...]
 
     @property
     def body(self) -> tuple[str, ...]:
@@ -110,7 +112,12 @@ def _read_lite0() -> tuple[Any, Any]:
 
 
 NETWORKS: Mapping[str, Network] = {
-    "resnet20": Network(_resnet20, _read_resnet20, 32, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "lite0": Network(_lite0, _read_lite0, 64, (127 / 255,) * 3, (128 / 255,) * 3),
+    "resnet20": Network(
+        _resnet20, _read_resnet20, 32, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), adapted=("*/kernel",)
+    ),
+    "lite0": Network(
+        *(_lite0, _read_lite0, 64, (127 / 255,) * 3, (128 / 255,) * 3),
+        adapted=("stem/conv/kernel", "*/expand/conv/kernel", "*/project/conv/kernel", "head/conv/kernel"),
+    ),
 }
 """The networks by the names of the setting `network`."""
