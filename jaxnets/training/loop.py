@@ -146,7 +146,6 @@ def fit(
     )
     feed = feed_of(data)
     per_epoch = steps_per_epoch(feed.examples, batch_size)
-    per_call = steps_of_call(per_epoch, feed.most_steps(steps_per_call, batch_size))
     total = epochs * per_epoch
     note_run(tuple(() if isinstance(tree, Source) else tree for tree in (data, validation)), total)
     train_state, evaluate = on_mesh_of(step, train_state, evaluate)
@@ -158,52 +157,70 @@ def fit(
     settings |= {"seed": int(train_state.seed)}
     if checkpoints is not None:
         settings |= {"checksum of the data": feed.checksum(), "optimizer": describe_optimizer(step)}
+    per_call = steps_of_call(per_epoch, feed.most_steps(steps_per_call, batch_size))
     scan = functools.partial(feed.scan, steps=per_call, batch_size=batch_size, shuffle=bool(shuffle))
     train = Program(run_steps(step, scan), donate=True)
     measure = (SourceEvaluation if isinstance(validation, Source) else Program)(evaluation(evaluate))
     feed.place(train_state, getattr(step, "placement", None), total)
-    constants, validation = _placed(constants, validation, train_state)
-    measured = _trace(train, measure, train_state, data, feed, constants, validation)
-    check_metrics(measured, None if checkpoints is None else checkpoints.best)
+    programs = _Programs(train, measure, feed, *_placed(constants, validation, train_state))
+    splits = _trace(programs, train_state, data)
+    check_metrics(splits, None if checkpoints is None else checkpoints.best)
 
     with _stoppable(checkpoints) as request:
         progress = Progress(train_state, None, (), {}, settings)
         if checkpoints is not None:
-            progress = checkpoints.restore_last(train_state, measured["train"], settings) or progress
-        run = Running(
-            progress,
-            per_epoch=per_epoch,
-            total=total,
-            splits=measured,
-            callbacks=callbacks,
-            request=request,
-            checkpoints=checkpoints,
-        )
+            progress = checkpoints.restore_last(train_state, splits["train"], settings) or progress
+        run = Running(progress, per_epoch, total, splits, callbacks, request, checkpoints)
         first_step = run.done
         check_steps_done(run.done, epochs, per_epoch)
         try:
             run.begin()
-            if run.done < total and not request:
-                feed.begin(run.done)
-                train.compiled()
-            while run.done < total and not request:
-                count = run.next_steps(per_call)
-                now, batches = run.progress.train_state, feed.at(run.done, count)
-                after, stacked, watch = train(now, batches, np.int32(count), constants)
-                run.add_steps(after, stacked, watch, count, count * batch_size)
-                if validation is not None and run.evaluation_is_due(evaluate_every):
-                    run.evaluate(measure, validation, constants)
-                run.save()
-            run.leave_if_asked()
+            _train(run, programs, per_call, batch_size, evaluate_every)
         finally:
             feed.close()
             call(callbacks, run.event("end"))
-    compiling = train.compile_seconds + measure.compile_seconds
-    seconds = {"compile_seconds": compiling, "run_seconds": time.perf_counter() - started - compiling}
-    seconds |= {"waiting_seconds": feed.waited, "evaluate_seconds": run.evaluate_seconds}
-    metrics = {split: dict(numbers) for split, numbers in run.progress.metrics.items()}
-    history = list(run.progress.history)
-    return FitResult(run.progress.train_state, metrics, first_step=first_step, history=history, **seconds)
+    return _result(run, programs, first_step, time.perf_counter() - started)
+
+
+class _Programs(NamedTuple):
+    """What is compiled, and what it computes on but the train state."""
+
+    train: Program
+    measure: Program | SourceEvaluation
+    feed: Feed
+    constants: PyTree
+    validation: Any
+
+
+def _train(run: Running, programs: _Programs, per_call: int, batch_size: int, evaluate_every: int) -> None:
+    """Train to the end, or until somebody asks to stop."""
+    train, measure, feed, constants, validation = programs
+    if run.goes_on():
+        feed.begin(run.done)
+        train.compiled()
+    while run.goes_on():
+        count = run.next_steps(per_call)
+        now, batches = run.progress.train_state, feed.at(run.done, count)
+        after, stacked, watch = train(now, batches, np.int32(count), constants)
+        run.add_steps(after, stacked, watch, count, count * batch_size)
+        if validation is not None and run.evaluation_is_due(evaluate_every):
+            run.evaluate(measure, validation, constants)
+        run.save()
+    run.leave_if_asked()
+
+
+def _result(run: Running, programs: _Programs, first_step: int, total_seconds: float) -> FitResult:
+    compiling = programs.train.compile_seconds + programs.measure.compile_seconds
+    return FitResult(
+        run.progress.train_state,
+        {split: dict(numbers) for split, numbers in run.progress.metrics.items()},
+        compile_seconds=compiling,
+        run_seconds=total_seconds - compiling,
+        first_step=first_step,
+        history=list(run.progress.history),
+        waiting_seconds=programs.feed.waited,
+        evaluate_seconds=run.evaluate_seconds,
+    )
 
 
 def _placed(constants: PyTree, validation: Any, train_state: TrainState) -> tuple[PyTree, Any]:
@@ -214,23 +231,16 @@ def _placed(constants: PyTree, validation: Any, train_state: TrainState) -> tupl
     return data_on_mesh("constants", constants, train_state), validation
 
 
-def _trace(
-    train: Program,
-    measure: Program | SourceEvaluation,
-    train_state: TrainState,
-    data: Any,
-    feed: Feed,
-    constants: PyTree,
-    validation: Any,
-) -> dict[str, PyTree]:
+def _trace(programs: _Programs, train_state: TrainState, data: Any) -> dict[str, PyTree]:
     """Trace the programs, which checks the labels, and return the shapes of the metrics of each split."""
+    train, measure, feed, constants, validation = programs
     with _checked_labels("fit: data", data):
         traced = train.result_shapes(train_state, feed.shapes(), np.int32(1), constants)
-    measured = {"train": sum_shapes(traced[1])}
+    splits = {"train": sum_shapes(traced[1])}
     if validation is not None:
         with _checked_labels("fit: validation", validation):
-            measured["validation"] = measure.result_shapes(train_state, validation, constants)
-    return measured
+            splits["validation"] = measure.result_shapes(train_state, validation, constants)
+    return splits
 
 
 def _checked_labels(name: str, data: Any) -> contextlib.AbstractContextManager[None]:

@@ -36,7 +36,6 @@ class Running:
     def __init__(
         self,
         progress: Progress,
-        *,
         per_epoch: int,
         total: int,
         splits: Iterable[str],
@@ -61,6 +60,10 @@ class Running:
         self._skipped = int(progress.train_state.skipped)
         self._per_epoch, self._total, self._splits = per_epoch, total, tuple(splits)
         self._callbacks, self._request, self._checkpoints = callbacks, request, checkpoints
+
+    def goes_on(self) -> bool:
+        """Whether steps are left, and nobody asked to stop."""
+        return self.done < self._total and not self._request
 
     @property
     def at_end_of_epoch(self) -> bool:
