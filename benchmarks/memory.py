@@ -59,12 +59,19 @@ def ids(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.int32)
 
 
+SMALL = {"layers": 4, "heads": 4, "features": 128}
+"""Of Transformers."""
+
+
 def networks() -> Iterator[Network]:
     """Each model of the library, in a size at which its layers have megabytes."""
+    yield from networks_of_images()
+    yield from networks_of_sequences()
+
+
+def networks_of_images() -> Iterator[Network]:
+    """Those that take images, or vectors."""
     m = models
-    tokens, pairs = ids(8, 64), m.SourceTarget(ids(16, 32), ids(16, 32))
-    small = {"layers": 4, "heads": 4, "features": 128}
-    tower = {f"{kind}_{name}": size for kind in ("image", "text") for name, size in small.items()}
     digits, images, large = floats(64, 28, 28, 1), floats(32, 32, 32, 3), floats(4, 224, 224, 3)
     yield Network("mlp", m.mlp(m.MLPConfig((784, 512, 512, 10))), floats(64, 784))
     yield Network("mlp, norm", m.mlp(m.MLPConfig((784, 512, 512, 10), norm=True)), floats(64, 784))
@@ -77,7 +84,7 @@ def networks() -> Iterator[Network]:
     yield Network("resnet", m.resnet(m.ResNetConfig(18)), large)
     yield Network("googlenet", m.googlenet(), large)
     yield Network("efficientnet_lite", m.efficientnet_lite(), large)
-    yield Network("vit", m.vit(m.ViTConfig(32, 4, 10, **small)), images)
+    yield Network("vit", m.vit(m.ViTConfig(32, 4, 10, **SMALL)), images)
     yield Network(
         "segmentation_unet", m.segmentation_unet(m.SegmentationUNetConfig(11, width=16)), floats(2, 128, 128, 3)
     )
@@ -91,6 +98,13 @@ def networks() -> Iterator[Network]:
         m.diffusion_unet(m.DiffusionUNetConfig(32, 1, features=32)),
         m.DiffusionInputs(floats(16, 32, 32, 1), ids(16), None),
     )
+
+
+def networks_of_sequences() -> Iterator[Network]:
+    """Those that take texts or time series, alone or beside images."""
+    m, small = models, SMALL
+    tokens, pairs = ids(8, 64), m.SourceTarget(ids(16, 32), ids(16, 32))
+    tower = {f"{kind}_{name}": size for kind in ("image", "text") for name, size in small.items()}
     yield Network("char_rnn, lstm", m.char_rnn(m.CharRNNConfig(65)), tokens)
     yield Network("char_rnn, gru", m.char_rnn(m.CharRNNConfig(65, cell="gru")), tokens)
     yield Network("sentence_cnn", m.sentence_cnn(m.SentenceCNNConfig(5000, 6)), ids(50, 40))
