@@ -1,7 +1,7 @@
 """Errors that whoever runs a program can correct by their message; a command shows it on one line, without traceback.
 
-Each is a ValueError or an ImportError too, as which the functions that raise it document it. Any other error is one of
-a program, and keeps its traceback.
+Each is a ValueError, an OSError or an ImportError too, as which the functions that raise it document it. Any other
+error is one of a program, and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ class RunFolderError(UserError, ValueError):
 
 class FileError(UserError, ValueError):
     """A file of data or weights is damaged, cut off, or another one than it should be; the message names it."""
+
+
+class SaveError(UserError, OSError):
+    """A checkpoint could not be written, because the disk is full or the like; the one before is complete."""
 
 
 class MissingPackageError(UserError, ModuleNotFoundError):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
-from jaxnets.processes import process_count
+from jaxnets.errors import SaveError
+from jaxnets.processes import OtherProcessError, is_lost, process_count
 from jaxnets.training.history import History
 from jaxnets.training.programs import copy_arrays
 from jaxnets.training.state import TrainState
@@ -97,11 +101,64 @@ def save(manager: Any, progress: Progress) -> None:
         "structure": _structure(progress.train_state),
     }
     items = {name: ocp.args.StandardSave(tree) for name, tree in arrays.items()}
-    if not manager.save(step, args=ocp.args.Composite(run=ocp.args.JsonSave(run), **items)):
+    with naming_failed_save(Path(manager.directory)):
+        saved = manager.save(step, args=ocp.args.Composite(run=ocp.args.JsonSave(run), **items))
+    if not saved:
         raise ValueError(
             f"Checkpoints: step {step} was not saved, because {manager.directory} holds one of step "
             f"{manager.latest_step()}; save this run in another folder"
         )
+
+
+@contextlib.contextmanager
+def naming_failed_save(path: Path) -> Iterator[None]:
+    """Say in a SaveError why a checkpoint cannot be written, whatever was raised by that.
+
+    Args:
+        path: its folder.
+
+    Raises:
+        SaveError: an OSError, in the place of any error but one that another process caused.
+
+    Example:
+        >>> with naming_failed_save(Path("runs/1/last")):
+        ...     raise ValueError("cannot write the file: No space left on device [os_error_code='28']")
+        Traceback (most recent call last):
+        ...
+        jaxnets.errors.SaveError: the checkpoint in runs/1/last could not be saved: No space left on device; ...
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, SaveError | OtherProcessError) or is_lost(error):
+            raise
+        said = str(error)
+        code = re.search(r"os_error_code='(\d+)'", said)
+        why = os.strerror(int(code[1])) if code else f"{type(error).__name__}: {said[:300]}"
+        raise SaveError(
+            f"the checkpoint in {path} could not be saved: {why}; mend that and start again: the run goes on from the "
+            f"last complete checkpoint in {path.parent}"
+        ) from error
+
+
+class _RaisedElsewhere(logging.Filter):
+    """Leaves out what orbax's threads log of errors, at great length, that are raised as well."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno < logging.ERROR or "orbax" not in Path(record.pathname).parts
+
+
+_RAISED_ELSEWHERE = _RaisedElsewhere()
+
+
+def log_errors_of_saves(log: bool) -> None:
+    """Let orbax log errors of its threads, or not.
+
+    Example:
+        >>> log_errors_of_saves(True)
+    """
+    logger = logging.getLogger("absl")
+    (logger.removeFilter if log else logger.addFilter)(_RAISED_ELSEWHERE)
 
 
 def read_settings(path: Path) -> tuple[int, dict[str, Any]] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxnets.errors import SaveError
 from jaxnets.folder_lock import lock_folder, unlock_folder
 from jaxnets.integers import as_integer
 from jaxnets.processes import all_or_none, from_first, is_lost, process_count, wait_together
@@ -90,7 +92,7 @@ class Checkpoints:
         """Let an earlier `best` be complete first: later ones can be had from `last` (see `_mend_best`)."""
         manager = self._managers.get("best")
         if manager is not None and manager.latest_step() != step:
-            self._wait(manager)
+            self._wait("best")
 
     def save_best(self, progress: Progress) -> None:
         """Save in the background if the newest record has the best value so far of the metric `best`."""
@@ -135,12 +137,23 @@ class Checkpoints:
         self._close(together=True)
 
     def _close(self, *, together: bool) -> None:
-        for manager in list(self._managers.values()):
+        with contextlib.ExitStack() as stack:
+            stack.callback(store.log_errors_of_saves, True)
+            stack.callback(unlock_folder, self.folder)
+            stack.callback(self._managers.clear)
+            for which in self._managers:
+                stack.callback(self._close_manager, which, together=together)
+
+    def _close_manager(self, which: str, *, together: bool) -> None:
+        """Complete what is being saved; after another error, one in that would hide it."""
+        manager = self._managers.get(which)
+        if manager is None:
+            return
+        with contextlib.nullcontext() if together else contextlib.suppress(SaveError):
             if together:
-                self._wait(manager)
-            manager.close()
-        self._managers.clear()
-        unlock_folder(self.folder)
+                self._wait(which)
+            with store.naming_failed_save(self.folder / which):
+                manager.close()
 
     def _check_settings(self, which: str, settings: Mapping[str, Any]) -> None:
         """Raise ValueError if a checkpoint is of a run with other settings: one folder holds one run."""
@@ -188,16 +201,18 @@ class Checkpoints:
 
     def _save(self, which: str, progress: Progress) -> None:
         if which not in self._managers:
+            store.log_errors_of_saves(False)
             self._managers[which] = store.open_manager(self.folder / which, write=True)
         if process_count() > 1:
-            for manager in list(self._managers.values()):  # the barriers of two managers have the same names
-                self._wait(manager)
+            for name in list(self._managers):  # the barriers of two managers have the same names
+                self._wait(name)
         store.save(self._managers[which], progress)
 
-    def _wait(self, manager: Any) -> None:
-        """Wait until a manager has written; if it fails in one of several processes, leave all as they are."""
+    def _wait(self, which: str) -> None:
+        """Wait until a checkpoint is written; if that fails in one of several processes, leave all as they are."""
         try:
-            wait_together("saving the checkpoint", manager.wait_until_finished)
+            with store.naming_failed_save(self.folder / which):
+                wait_together("saving the checkpoint", self._managers[which].wait_until_finished)
         except Exception:
             if process_count() > 1:
                 self._managers.clear()

@@ -124,6 +124,7 @@ def fit(
             arrays by name, or a callback returns something else than True, False or None.
         NonFiniteError: if a metric, a parameter or state is not finite after a step; a FloatingPointError that names
             the step and the path, and holds the train state before it. Checkpoints are of good states only.
+        SaveError: an OSError, if a checkpoint cannot be written; the one before is complete.
         Interrupted: a KeyboardInterrupt, after a signal; the checkpoint is saved.
 
     Example:

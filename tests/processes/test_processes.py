@@ -93,7 +93,7 @@ def test_a_save_that_fails_in_one_process_ends_all(tmp_path):
     with launched(2, tmp_path, PROGRAM, "full", tmp_path) as launch:
         codes = launch.wait(SECONDS)
     assert codes == [1, 1], launch.everything()
-    errors = [line for line in launch.output(0).splitlines() if line.startswith("ValueError: ")]
+    errors = [line for line in launch.output(0).splitlines() if line.startswith("jaxnets.errors.SaveError: ")]
     assert "File too large" in "".join(errors[-1:]), launch.everything()  # orbax's threads may print after it
     assert "OtherProcessError: saving the checkpoint failed in another process" in launch.output(1), launch.everything()
 
