@@ -133,7 +133,10 @@ def _adapter(path: str, leaf: ArraySpec, rank: int) -> dict[str, ArraySpec]:
     split = stacked + 1 if one_input else len(shape) - 1
     inputs, outputs = math.prod(shape[stacked:split]), math.prod(shape[split:])
     if rank > min(inputs, outputs):
-        raise ValueError(f"rank {rank} is more than the smaller side of {path!r}, a matrix {inputs} x {outputs}")
+        raise ValueError(
+            f"rank {rank} is more than the smaller side of {path!r}, a matrix {inputs} x {outputs}; take a smaller "
+            "rank, or patterns that leave it out"
+        )
     front = names[:stacked]
     down, up = (
         dataclasses.replace(
