@@ -1,8 +1,8 @@
 """CLIP on 6,000 pictures of products (64 x 48 pixels) and their titles: search both ways, and classes by their names.
 
-expected:  recall at 1, 5 and 10 among 1,000, mean of the seeds 0 to 2: the title of a picture 0.122, 0.375 and 0.535, the
-           picture of a title 0.126, 0.377 and 0.543; guessing has 0.001, 0.005 and 0.010. Without examples 0.326 of the
-           kinds and 0.282 of the colors are right; the most frequent ones have 0.188 and 0.194. With --epochs 16:
+expected:  recall at 1, 5 and 10 among 1,000, mean of the seeds 0 to 2: the title of a picture 0.122, 0.375 and 0.535,
+           the picture of a title 0.126, 0.377 and 0.543; guessing has 0.001, 0.005 and 0.010. Without examples 0.326 of
+           the kinds and 0.282 of the colors are right; the most frequent ones have 0.188 and 0.194. With --epochs 16:
            0.091, 0.300 and 0.453; 0.083, 0.303 and 0.461; kinds 0.231, colors 0.262
 time:      12 min on one core of a CPU, 28 beside much other work; 4 min on a GPU that is shared
 compile:   23 s of processor time until the first steps are done, on an Intel Xeon
