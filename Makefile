@@ -43,7 +43,7 @@ CPU_TESTS := tests/kernels/test_compiled_convolution.py tests/nn/test_convolutio
 COMPILER := $(if $(LIBTPU),$(shell command -v g++))
 
 .NOTPARALLEL:
-.PHONY: help train test test-slow test-colab test-cpu test-newest environments browser lint format docs bench colab clean
+.PHONY: help train test test-slow test-colab test-cpu test-newest environments browser lint format docs notebooks bench colab clean
 
 help:
 	@echo "make train      train the example network and save a report in runs/ [SEED=1] [ARGS='--epochs 5']"
@@ -57,6 +57,7 @@ help:
 	@echo "make lint       ruff and mypy"
 	@echo "make format     format the code with ruff"
 	@echo "make docs       the documentation, in docs/_build/html"
+	@echo "make notebooks  run those notebooks of the documentation whose code has changed, and store their outputs [ARGS=spiral_mlp]"
 	@echo "make colab      the notebooks for Colab with the library inside, in build/colab"
 	@echo "make bench      time jaxnets and other libraries on this CPU"
 	@echo "make clean      delete the virtual environment and all build outputs; keeps runs/"
@@ -116,6 +117,9 @@ docs: $(VENV)/.installed-docs
 	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
 	JAXNETS_SITE=docs/_build/html $(BIN)/python -m pytest --quiet --noconftest tests/test_site.py
 	@echo "open docs/_build/html/index.html"
+
+notebooks: $(TEST)
+	$(BIN)/python docs/run_notebooks.py $(ARGS)
 
 colab: $(VENV)/.created
 	$(BIN)/python docs/colab.py build/colab

@@ -59,13 +59,17 @@ def build_wheel(folder: Path) -> Path:
 
 
 def with_library(notebook: dict, wheel: Path) -> dict:
-    """Return the notebook with the wheel in its first code cell."""
+    """Return the notebook with the wheel in its first code cell, and without outputs, which are of another run."""
     content = "\n".join(textwrap.wrap(base64.b64encode(wheel.read_bytes()).decode(), 120))
     source = INSTALL.format(name=wheel.name, content=content).splitlines(keepends=True)
     first = next(index for index, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "code")
     # Colab shows a cell of this kind by its title alone.
     cell = {**notebook["cells"][first], "source": source, "metadata": {"cellView": "form"}}
-    return {**notebook, "cells": [*notebook["cells"][:first], cell, *notebook["cells"][first + 1 :]]}
+    cells = [*notebook["cells"][:first], cell, *notebook["cells"][first + 1 :]]
+    empty = {"outputs": [], "execution_count": None}
+    cells = [{**cell, **empty} if cell["cell_type"] == "code" else cell for cell in cells]
+    metadata = {name: value for name, value in notebook["metadata"].items() if name != "jaxnets"}
+    return {**notebook, "cells": cells, "metadata": metadata}
 
 
 def main() -> None:

@@ -15,6 +15,16 @@ sys.path.insert(0, str(ROOT / "docs" / "extensions"))
 from formulas import FormulaError, to_latex
 
 
+def test_functions_stand_apart_from_their_neighbors_as_in_tex():
+    pytest.importorskip("sphinx", reason="the packages of the documentation are not installed")
+    pytest.importorskip("latex2mathml", reason="the packages of the documentation are not installed")
+    from mathematics import THIN_SPACE, render
+
+    spaces = {r"y \log p": 2, r"2 \log(1 - p)": 1, r"-\log x": 1, r"f = \tanh": 0, r"\log_2 8": 0, r"(a) \exp x^2": 2}
+    assert {latex: render(latex, "inline").count(THIN_SPACE) for latex in spaces} == spaces
+    assert render(r"\log 65", "inline").endswith(f"<mi>log</mi>{THIN_SPACE}<mn>65</mn></mrow></math>")
+
+
 def docstrings():
     for path in sorted(Path(jaxnets.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -14,6 +14,9 @@ from sphinx.transforms import SphinxTransform
 LINKING = re.compile(r"\s*,?\s+(?:with|where|and)\s+|\s*[,;]?\s*")
 LONGEST_LINE = 160
 """Of LaTeX, in characters."""
+FUNCTION = r"(?<!<msub>)(?<!<msup>)<mi>[a-z]{2,}</mi>(?!</msu)"
+"""Such as log, which TeX parts from its neighbors by a thin space, but not from a parenthesis that follows it."""
+THIN_SPACE = '<mspace width="0.17em"/>'
 
 
 class Formulas(SphinxTransform):
@@ -101,6 +104,8 @@ def _link(text: str) -> str:
 def render(latex: str, display: str) -> str:
     """Translate LaTeX to MathML."""
     mathml: str = convert(latex, display=display)
+    mathml = re.sub(rf"({FUNCTION})(?=<m[a-z]*(?<!<mo)[ >])", rf"\1{THIN_SPACE}", mathml)
+    mathml = re.sub(rf"(</m(?!o)[a-z]+>|\)</mo>|&#x00029;</mo>)(?={FUNCTION})", rf"\1{THIN_SPACE}", mathml)
     return mathml.replace("<mo>&#x0002F;</mo>", '<mo lspace="0" rspace="0">&#x0002F;</mo>')
 
 

@@ -61,6 +61,18 @@ class RuleSettings(ModelConfig):
     picks: _Picks = 200
 
 
+def points(settings: RuleSettings) -> list[list[float]]:
+    """The rows of x1, x2 and label, which a page shows while `learn` is compiled.
+
+    Example:
+        >>> points(RuleSettings(data="and"))
+        [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]]
+    """
+    places, labels = SETS[settings.data]()
+    rows: list[list[float]] = np.column_stack([places, labels]).astype(float).round(6).tolist()
+    return rows
+
+
 def learn(settings: RuleSettings) -> dict[str, Any]:
     """Every step of the rule: the example that was picked, what the neuron said, and the weights after it.
 
@@ -84,8 +96,7 @@ def learn(settings: RuleSettings) -> dict[str, Any]:
         {"pick": int(row), "sum": float(total), "corrected": bool(changed), **state}
         for row, total, changed, state in zip(np.asarray(rows), sums, corrected, after[1:], strict=True)
     ]
-    points = np.column_stack([places, labels]).astype(float).round(6).tolist()
-    return {"points": points, "start": after[0], "steps": steps}
+    return {"points": points(settings), "start": after[0], "steps": steps}
 
 
 @functools.partial(jax.jit, static_argnames=("picks", "examples"))

@@ -30,6 +30,7 @@ PAGES = {"/": "playground.html", "/neuron": "neuron.html", "/backprop": "backpro
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 LESSONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "threshold": lambda values: logic.threshold(logic.ThresholdSettings.from_dict(values)),
+    "points": lambda values: rules.points(rules.RuleSettings.from_dict(values)),
     "learn": lambda values: rules.learn(rules.RuleSettings.from_dict(values)),
     "backprop": lambda values: backprop.worked_example(backprop.BackpropSettings.from_dict(values)),
 }

@@ -212,9 +212,43 @@ def test_one_neuron(browser, address):
     page.wait(lambda: "All are right: the rule ends." in page["explanation"].text)
     assert "wrong now 0 of 4" in page["tally"].text
     page.click("tab-delta")
-    page.wait(lambda: "The error is the target" in page["rule-words"].text)
+    page.wait(lambda: page["learn-step"].is_enabled())
+    assert "The error is the target" in page["rule-words"].text
     page.click("learn-step")
     assert "error =" in page["explanation"].text
+    assert not console_errors(browser)
+
+
+HOLD = """const send = window.fetch, held = window.held = [];
+    window.fetch = async (path, options) => {
+      if (path === "/lesson/learn") await new Promise((release) => held.push(release));
+      return send(path, options);
+    };"""
+"""As if the server compiled the rules until the test lets it answer one of the questions."""
+
+
+def test_a_rule_that_is_compiled_shows_its_points_and_says_so(browser, address):
+    page = Page(browser, address + "neuron#perceptron")
+    page.wait(lambda: "The weights begin at random" in page["explanation"].text)
+    browser.execute_script(HOLD)
+    page.click("tab-delta")
+    page.wait(lambda: page["explanation"].text == "Compiling the delta rule …")
+    assert page["explanation"].get_attribute("aria-live") == "polite"
+    assert "The error is the target" in page["rule-words"].text
+    assert page["rate-field"].is_displayed()
+    assert page["tally"].text == ""
+    assert not any(page[f"learn-{name}"].is_enabled() for name in ("back", "step", "play", "end", "again"))
+    words = "20 points; the line of the neuron is not there yet."
+    page.choose("learn-data", "clouds")
+    page.wait(lambda: page["learn-plane"].get_attribute("aria-label") == words)
+
+    browser.execute_script("held[1]()")
+    page.wait(lambda: "The weights begin at random" in page["explanation"].text)
+    assert "wrong now" in page["tally"].text
+    assert "of 20" in page["tally"].text
+    browser.execute_script("held[0]()")  # the answer to the first question comes too late
+    browser.execute_async_script("setTimeout(arguments[0], 500)")
+    assert "of 20" in page["tally"].text
     assert not console_errors(browser)
 
 

@@ -93,7 +93,7 @@ def test_its_own_pages_may(port, name):
         ("/lesson/threshold", {"gate": "nand"}, 400, "gate must be one of"),
         ("/lesson/learn", {"picks": 10**9}, 400, "picks must be from 1 to 400"),
         ("/lesson/backprop", [1], 400, "takes an object"),
-        ("/lesson/other", {}, 404, "the lessons are threshold, learn, backprop"),
+        ("/lesson/other", {}, 404, "the lessons are threshold, points, learn, backprop"),
         ("/lesson/threshold", {"gate": "x" * 2**17}, 413, ""),
         ("/static/../session.py", None, 404, ""),
         ("/static/%2e%2e/session.py", None, 404, ""),

@@ -12,18 +12,29 @@ const factor = (value) => (value < 0 ? `(${number(value)})` : number(value));
 const vector = (values) => `(${values.map(number).join(", ")})`;
 
 export function startLearning() {
-  let rule = "perceptron", found = null, place = 0, timer = null;
+  let rule = "perceptron", points = [], found = null, place = 0, timer = null, questions = 0;
+  const sets = new Map(); // by name, the points of those that were chosen before
   const extent = () => (byId("learn-data").value === "clouds" ? [-4.5, 4.5] : [-0.6, 1.6]);
   const state = (number) => (number ? found.steps[number - 1] : found.start);
 
+  // The points are there at once; the steps take a while when the server has not compiled the rule yet.
   async function load() {
     stop();
-    const settings = { rule, data: byId("learn-data").value, seed: byId("learn-seed").valueAsNumber };
+    const question = ++questions, data = byId("learn-data").value;
+    const settings = { rule, data, seed: byId("learn-seed").valueAsNumber };
     if (rule === "delta") settings.learning_rate = Number(byId("learn-rate").value);
+    [points, found, place] = [[], null, 0];
+    show();
+    if (!sets.has(data)) sets.set(data, ask("points", { data }));
+    points = (await sets.get(data)) ?? [];
+    if (question !== questions) return;
+    draw();
+    const waiting = setTimeout(() => explainBy(`Compiling the ${rule} rule …`), 150);
     const answer = await ask("learn", settings);
-    if (!answer) return;
+    clearTimeout(waiting);
+    if (question !== questions) return;
     found = answer;
-    place = 0;
+    points = found?.points ?? points;
     show();
   }
 
@@ -47,21 +58,25 @@ export function startLearning() {
   }
 
   function show() {
-    const { weights, wrong, loss } = state(place), last = place === end();
     byId("rule-words").textContent = WORDS[rule];
     byId("rate-field").hidden = rule !== "delta";
     byId("learn-back").disabled = byId("learn-again").disabled = place === 0;
-    byId("learn-step").disabled = byId("learn-end").disabled = byId("learn-play").disabled = last;
-    const mistakes = found.steps.slice(0, place).filter(({ corrected }) => corrected).length;
-    const entries = { picks: place, ...(rule === "perceptron" ? { corrections: mistakes } : { "mean (target − y)² / 2": shown(loss) }), "wrong now": `${wrong} of ${found.points.length}`, weights: vector(weights) };
-    byId("tally").replaceChildren(...Object.entries(entries).map(([name, value]) => element("span", {}, `${name} `, element("b", {}, String(value)))));
-    byId("explanation").replaceChildren(...explain().map((words) => element("p", {}, words)));
+    byId("learn-step").disabled = byId("learn-end").disabled = byId("learn-play").disabled = !found || place === end();
+    byId("tally").replaceChildren(...Object.entries(found ? tally() : {}).map(([name, value]) => element("span", {}, `${name} `, element("b", {}, String(value)))));
+    explainBy(...(found ? explain() : []));
     draw();
   }
 
+  function tally() {
+    const { weights, wrong, loss } = state(place), mistakes = found.steps.slice(0, place).filter(({ corrected }) => corrected).length;
+    return { picks: place, ...(rule === "perceptron" ? { corrections: mistakes } : { "mean (target − y)² / 2": shown(loss) }), "wrong now": `${wrong} of ${points.length}`, weights: vector(weights) };
+  }
+
+  const explainBy = (...lines) => byId("explanation").replaceChildren(...lines.map((words) => element("p", {}, words)));
+
   function explain() {
     if (!place) return ["The weights begin at random. Which line is that?", ...(end() === 0 ? ["It happens to be right already: take another seed."] : [])];
-    const step = found.steps[place - 1], [x1, x2, label] = found.points[step.pick], before = state(place - 1).weights;
+    const step = found.steps[place - 1], [x1, x2, label] = points[step.pick], before = state(place - 1).weights;
     const x = [x1, x2, 1], sum = `⟨w, x⟩ = ${before.map((weight, part) => `${factor(weight)} · ${factor(x[part])}`).join(" + ")} = ${number(step.sum)}`;
     const lines = [`Picked x = ${vector(x)}, which should be ${label ? 1 : rule === "delta" ? -1 : 0}.`.replace("-1", "−1"), sum];
     if (rule === "delta") {
@@ -78,14 +93,17 @@ export function startLearning() {
   }
 
   function draw() {
-    if (!found || byId("panel-learn").hidden) return;
-    const { weights } = state(place), pixels = 160, picked = place ? found.steps[place - 1].pick : null;
-    drawSquare(byId("learn-plane"), { extent: extent(), region: halfPlane(weights, extent(), pixels), pixels, points: found.points, picked, weights });
-    const all = [found.start, ...found.steps].slice(0, place + 1);
-    const points = all.map((one, pick) => [pick, rule === "delta" ? one.loss : one.wrong]);
-    drawChart(byId("learn-curve"), { series: [{ points, color: variable("--accent") }], axis: "picks", linear: rule === "perceptron", span: Math.max(10, end()) });
+    if (byId("panel-learn").hidden) return;
+    const pixels = 160, weights = found && state(place).weights, picked = found && place ? found.steps[place - 1].pick : null;
+    const region = weights ? halfPlane(weights, extent(), pixels) : new Uint8Array(pixels * pixels);
+    drawSquare(byId("learn-plane"), { extent: extent(), region, pixels, points, picked, weights });
+    const all = found ? [found.start, ...found.steps].slice(0, place + 1) : [];
+    const curve = all.map((one, pick) => [pick, rule === "delta" ? one.loss : one.wrong]);
+    drawChart(byId("learn-curve"), { series: [{ points: curve, color: variable("--accent") }], axis: "picks", linear: rule === "perceptron", span: Math.max(10, found ? end() : 0) });
     byId("curve-words").textContent = rule === "delta" ? "Mean of (target − y)² / 2 over all examples, after each pick" : "Examples that are wrong, after each pick";
-    const words = `After ${place} picks the weights are ${vector(weights)}; ${state(place).wrong} of ${found.points.length} examples are wrong.`;
+    const words = found
+      ? `After ${place} picks the weights are ${vector(weights)}; ${state(place).wrong} of ${points.length} examples are wrong.`
+      : `${points.length} points; the line of the neuron is not there yet.`;
     for (const id of ["learn-plane", "learn-curve"]) byId(id).setAttribute("aria-label", words);
   }
 
