@@ -56,7 +56,6 @@ from jax.nn import (
     identity,
     leaky_relu,
     log_sigmoid,
-    log_softmax,
     mish,
     relu,
     relu6,
@@ -64,7 +63,6 @@ from jax.nn import (
     sigmoid,
     silu,
     soft_sign,
-    softmax,
     swish,
     tanh,
 )
@@ -82,6 +80,7 @@ from jaxnets.nn.check import (
 )
 from jaxnets.nn.gelu import gelu, quick_gelu
 from jaxnets.nn.initializers import InLayout, torch_uniform
+from jaxnets.nn.softmax import log_softmax, softmax
 from jaxnets.spec import ArraySpec, Spec
 from jaxnets.types import Array, ArrayLike, Initializer, Key, Params
 

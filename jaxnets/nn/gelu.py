@@ -17,7 +17,8 @@ def gelu(x: Array, approximate: bool = True) -> Array:
     """Compute $x Phi(x) = x/2 (1 + erf(x/sqrt(2)))$, or approximate it.
 
     The approximation is $x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))$. Both are `jax.nn.gelu`, except for the exact
-    one in float32 on CPU, which is computed by erf: that takes half of the time of `jax.nn.gelu`'s erfc.
+    one in float32 on CPU, which is computed by erf: that takes half of the time of `jax.nn.gelu`'s erfc. float16, in
+    which $x^2$ overflows beyond 256 and the gradient would be NaN, is computed in float32.
 
     Args:
         x: `[...]`.
@@ -37,6 +38,8 @@ def gelu(x: Array, approximate: bool = True) -> Array:
         PyTorch's `gelu` is exact, that of JAX and GPT-2 the approximation. Computed by erf, as in PyTorch too, the
         absolute error of negative x is up to 8e-7 (1e-6 in PyTorch); by erfc small results have correct digits too.
     """
+    if jnp.result_type(x) == jnp.float16:
+        return gelu(jnp.asarray(x, jnp.float32), approximate).astype(jnp.float16)
     if approximate or jnp.result_type(x) != jnp.float32 or not fast_path("gelu", "cpu"):
         return jax.nn.gelu(x, approximate=approximate)
     x = jnp.asarray(x)

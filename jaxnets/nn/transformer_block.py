@@ -11,6 +11,7 @@ from jaxnets.layer import layer
 from jaxnets.nn.attention import attention, attention_spec
 from jaxnets.nn.attention_cache import cached_attention
 from jaxnets.nn.dropout import dropout
+from jaxnets.nn.gelu import gelu
 from jaxnets.nn.linear import linear, linear_spec
 from jaxnets.nn.normalization import layer_norm, layer_norm_spec
 from jaxnets.random import subkey
@@ -70,7 +71,7 @@ def transformer_block(
     causal: bool = False,
     mask: Array | None = None,
     rotary: Callable[[Array, Array], Array] | None = None,
-    activation: Callable[[Array], Array] = jax.nn.gelu,
+    activation: Callable[[Array], Array] = gelu,
     norm: Callable[..., Array] = layer_norm,
     norm_first: bool = True,
     epsilon: float = 1e-5,
@@ -153,7 +154,7 @@ def cached_transformer_block(
     *,
     lengths: Array | None = None,
     rotary: Callable[[Array, Array], Array] | None = None,
-    activation: Callable[[Array], Array] = jax.nn.gelu,
+    activation: Callable[[Array], Array] = gelu,
     norm: Callable[..., Array] = layer_norm,
     norm_first: bool = True,
     epsilon: float = 1e-5,

@@ -12,6 +12,7 @@ from jaxnets.layer import layer
 from jaxnets.nn.attention import attention, attention_spec
 from jaxnets.nn.attention_cache import cached_attention
 from jaxnets.nn.dropout import dropout
+from jaxnets.nn.gelu import gelu
 from jaxnets.nn.normalization import layer_norm, layer_norm_spec
 from jaxnets.nn.transformer_block import add_with_norm, feed_forward, transformer_block_spec
 from jaxnets.random import subkey
@@ -66,7 +67,7 @@ def transformer_decoder_block(
     *,
     mask: Array | None = None,
     memory_mask: Array | None = None,
-    activation: Callable[[Array], Array] = jax.nn.gelu,
+    activation: Callable[[Array], Array] = gelu,
     norm: Callable[..., Array] = layer_norm,
     norm_first: bool = True,
     epsilon: float = 1e-5,
@@ -142,7 +143,7 @@ def cached_transformer_decoder_block(
     *,
     lengths: Array | None = None,
     memory_mask: Array | None = None,
-    activation: Callable[[Array], Array] = jax.nn.gelu,
+    activation: Callable[[Array], Array] = gelu,
     norm: Callable[..., Array] = layer_norm,
     norm_first: bool = True,
     epsilon: float = 1e-5,

@@ -215,3 +215,24 @@ def test_exact_gelu_on_cpu_has_the_digits_of_pytorch_and_the_derivatives_of_scip
     np.testing.assert_allclose(value, F.gelu(torch.tensor(x)), rtol=1e-6, atol=1.2e-6)
     np.testing.assert_allclose(slope, cdf + wide * density, rtol=1e-6, atol=1.2e-6)
     np.testing.assert_allclose(curvature, (2 - wide**2) * density, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("approximate", [True, False])
+def test_gelu_in_float16_equals_float64_beyond_256_where_squares_overflow(approximate):
+    x = np.array([-6e4, -300, -1, 0, 1, 300, 6e4], np.float16)
+    wide = torch.tensor(x.astype(np.float64), requires_grad=True)
+    expected = F.gelu(wide, approximate="tanh" if approximate else "none")
+    expected.sum().backward()
+    value, slope = jax.vmap(jax.value_and_grad(lambda x: nn.gelu(x, approximate)))(x)
+    assert value.dtype == slope.dtype == jnp.float16
+    np.testing.assert_allclose(value, expected.detach(), rtol=1e-3)
+    np.testing.assert_allclose(slope, wide.grad, rtol=1e-3, atol=1e-4)
+
+
+def test_softmax_of_more_classes_than_float16_can_count_equals_torch():
+    x = np.zeros(100_000, np.float16)
+    x[:3] = [-8, 2, 4]
+    for ours, theirs in ((nn.softmax, torch.softmax), (nn.log_softmax, torch.log_softmax)):
+        result = ours(x)
+        assert result.dtype == jnp.float16
+        np.testing.assert_allclose(result, theirs(torch.tensor(x, dtype=torch.float64), 0), rtol=2e-3, atol=1e-7)
