@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets.integers import as_integer
-from jaxnets.labels import as_int32, class_logits, mark_invalid
+from jaxnets.labels import as_int32, class_logits, labels_array, mark_invalid
 from jaxnets.metrics.metric import detached
 from jaxnets.nn.attention_mask import sequence_mask
 from jaxnets.types import Array, ArrayLike
@@ -120,7 +120,7 @@ def ctc_greedy(logits: ArrayLike, *, logit_lengths: ArrayLike, blank: int = 0) -
 
 
 def _integers(name: str, x: ArrayLike, axes: int) -> Array:
-    array = jnp.asarray(x)
+    array = labels_array("ctc", name, x)
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise TypeError(f"ctc: {name} must be integers, got {array.dtype}")
     if array.ndim != axes:

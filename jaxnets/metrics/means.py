@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxnets.labels import class_indices, class_logits, floating, have_nan, like, mark_invalid, real
+from jaxnets.labels import class_indices, class_logits, floating, have_nan, labels_array, like, mark_invalid, real
 from jaxnets.metrics.metric import Sum, detached, example_weights, to_sum
 from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike
@@ -106,7 +106,7 @@ def mean(values: ArrayLike, *, weights: ArrayLike | None = None) -> Mean:
         >>> mean(jnp.array([1.0, 2.0, jnp.nan]), weights=jnp.array([1, 1, 0])).compute()
         Array(1.5, dtype=float32)
     """
-    array = jnp.asarray(values)
+    array = labels_array("mean", "values", values)
     dtype = compute_dtype(array) if jnp.issubdtype(array.dtype, jnp.floating) else jnp.float32
     array = real("mean", "values", array, dtype)
     if weights is None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.extras import needed_for
-from jaxnets.labels import as_int32
+from jaxnets.labels import as_int32, labels_array
 from jaxnets.metrics.means import Mean, mean
 from jaxnets.types import Array, ArrayLike
 
@@ -41,7 +41,8 @@ def exact_match(
         >>> exact_match(predictions, labels, mask).compute()
         Array(0.5, dtype=float32)
     """
-    found, expected = jnp.asarray(predictions), jnp.asarray(labels)
+    found = labels_array("exact_match", "predictions", predictions)
+    expected = labels_array("exact_match", "labels", labels)
     counts = jnp.ones(found.shape, bool) if mask is None else jnp.asarray(mask).astype(bool)
     if found.ndim != 2 or not found.shape == expected.shape == counts.shape:
         raise ValueError(

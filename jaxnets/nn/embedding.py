@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType
 
 from jaxnets.kernels.embedding import is_fast_by_product, look_up_on_tpu, scores
+from jaxnets.label_check import check_integers
 from jaxnets.layer import layer
 from jaxnets.nn.check import check_features, check_floating, compute_dtype, flatten_leading, match_dtype
 from jaxnets.spec import ArraySpec, Spec
@@ -72,6 +73,7 @@ def embedding(params: Params, ids: Array) -> Array:
         raise TypeError(f"ids must be an array, got {type(ids).__name__}; write jnp.asarray(ids)")
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"ids must be integers, got {ids.dtype}; write ids.astype(jnp.int32)")
+    check_integers("ids", ids)
     ids = jnp.asarray(ids)
     _check_automatic(table, ids)
     if is_fast_by_product(table):

@@ -7,6 +7,7 @@ import pytest
 import sklearn.metrics as sk
 
 from jaxnets import losses, metrics
+from jaxnets.ctc import ctc_loss
 from tests.forms import ON_CPU, float64
 from tests.metrics.table import CLASSES, EXAMPLES, METRICS, regression_data
 from tests.metrics.test_streaming import merged
@@ -185,11 +186,23 @@ BIG = np.arange(3) + 2**32
         lambda labels: metrics.confusion_matrix(labels, np.arange(3), classes=3),
         lambda labels: losses.cross_entropy(SCORES, labels),
         lambda labels: losses.hinge(SCORES[0], labels),
+        lambda labels: losses.sequence_cross_entropy(SCORES[None], labels[None], np.ones((1, 3))),
+        lambda labels: metrics.exact_match(labels[None], np.zeros((1, 3), int)),
+        lambda labels: metrics.exact_match(np.zeros((1, 3), int), labels[None]),
+        lambda labels: metrics.mean(labels),
+        lambda labels: ctc_loss(
+            np.zeros((1, 5, 3), np.float32),
+            labels[None],
+            logit_lengths=np.array([5]),
+            label_lengths=np.array([3]),
+        ),
     ],
 )
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64])
 def test_labels_beyond_32_bits_are_refused(measure, dtype):
-    with pytest.raises(ValueError, match=r"labels|predictions: JAX has integers as .* from 4294967296 to 4294967298"):
+    with pytest.raises(
+        ValueError, match=r"(labels|predictions|values): JAX has integers as .* from 4294967296 to 4294967298"
+    ):
         measure(BIG.astype(dtype))
 
 

@@ -126,6 +126,8 @@ def test_ids_must_be_integers():
         nn.embedding(TABLE, jnp.ones(3))
     with pytest.raises(TypeError, match=r"embedding: ids must be an array, got int; write jnp.asarray"):
         nn.embedding(TABLE, 3)
+    with pytest.raises(ValueError, match="embedding: ids: JAX has integers as int32, got int64 from 4294967297"):
+        nn.embedding(TABLE, np.array([2**32 + 1]))  # would be row 1
     with pytest.raises(ValueError, match=r"tied_logits: last axis must be 4 \(kernel \[7, 4\]\), got x \[2, 3\]"):
         nn.tied_logits(TABLE, jnp.ones((2, 3)))
 
