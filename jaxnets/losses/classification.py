@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets.label_check import Allowed, note_labels
-from jaxnets.labels import check_labels, class_labels, class_logits, floating, like, mark_invalid
+from jaxnets.labels import check_labels, class_labels, class_logits, floating, labels_array, like, mark_invalid
 from jaxnets.metrics.means import Mean, mean
 from jaxnets.types import Array, ArrayLike
 
@@ -20,7 +20,7 @@ def binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
         labels: `[...]`, 0 or 1 (or False and True), or probabilities in between. Others give NaN.
 
     Returns:
-        `[...]`, one number an entry.
+        `[...]`, one number an entry; 0 for a logit of inf with label 1 and of -inf with label 0.
 
     Raises:
         ValueError: if the shapes differ.
@@ -37,7 +37,9 @@ def binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     logits = floating("binary_cross_entropy", "logits", logits)
     note_labels(labels, Allowed("binary_cross_entropy", 0, 1, "share"))
     labels = like("binary_cross_entropy", "labels", labels, logits, "logits")
-    losses = optax.sigmoid_binary_cross_entropy(logits, labels)
+    # optax multiplies these logits by 0, which is NaN.
+    certain = (jnp.isposinf(logits) & (labels == 1)) | (jnp.isneginf(logits) & (labels == 0))
+    losses = jnp.where(certain, 0, optax.sigmoid_binary_cross_entropy(jnp.where(certain, 0, logits), labels))
     return mark_invalid(losses, (labels >= 0) & (labels <= 1))
 
 
@@ -120,7 +122,8 @@ def sequence_cross_entropy(
     Warning:
         PyTorch's `CrossEntropyLoss(ignore_index=pad)` is this; a mean over sequences of means over tokens is not.
     """
-    logits, labels, mask = class_logits("sequence_cross_entropy", logits), jnp.asarray(labels), jnp.asarray(mask)
+    logits, mask = class_logits("sequence_cross_entropy", logits), jnp.asarray(mask)
+    labels = labels_array("sequence_cross_entropy", "labels", labels)
     if not logits.shape[:-1] == labels.shape == mask.shape:
         raise ValueError(
             "sequence_cross_entropy: logits [batch, time, classes] need labels and mask [batch, time], got "

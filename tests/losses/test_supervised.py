@@ -155,6 +155,14 @@ def test_excluded_classes_have_no_part():
         np.testing.assert_allclose(wide_slope, np.pad(slope, ((0, 0), (0, 1))), rtol=1e-5, atol=1e-6)
 
 
+def test_a_logit_of_infinity_is_certain():
+    """As for `cross_entropy`: what a mask excluded by -inf, and is labeled 0, costs nothing."""
+    logits, labels = np.array([np.inf, -np.inf, np.inf, -np.inf], np.float32), np.array([1, 0, 0, 1])
+    np.testing.assert_array_equal(losses.binary_cross_entropy(logits, labels), [0, 0, np.inf, np.inf])
+    slope = jax.grad(lambda x: losses.binary_cross_entropy(x, labels[:2]).sum())(logits[:2])
+    np.testing.assert_array_equal(slope, [0, 0])
+
+
 def test_kl_divergence_is_zero_of_equal_distributions_and_takes_log_probabilities():
     probabilities = jax.nn.softmax(normal(4, 3))
     np.testing.assert_allclose(losses.kl_divergence(jnp.log(probabilities), probabilities), 0, atol=1e-7)
