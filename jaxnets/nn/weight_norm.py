@@ -62,7 +62,8 @@ def spectral_norm(params: Params, state: State, *, iterations: int = 1, train: b
         train: False leaves `u` and `v` as they are.
 
     Returns:
-        `(params, state)`: the layer's parameters with the divided kernel, in at least float32, and new `u` and `v`.
+        `(params, state)`: the layer's parameters with the divided kernel, in at least float32, and new `u` and `v`. A
+        kernel of zeros stays as it is.
 
     Raises:
         ValueError: if the state does not fit the kernel, or there are no iterations.
@@ -97,9 +98,10 @@ def spectral_norm(params: Params, state: State, *, iterations: int = 1, train: b
     if train:
         constant = jax.lax.stop_gradient(matrix)
         for _ in range(iterations):
-            right = _normalized(_product(constant, left))
-            left = _normalized(_product(right, constant))
+            right = _normalized(_product(constant, left), right)
+            left = _normalized(_product(right, constant), left)
     sigma = _product(right, _product(matrix, left))
+    sigma = jnp.where(sigma == 0, 1, sigma)
     new = {"u": left.reshape(u.shape).astype(u.dtype), "v": right.reshape(v.shape).astype(v.dtype)}
     return params | {"kernel": (matrix / sigma).reshape(kernel.shape)}, new
 
@@ -203,8 +205,10 @@ class _NormsOf:
         return jnp.sqrt(jnp.sum(jnp.square(drawn), axis=tuple(range(len(self.inputs)))))
 
 
-def _normalized(x: Array) -> Array:
-    return x / jnp.maximum(jnp.sqrt(jnp.sum(jnp.square(x))), _TINY)
+def _normalized(x: Array, otherwise: Array) -> Array:
+    """The direction of x, or the other one if x is 0, from which the iteration would never come back."""
+    norm = jnp.sqrt(jnp.sum(jnp.square(x)))
+    return jnp.where(norm == 0, otherwise, x / jnp.maximum(norm, _TINY))
 
 
 def _product(a: Array, b: Array) -> Array:

@@ -117,3 +117,15 @@ def test_magnitudes_start_as_norms_of_the_initializer():
 def test_layers_without_such_a_kernel_are_errors(run, message):
     with pytest.raises(ValueError, match=message):
         run()
+
+
+def test_a_kernel_of_zeros_is_left_alone_and_normalized_once_it_is_none():
+    """PyTorch's is NaN; Flax divides by 1, and its u stays at 0 for ever."""
+    params, state = init(nn.spectral_norm_spec(nn.linear_spec(4, 3)), jax.random.key(0))
+    zeros = params | {"kernel": jnp.zeros((4, 3))}
+    slope, after = jax.grad(lambda p: (lambda p, s: (p["kernel"].sum(), s))(*nn.spectral_norm(p, state, train=True)),
+                            has_aux=True)(zeros)  # fmt: skip
+    np.testing.assert_array_equal(slope["kernel"], np.ones((4, 3)))
+    np.testing.assert_array_equal(nn.spectral_norm(zeros, state, train=False)[0]["kernel"], zeros["kernel"])
+    divided, _ = nn.spectral_norm(params, after, iterations=100, train=True)
+    np.testing.assert_allclose(np.linalg.norm(divided["kernel"], 2), 1, rtol=1e-5)
