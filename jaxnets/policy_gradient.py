@@ -12,6 +12,8 @@ $-A grad log p$. None of these functions takes a mean; give padding the weight 0
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -101,7 +103,10 @@ def clipped_policy_loss(
     new = floating("clipped_policy_loss", "log_probs", log_probs)
     old = like("clipped_policy_loss", "old_log_probs", old_log_probs, new, "log_probs")
     scale = jax.lax.stop_gradient(like("clipped_policy_loss", "advantages", advantages, new, "log_probs"))
-    ratio = jnp.exp(new - jax.lax.stop_gradient(old))
+    change = new - jax.lax.stop_gradient(old)
+    # Where the clip decides there is no gradient; the ratio itself may overflow, and infinity times 0 is NaN.
+    beyond = (scale >= 0) & (change > math.log1p(above))
+    ratio = jnp.where(beyond, 1 + above, jnp.exp(jnp.where(beyond, 0, change)))
     return -jnp.minimum(ratio * scale, jnp.clip(ratio, 1 - below, 1 + above) * scale)
 
 

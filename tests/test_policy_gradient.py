@@ -125,3 +125,10 @@ def test_errors():
         group_advantages(1.0)
     with pytest.raises(TypeError, match="rewards must be floating point, got int32"):
         group_advantages(jnp.ones((2, 3), jnp.int32))
+
+
+def test_a_ratio_that_overflows_leaves_no_nan():
+    new, old, advantages = jnp.zeros(4), jnp.array([-200.0, -200.0, 200.0, 200.0]), jnp.array([1.0, 0.0, 1.0, -1.0])
+    loss, slope = jax.value_and_grad(lambda x: jnp.sum(clipped_policy_loss(x, old, advantages)))(new)
+    assert loss == pytest.approx(-1.2 + 0.8)  # beyond both clips, and two ratios of 0
+    np.testing.assert_array_equal(slope, [0, 0, 0, 0])
