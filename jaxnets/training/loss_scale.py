@@ -72,14 +72,15 @@ def with_loss_scale(
     def update(
         updates: PyTree, state: LossScaleState, params: Params | None = None, **extra: Any
     ) -> tuple[PyTree, LossScaleState]:
-        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(updates)]))
+        finite = jnp.all(jnp.stack([jnp.array(True), *(jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(updates))]))
         # Where they are not finite the optimizer sees zeros, and what it makes of them is left out.
         safe = jax.tree.map(lambda leaf: jnp.where(finite, leaf, jnp.zeros_like(leaf)), updates)
         updates, inner = inner_optimizer.update(safe, state.inner, params, **extra)
         updates = jax.tree.map(lambda leaf: jnp.where(finite, leaf, jnp.zeros_like(leaf)), updates)
         inner = jax.tree.map(lambda new, old: jnp.where(finite, new, old), inner, state.inner)
         grows = finite & (state.finite_steps + 1 >= growth_steps)
-        scale = jnp.where(finite, jnp.where(grows, 2 * state.scale, state.scale), jnp.maximum(state.scale / 2, 1))
+        doubled = jnp.where(jnp.isfinite(2 * state.scale), 2 * state.scale, state.scale)  # it would stay infinite
+        scale = jnp.where(finite, jnp.where(grows, doubled, state.scale), jnp.maximum(state.scale / 2, 1))
         steps = jnp.where(finite & ~grows, state.finite_steps + 1, 0)
         return updates, LossScaleState(scale, steps, inner)
 

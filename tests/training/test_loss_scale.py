@@ -131,3 +131,15 @@ def test_it_changes_nothing_in_float32():
     plain, _ = jax.jit(make_step(loss, SGD))(init_train_state(MODEL, SGD, 0), (X, Y))
     scaled, _ = jax.jit(make_step(loss, optimizer))(init_train_state(MODEL, optimizer, 0), (X, Y))
     assert_close(scaled.params, plain.params, rtol=1e-6, atol=1e-7)
+
+
+def test_the_scale_does_not_grow_to_infinity_where_it_would_stay():
+    """As PyTorch's `GradScaler`: half of infinity is infinity, so every further step would be left out."""
+    optimizer = with_loss_scale(optax.sgd(1.0), initial=2.0**127, growth_steps=1)
+    _, state = optimizer.update(jnp.ones(2), optimizer.init(jnp.ones(2)))
+    assert state.scale == 2.0**127
+
+
+def test_without_parameters_there_is_nothing_to_scale():
+    optimizer = with_loss_scale(optax.sgd(1.0))
+    assert optimizer.update({}, optimizer.init({}))[0] == {}
