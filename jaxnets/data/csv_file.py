@@ -155,7 +155,7 @@ def parse_csv(
     """
     _check_options(columns, categories, na_values, delimiter, decimal)
     source = Source(name, decimal, frozenset(na_values))
-    rows = read_rows(text, delimiter, name)
+    rows = read_rows(text.removeprefix("\ufeff"), delimiter, name)  # a byte-order mark
     width = len(rows[0][1])
     if width == 1 and columns is None:
         raise ValueError(

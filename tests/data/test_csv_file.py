@@ -176,6 +176,8 @@ def test_byte_order_mark_windows_lines_and_empty_end(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfx,y\r\n1,0\r\n2,1\r\n\r\n")
     table = read_csv(tmp_path / "a.csv", "y")
     assert (table.names, table.inputs.tolist(), table.labels.tolist()) == (("x",), [[1], [2]], [0, 1])
+    text = (tmp_path / "a.csv").read_text(encoding="utf-8")  # which keeps the mark
+    assert parse_csv(text, "y").names == parse_csv(text.replace("x", '"x"'), "y").names == ("x",)
 
 
 @pytest.mark.parametrize(
