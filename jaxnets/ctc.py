@@ -80,7 +80,9 @@ def ctc_loss(
     wrong = is_label & ((targets == blank) | (targets < 0) | (targets >= values.shape[-1]))
     valid = ~jnp.any(wrong, axis=1) & (lengths <= targets.shape[1]) & (frames <= values.shape[1])
     possible = enough & (losses < -_LOG_ZERO / 2)
-    return mark_invalid(jnp.where(possible, losses, jnp.asarray(jnp.inf, losses.dtype)), valid)
+    # optax computes in float64 wherever it is enabled
+    losses = jnp.where(possible, losses, jnp.inf).astype(values.dtype)
+    return mark_invalid(losses, valid)
 
 
 def ctc_greedy(logits: ArrayLike, *, logit_lengths: ArrayLike, blank: int = 0) -> tuple[Array, Array]:

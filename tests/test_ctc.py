@@ -114,6 +114,7 @@ def test_precision():
     with float64():
         loss = ours(np.asarray(normal(4, 9, 6), np.float64))
         assert loss.dtype == jnp.float64
+        assert ours(normal(4, 9, 6)).dtype == jnp.float32
     np.testing.assert_allclose(loss, theirs(torch.tensor(np.asarray(normal(4, 9, 6), np.float64))), rtol=1e-6)
 
 
