@@ -78,7 +78,8 @@ def different(there: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, t
             names = dict.fromkeys([*old, *value])
             pairs = {key: (old.get(key, "missing"), value.get(key, "missing")) for key in names}
             for key, pair in pairs.items():
-                if pair[0] != pair[1]:
+                # optax's cosine schedule turns its own 9 into 9.0 when it is first called
+                if pair[0].removesuffix(".0") != pair[1].removesuffix(".0"):
                     found[key.strip("/") if _short(key) in found else _short(key)] = pair
         elif old != value:
             found[name] = (old, value)

@@ -22,6 +22,7 @@ from jaxnets.training import (
     compile_step,
     early_stopping,
     fit,
+    init_train_state,
     load_checkpoint,
     load_last,
     make_evaluate,
@@ -30,6 +31,7 @@ from jaxnets.training import (
 )
 from jaxnets.training.checkpoint_store import Progress
 from tests.forms import needs_devices
+from tests.oracles import permissive_optimizer
 from tests.training.problem import LOSS, MODEL, OPTIMIZER, STEP, data, start
 
 DATA, VALIDATION = data(), data(30, seed=1)
@@ -56,6 +58,19 @@ def test_a_folder_is_of_one_run(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         run(tmp_path, **change)
     assert int(load_last(tmp_path, like=start()).step) == 6
+
+
+def test_a_schedule_that_changes_when_it_is_called_is_still_the_same(tmp_path):
+    """The closure of optax's cosine schedule has 12 steps before the first call and 12.0 steps after it."""
+    optimizer = permissive_optimizer(optax.adam(optax.cosine_decay_schedule(0.01, 12)))
+
+    def train(folder, epochs):
+        begin, step = init_train_state(MODEL, optimizer, 0), make_step(LOSS, optimizer)
+        result = fit(begin, step, DATA, epochs=epochs, batch_size=16, checkpoints=Checkpoints(tmp_path / folder))
+        return result.train_state.params
+
+    train("stopped", 2)
+    chex.assert_trees_all_equal(train("stopped", 4), train("whole", 4))
 
 
 def test_another_model_optimizer_or_dtype_is_named(tmp_path):
