@@ -5,7 +5,7 @@ import inspect
 from jaxnets import nn
 from tests.layer_table import CASES
 
-ACTIVATIONS = ("jaxnets.nn.activations", "jaxnets.nn.gelu")
+ACTIVATIONS = ("jaxnets.nn.activations", "jaxnets.nn.gelu", "jaxnets.nn.softmax")
 
 
 def is_layer(name):

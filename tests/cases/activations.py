@@ -26,6 +26,8 @@ CASES = [
     Case("piecewise-linear", (nn.piecewise_linear,), {}, no_params(nn.piecewise_linear), normal(4, 5)),
     Case("gelu-exact", (nn.gelu,), {}, no_params(nn.gelu, approximate=False), normal(4, 5)),
     Case("quick-gelu", (nn.quick_gelu,), {}, no_params(nn.quick_gelu), normal(4, 5)),
+    Case("softmax", (nn.softmax,), {}, no_params(nn.softmax), normal(4, 5)),
+    Case("log-softmax", (nn.log_softmax,), {}, no_params(nn.log_softmax), normal(4, 5)),
     Case("softplus", (nn.softplus,), {}, no_params(nn.softplus, beta=3.0), normal(4, 5)),
     Case("hard-tanh", (nn.hard_tanh,), {}, no_params(nn.hard_tanh, minimum=-0.5, maximum=0.8), normal(4, 5)),
     Case("tanh-shrink", (nn.tanh_shrink,), {}, no_params(nn.tanh_shrink), normal(4, 5)),
