@@ -5,11 +5,11 @@ For sigmoid, tanh and ReLU it measures the norm of the gradient of every layer's
 residual connections. All activations, seeds and initializers of one shape are trained by one call.
 
 expected:  training accuracy of 32 layers after 300 steps: LeCun's initializer alone 0.07 (sigmoid), 0.10 (tanh),
-           0.10 (ReLU); with batch norm 0.92 +- 0.02, 0.84 +- 0.04, 0.47 +- 0.04; with residuals and batch norm
-           0.82 +- 0.05, 1.00, 0.62 +- 0.14 (means and deviations over the seeds 0 to 2, three networks each)
-time:      5 min of processor time, most of it compilation
+           0.10 (ReLU); with batch norm 0.91 +- 0.01, 0.76 +- 0.04, 0.43 +- 0.00; with residuals and batch norm
+           0.82 +- 0.05, 1.00, 0.64 +- 0.11 (means and deviations over the seeds 0 to 2, three networks each)
+time:      13 min on one core beside much other work, most of it compilation
 compile:   137 of the first 150 s of processor time, on an Intel Xeon
-hardware:  2 cores of an AMD EPYC, jax 0.10.2
+hardware:  one core of an Intel Xeon, jax 0.10.2
 command:   python -m experiments.vanishing_gradients --seed 0
 """
 
