@@ -65,6 +65,9 @@ def ctc_loss(
             f"ctc_loss: logits [batch, frames, classes] need labels [batch, length] and label_lengths [batch], got "
             f"{list(values.shape)}, {list(targets.shape)} and {list(lengths.shape)}"
         )
+    most_frames = values.shape[1]
+    if not most_frames:  # which optax cannot take; a frame that does not count changes nothing
+        values = jnp.zeros((len(values), 1, values.shape[2]), values.dtype)
     is_frame, is_label = sequence_mask(frames, values.shape[1]), sequence_mask(lengths, targets.shape[1])
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # optax relies on both
         losses: Array = optax.ctc_loss(
@@ -78,7 +81,7 @@ def ctc_loss(
     repeated = (targets[:, 1:] == targets[:, :-1]) & is_label[:, 1:]
     enough = frames >= lengths + jnp.sum(repeated, axis=1, dtype=jnp.int32)
     wrong = is_label & ((targets == blank) | (targets < 0) | (targets >= values.shape[-1]))
-    valid = ~jnp.any(wrong, axis=1) & (lengths <= targets.shape[1]) & (frames <= values.shape[1])
+    valid = ~jnp.any(wrong, axis=1) & (lengths <= targets.shape[1]) & (frames <= most_frames)
     possible = enough & (losses < -_LOG_ZERO / 2)
     # optax computes in float64 wherever it is enabled
     losses = jnp.where(possible, losses, jnp.inf).astype(values.dtype)

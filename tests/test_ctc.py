@@ -73,6 +73,15 @@ def test_too_few_frames_are_infinite_as_in_torch():
     assert np.isinf(loss).tolist() == [False, True, False, True]
 
 
+def test_no_frames_stand_for_no_labels():
+    """The empty alignment stands for no labels, and for nothing else."""
+    lengths = jnp.array([0, 1])
+    losses = ctc_loss(
+        jnp.zeros((2, 0, 3)), jnp.ones((2, 1), jnp.int32), logit_lengths=jnp.zeros(2, jnp.int32), label_lengths=lengths
+    )
+    np.testing.assert_array_equal(losses, [0.0, np.inf])
+
+
 def test_a_class_excluded_by_a_logit_of_minus_infinity_is_as_in_torch():
     """Labels that need it are impossible; the others count as if the class were not there."""
     logits = jnp.asarray(normal(4, 7, 5)).at[:, :, 4].set(-jnp.inf)

@@ -37,15 +37,15 @@ def check_floating(x: Array, *, name: str = "x") -> None:
         raise TypeError(f"{name} must be floating point, got {x.dtype}; write {name}.astype(jnp.float32)")
 
 
-def check_rate(rate: float | Array) -> None:
-    """Raise ValueError unless `rate`, the probability to drop, is one number, in [0, 1] if it is not traced."""
+def check_rate(rate: float | Array, name: str = "rate", what: str = "the probability to drop") -> None:
+    """Raise ValueError unless `rate`, a probability, is one number, in [0, 1] if it is not traced."""
     if jnp.ndim(rate):
         raise ValueError(
-            f"rate is the probability to drop and must be one number, got {list(jnp.shape(rate))}; "
-            "for a rate of each network, use jax.vmap over it"
+            f"{name} is {what} and must be one number, got {list(jnp.shape(rate))}; "
+            f"for a {name} of each network, use jax.vmap over it"
         )
     if not isinstance(rate, jax.core.Tracer) and not 0 <= rate <= 1:
-        raise ValueError(f"rate is the probability to drop and must be in [0, 1], got {rate}")
+        raise ValueError(f"{name} is {what} and must be in [0, 1], got {rate}")
 
 
 def require_key(key: Key | None, reason: str) -> Key:

@@ -32,6 +32,7 @@ def save(path: str | os.PathLike[str], params: Params, state: State | None = Non
 
     Raises:
         ValueError: if a name holds a slash.
+        FileNotFoundError: if there is no folder for it.
 
     Example:
         >>> import tempfile, jax, jax.numpy as jnp
@@ -63,6 +64,8 @@ def tree_arrays(params: Params, state: State | None) -> dict[str, Any]:
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give the path of a file to write to, which replaces `path` in the end, or is deleted on an error."""
     path = Path(path).expanduser()
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} for the file {path.name}; make it first")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part

@@ -61,6 +61,11 @@ def test_a_failed_save_leaves_the_file_before(network, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["net.safetensors"]
 
 
+def test_a_folder_that_is_missing_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*/none for the file a\.safetensors"):
+        save(tmp_path / "none" / "a.safetensors", {"w": np.ones(2)})
+
+
 def test_a_file_of_another_network_lists_what_does_not_fit(network, tmp_path):
     save(tmp_path / "net.safetensors", *network)
     with pytest.raises(ValueError, match="do not fit the spec") as caught:

@@ -83,7 +83,7 @@ def random_flip(
         [0.0, 1.0]
     """
     check_images(images)
-    check_rate(probability)
+    check_rate(probability, "probability", "the share of images that are mirrored")
     draws = uniform(image_keys(images, key), (0.0, 1.0))
     return flip(images, draws < probability, axis=axis)
 

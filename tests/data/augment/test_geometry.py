@@ -142,3 +142,8 @@ def test_errors():
         augment.random_translation(images, key=KEY, pixels=-1)
     with pytest.raises(ValueError, match=r"degrees must have shape \[\], or \[2\] with one for each image, got \[3\]"):
         augment.rotate(images, jnp.ones(3))
+
+
+def test_a_probability_is_called_so():
+    with pytest.raises(ValueError, match=r"probability is the share of images .* must be in \[0, 1\]"):
+        augment.random_flip(ramps(1, 2, 2), key=KEY, probability=2)
