@@ -11,7 +11,6 @@ t)` is such a network with its parameters bound, for x_t `[batch, ...]` and t in
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
@@ -19,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnets.integers import as_integer
 from jaxnets.layer import names_errors
 from jaxnets.nn.check import compute_dtype
 from jaxnets.random import subkey
@@ -76,7 +76,7 @@ def linear_schedule(steps: int, *, first: float = 1e-4, last: float = 0.02) -> A
     Reference:
         Ho, Jain, Abbeel, Denoising diffusion probabilistic models, 2020.
     """
-    _check_steps(steps)
+    steps = as_integer("linear_schedule", "steps", steps, at_least=2)
     if not (0 < first < 1 and 0 < last < 1):
         raise ValueError(f"first and last must be between 0 and 1, got {first} and {last}")
     return jnp.asarray(np.cumprod(1 - np.linspace(first, last, steps)), jnp.float32)
@@ -108,7 +108,7 @@ def cosine_schedule(steps: int, *, offset: float = 0.008, largest: float = 0.999
     Reference:
         Nichol, Dhariwal, Improved denoising diffusion probabilistic models, 2021.
     """
-    _check_steps(steps)
+    steps = as_integer("cosine_schedule", "steps", steps, at_least=2)
     f = np.cos(np.pi / 2 * (np.arange(steps + 1) / steps + offset) / (1 + offset)) ** 2
     betas = np.minimum(1 - f[1:] / f[:-1], largest)
     return jnp.asarray(np.cumprod(1 - betas), jnp.float32)
@@ -352,8 +352,8 @@ def ddim_sample(
         Programs differ in which steps they take; here they are round(linspace(T - 1, 0, steps)), and behind step 0 come
         the data.
     """
-    whole, steps = shares.shape[0], operator.index(steps)
-    if not 1 <= steps <= whole:
+    whole, steps = shares.shape[0], as_integer("ddim_sample", "steps", steps, at_least=1)
+    if steps > whole:
         raise ValueError(f"steps must be from 1 to {whole}, those of the schedule, got {steps}")
     if key is None and not (isinstance(eta, int | float | np.number) and eta == 0):
         raise ValueError("new noise needs a key: pass key=jax.random.key(seed), or eta=0.0")
@@ -372,8 +372,8 @@ def ddim_sample(
         return jnp.sqrt(previous) * data + along * direction + deviation * z, None
 
     begin, shares, before = (a.astype(compute_dtype(noise)) for a in (noise, shares, before))
-    samples: Array = jax.lax.scan(step, begin, (jnp.asarray(times), before))[0].astype(noise.dtype)
-    return samples
+    samples: Array = jax.lax.scan(step, begin, (jnp.asarray(times), before))[0]
+    return samples.astype(noise.dtype)
 
 
 def _weights(shares: Array, x: Array, t: Array) -> tuple[Array, Array]:
@@ -381,10 +381,8 @@ def _weights(shares: Array, x: Array, t: Array) -> tuple[Array, Array]:
     if not jnp.issubdtype(jnp.asarray(t).dtype, jnp.integer):
         raise TypeError(f"t must hold integers, got {jnp.asarray(t).dtype}")
     if x.ndim < 1 or t.shape != x.shape[:1] or shares.ndim != 1:
-        raise ValueError(
-            "shares must be [steps], x [batch, ...] and t [batch], got "
-            f"{list(shares.shape)}, {list(x.shape)} and {list(t.shape)}"
-        )
+        shapes = [list(array.shape) for array in (shares, x, t)]
+        raise ValueError(f"shares must be [steps], x [batch, ...] and t [batch], got {shapes}")
     # NaN beyond the schedule, as where steps are counted from 1: the last step instead would show nowhere
     share = shares.at[t].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
     share = share.reshape(t.shape + (1,) * (x.ndim - 1))
@@ -399,8 +397,3 @@ def _check_like(x: Array, other: Array, name: str) -> None:
 def _check_prediction(prediction: str) -> None:
     if prediction not in get_args(Prediction):
         raise ValueError(f"prediction must be one of {list(get_args(Prediction))}, got {prediction!r}")
-
-
-def _check_steps(steps: int) -> None:
-    if operator.index(steps) < 2:
-        raise ValueError(f"steps must be at least 2, got {steps}")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import operator
 import zlib
-from typing import overload
+from typing import TypeVar
 
 import jax
 
 from jaxnets.types import ArrayLike, Key
 
+OptionalKey = TypeVar("OptionalKey", bound=Key | None)
+"""A key, or None where a model needs none."""
 
-@overload
-def subkey(key: Key, name: str | ArrayLike) -> Key: ...
-@overload
-def subkey(key: None, name: str | ArrayLike) -> None: ...
-def subkey(key: Key | None, name: str | ArrayLike) -> Key | None:
+
+def subkey(key: OptionalKey, name: str | ArrayLike) -> OptionalKey:
     """Derive a key by name from `key`.
 
     `fold_in(key, crc32(name))` for a string and `fold_in(key, name)` for a number. A key depends only on its name, so
@@ -51,4 +50,4 @@ def subkey(key: Key | None, name: str | ArrayLike) -> Key | None:
             raise TypeError(f"subkey: a name must be a string or an integer, got {name!r}") from None
         if not 0 <= number < 2**32:
             raise ValueError(f"subkey: a number must be from 0 to 2**32 - 1, got {name}")
-    return None if key is None else jax.random.fold_in(key, number)
+    return key if key is None else jax.random.fold_in(key, number)  # type: ignore[return-value]

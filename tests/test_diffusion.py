@@ -126,7 +126,11 @@ SHARES = diffusion.linear_schedule(10)
 @pytest.mark.parametrize(
     ("run", "error", "message"),
     [
-        (lambda x, t: diffusion.linear_schedule(1), ValueError, "linear_schedule: steps must be at least 2, got 1"),
+        (
+            lambda x, t: diffusion.linear_schedule(1),
+            ValueError,
+            "linear_schedule: steps must be an integer of at least 2, got 1",
+        ),
         (lambda x, t: diffusion.linear_schedule(9, last=2), ValueError, "first and last must be between 0 and 1"),
         (
             lambda x, t: diffusion.add_noise(SHARES, x, t[:1], x),

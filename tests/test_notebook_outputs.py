@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 run_notebooks = load(ROOT / "docs" / "run_notebooks.py")
 PATHS = [
-    "/root/runs/1",
+    "/srv/runs/1",
     "file:///usr/lib/a.py",
     "at '/home/me/x.py'",
     r"C:\Users\me",

@@ -112,13 +112,13 @@ def save(manager: Any, progress: Progress) -> None:
 
 @contextlib.contextmanager
 def naming_failed_save(path: Path) -> Iterator[None]:
-    """Say in a SaveError why a checkpoint cannot be written, whatever was raised by that.
+    """Say in a SaveError why the system cannot write a checkpoint, whatever was raised by that.
 
     Args:
         path: its folder.
 
     Raises:
-        SaveError: an OSError, in the place of any error but one that another process caused.
+        SaveError: an OSError, in the place of any error of the system but one that another process caused.
 
     Example:
         >>> with naming_failed_save(Path("runs/1/last")):
@@ -134,6 +134,8 @@ def naming_failed_save(path: Path) -> Iterator[None]:
             raise
         said = str(error)
         code = re.search(r"os_error_code='(\d+)'", said)
+        if not (code or isinstance(error, OSError) or re.match("[A-Z_]+: ", said)):  # tensorstore's begin so
+            raise
         why = os.strerror(int(code[1])) if code else f"{type(error).__name__}: {said[:300]}"
         raise SaveError(
             f"the checkpoint in {path} could not be saved: {why}; mend that and start again: the run goes on from the "

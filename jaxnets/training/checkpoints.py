@@ -179,7 +179,7 @@ class Checkpoints:
             return path.rename(aside)
 
         aside = from_first(rename)
-        warnings.warn(f"{path} was of another run, whose last checkpoint is gone; it is now {aside}", stacklevel=5)
+        warnings.warn(f"{path} was of another run, whose last checkpoint is gone; it is now {aside}", stacklevel=4)
 
     def _mend_best(self, progress: Progress | None) -> None:
         """Make `best` that of the history: a process may have been killed between the two."""

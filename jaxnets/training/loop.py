@@ -18,7 +18,7 @@ from jaxnets.training.batches import steps_per_epoch
 from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.checkpoints import Checkpoints
 from jaxnets.training.checks import check_fit, check_metrics, check_steps_done, positive_integers
-from jaxnets.training.event import Callback, call
+from jaxnets.training.event import Callback
 from jaxnets.training.feeds import Feed, SourceEvaluation, feed_of
 from jaxnets.training.first_step import note_run
 from jaxnets.training.history import Record
@@ -154,10 +154,7 @@ def fit(
     given = {"data": data, "validation data": validation, "constants": constants, "batch_size": batch_size}
     given |= {"epochs": epochs, "steps_per_call": steps_per_call, "evaluate_every": evaluate_every}
     check_same("fit", given)
-    settings: dict[str, Any] = {"batch_size": batch_size, "examples": feed.examples, "shuffle": bool(shuffle)}
-    settings |= {"seed": int(train_state.seed)}
-    if checkpoints is not None:
-        settings |= {"checksum of the data": feed.checksum(), "optimizer": describe_optimizer(step)}
+    settings = {} if checkpoints is None else _settings(step, feed, train_state, batch_size, shuffle)
     per_call = steps_of_call(per_epoch, feed.most_steps(steps_per_call, batch_size))
     scan = functools.partial(feed.scan, steps=per_call, batch_size=batch_size, shuffle=bool(shuffle))
     train = Program(run_steps(step, scan), donate=True)
@@ -174,13 +171,15 @@ def fit(
         run = Running(progress, per_epoch, total, splits, callbacks, request, checkpoints)
         first_step = run.done
         check_steps_done(run.done, epochs, per_epoch)
-        try:
-            run.begin()
-            _train(run, programs, per_call, batch_size, evaluate_every)
-        finally:
-            feed.close()
-            call(callbacks, run.event("end"))
+        _train(run, programs, per_call, batch_size, evaluate_every)
     return _result(run, programs, first_step, time.perf_counter() - started)
+
+
+def _settings(step: Step, feed: Feed, train_state: TrainState, batch_size: int, shuffle: bool) -> dict[str, Any]:
+    """What has to be the same when a run goes on from its checkpoints."""
+    settings = {"batch_size": batch_size, "examples": feed.examples, "shuffle": bool(shuffle)}
+    settings |= {"seed": int(train_state.seed), "checksum of the data": feed.checksum()}
+    return settings | {"optimizer": describe_optimizer(step)}
 
 
 class _Programs(NamedTuple):
@@ -196,18 +195,23 @@ class _Programs(NamedTuple):
 def _train(run: Running, programs: _Programs, per_call: int, batch_size: int, evaluate_every: int) -> None:
     """Train to the end, or until somebody asks to stop."""
     train, measure, feed, constants, validation = programs
-    if run.goes_on():
-        feed.begin(run.done)
-        train.compiled()
-    while run.goes_on():
-        count = run.next_steps(per_call)
-        now, batches = run.progress.train_state, feed.at(run.done, count)
-        after, stacked, watch = train(now, batches, np.int32(count), constants)
-        run.add_steps(after, stacked, watch, count, count * batch_size)
-        if validation is not None and run.evaluation_is_due(evaluate_every):
-            run.evaluate(measure, validation, constants)
-        run.save()
-    run.leave_if_asked()
+    try:
+        run.begin()
+        if run.goes_on():
+            feed.begin(run.done)
+            train.compiled()
+        while run.goes_on():
+            count = run.next_steps(per_call)
+            now, batches = run.progress.train_state, feed.at(run.done, count)
+            after, stacked, watch = train(now, batches, np.int32(count), constants)
+            run.add_steps(after, stacked, watch, count, count * batch_size)
+            if validation is not None and run.evaluation_is_due(evaluate_every):
+                run.evaluate(measure, validation, constants)
+            run.save()
+        run.leave_if_asked()
+    finally:
+        feed.close()
+        run.end()
 
 
 def _result(run: Running, programs: _Programs, first_step: int, total_seconds: float) -> FitResult:

@@ -15,7 +15,7 @@ from jaxnets.processes import to_host
 from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.checkpoints import Checkpoints
 from jaxnets.training.checks import check_step_count
-from jaxnets.training.event import Callback, Event
+from jaxnets.training.event import Callback, Event, call
 from jaxnets.training.feeds import SourceEvaluation
 from jaxnets.training.interrupt import Interrupted, StopRequest
 from jaxnets.training.nonfinite import is_bad, nonfinite_error
@@ -87,6 +87,10 @@ class Running:
         """Tell the callbacks that the run begins."""
         self._request.tell(self._callbacks, self.event("start"))
         self._request.agree()
+
+    def end(self) -> None:
+        """Tell the callbacks that the run ends."""
+        call(self._callbacks, self.event("end"))
 
     def add_steps(self, after: TrainState, stacked: PyTree, watch: Any, count: int, examples: int) -> None:
         """Note what a dispatch of steps returned, and tell the callbacks.
@@ -170,7 +174,7 @@ class Running:
             warnings.warn(
                 f"{now - self._skipped} of the steps up to {self.done} were skipped, because numbers of them were not "
                 f"finite; {now} in all",
-                stacklevel=4,  # of the program that called fit
+                stacklevel=5,  # of the program that called fit
             )
         self._skipped = now
 

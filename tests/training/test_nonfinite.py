@@ -111,8 +111,9 @@ def test_bad_gradients_of_frozen_parameters_do_not_count_and_are_not_computed():
 def test_a_skipped_step_takes_no_part_even_if_the_optimizer_would_clip_it():
     optimizer = optax.chain(optax.clip(1.0), optax.sgd(0.1))
     rows = [[1, 1], [1, np.inf], [1, 1]]
-    with pytest.warns(UserWarning, match="1 of the steps up to 3 were skipped"):
+    with pytest.warns(UserWarning, match="1 of the steps up to 3 were skipped") as warned:
         result = train(weighted, optimizer, rows, skip_nonfinite=5)
+    assert warned[0].filename == __file__  # the program that called fit
     np.testing.assert_allclose(result.train_state.params["b"], [1 - 2 * 0.1], rtol=1e-6)
     assert result.metrics["train"]["count"] == 1
 

@@ -101,8 +101,9 @@ def test_the_best_of_a_run_before_is_put_aside(tmp_path):
     run(tmp_path, epochs=4)
     before = fingerprint(load_best(tmp_path, like=start()).params)
     shutil.rmtree(tmp_path / "last")
-    with pytest.warns(UserWarning, match="was of another run"):
+    with pytest.warns(UserWarning, match="was of another run") as warned:
         result = run(tmp_path, seed=1, epochs=2)
+    assert warned[0].filename == __file__  # the program that called fit
     best = load_best(tmp_path, like=start())
     assert int(best.seed) == 1
     assert int(best.step) == best_of(result.history)

@@ -73,7 +73,8 @@ def integers(keys: Key, low: int, high: int) -> Array:
 
 def subkeys(keys: Key, name: str) -> Key:
     """Derive a key by name from each image's key: `[batch]`."""
-    return jax.vmap(lambda key: subkey(key, name))(keys)
+    derived: Key = jax.vmap(lambda key: subkey(key, name))(keys)
+    return derived
 
 
 def per_image(name: str, value: Values, images: Array, trailing: tuple[int, ...] = ()) -> Array:
