@@ -381,8 +381,8 @@ def _weights(shares: Array, x: Array, t: Array) -> tuple[Array, Array]:
     if not jnp.issubdtype(jnp.asarray(t).dtype, jnp.integer):
         raise TypeError(f"t must hold integers, got {jnp.asarray(t).dtype}")
     if x.ndim < 1 or t.shape != x.shape[:1] or shares.ndim != 1:
-        shapes = [list(array.shape) for array in (shares, x, t)]
-        raise ValueError(f"shares must be [steps], x [batch, ...] and t [batch], got {shapes}")
+        got = "{}, {} and {}".format(*(list(array.shape) for array in (shares, x, t)))
+        raise ValueError(f"shares must be [steps], x [batch, ...] and t [batch], got {got}")
     # NaN beyond the schedule, as where steps are counted from 1: the last step instead would show nowhere
     share = shares.at[t].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
     share = share.reshape(t.shape + (1,) * (x.ndim - 1))
