@@ -7,7 +7,7 @@ expected:  share of held-out sums right, from 1,000, 3,000 and 10,000 sums, mean
            0.850, 0.847; reversed 0.857, 0.866, 0.864 (both with jax 0.11.2); scratchpad 0.907, 0.967, 0.979; longer
            sums are all wrong
 time:      7 min of processor time for the forms plain and reversed; the scratchpad was a run of its own
-compile:   6.9 s of processor time until the first steps are done, on an Intel Xeon
+compile:   11 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon beside other work, jax 0.10.2
 command:   python -m experiments.arithmetic_reasoning --seed 0
 """

@@ -5,7 +5,7 @@ y = h1 w5 + h2 w6, error (y - target)^2 / 2.
 
 expected:  prediction 0.191, error 0.327, delta -0.809, then prediction 0.26
 time:      2 s
-compile:   0.8 s of processor time until the first steps are done, on an Intel Xeon
+compile:   0.7 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  any
 command:   python -m experiments.backprop_by_hand
 """

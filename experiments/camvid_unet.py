@@ -13,7 +13,7 @@ as JPEG, so the scores cannot be compared directly.
 expected:  test mean IoU 0.356 +- 0.014, accuracy 0.746 +- 0.018 (mean and deviation over the seeds 0 to 2): short
            training, 2.8 passes over all pixels; with --epochs 30 0.434 and 0.805 (one run, seed 0, on a GPU)
 time:      12 min, 9 of processor time; 30 epochs 2.5 min on a GPU that is shared, half of it to compile
-compile:   20 s of processor time until the first steps are done, on an Intel Xeon
+compile:   23 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon, machine shared, jax 0.10.2; 30 epochs on an NVIDIA H100, jax 0.11.2
 command:   python -m experiments.camvid_unet --seed 0
 """

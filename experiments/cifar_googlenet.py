@@ -7,7 +7,7 @@ expected:  test accuracy 0.576 +- 0.006 (mean and deviation over the seeds 0 to 
 images:    JPEG-compressed (quality about 75): a published ResNet-20 of accuracy 0.917 has 0.810 on them, so the
            figures compare with no published ones
 time:      9 min of processor time
-compile:   43 s of processor time until the first steps are done, on an Intel Xeon
+compile:   70 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.cifar_googlenet --seed 0
 """

@@ -9,7 +9,7 @@ expected:  not measured on a GPU yet; the aim is a test accuracy of 0.94 on the 
 images:    JPEG-compressed (quality about 75): a published ResNet-20 of accuracy 0.917 has 0.810 on them, so the
            figures compare with no published ones
 time:      not measured on a GPU yet. On two cores 170 s of training, and 140 s for the six views of all test images
-compile:   9.8 s of processor time until the first steps are done, on an Intel Xeon
+compile:   14 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one GPU; or 2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.cifar_speedrun --seed 0
 """

@@ -12,7 +12,7 @@ expected:  squared error 96, 192, 336 and 720 hours ahead, mean of three network
            published errors. On a CPU one with --horizons 96 --epochs 3 --learning-rate 1e-3: 0.376 and 0.283. One lstm:
            ETTh1 0.457, 0.493, 0.551, 0.593, ETTh2 0.355, 0.435, 0.431, 0.470
 time:      2 to 5 min beside other work, lstm for each horizon; patch_tst 8 to 9 min on a GPU that is shared
-compile:   7.4 s of processor time until the first steps are done, on an Intel Xeon
+compile:   15 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  2 cores of an Intel Xeon, jax 0.10.2; patch_tst on an NVIDIA H100, jax 0.11.2
 command:   python -m experiments.forecast_ett --data ETTh1 --model nlinear --seed 0
 """

@@ -8,7 +8,7 @@ expected:  training accuracy 1 from epoch 200 on; test accuracy 0.99 in epoch 6,
            and 2, at the end 1; five frequencies hold 0.98 to 0.99 of the embedding, at first 0.20 to 0.22. --size
            reference (one run, seed 0, on a GPU): 0.99 in epoch 200 and 6,500, at the end 1, five frequencies 0.99
 time:      2.5 to 3.5 min of processor time; --size reference 1.5 min on a GPU that is shared
-compile:   5.5 s of processor time until the first steps are done, on an Intel Xeon
+compile:   8.5 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon, jax 0.10.2; --size reference on an NVIDIA H100, jax 0.11.2
 command:   python -m experiments.grokking --seed 0
 """

@@ -3,7 +3,7 @@
 expected:  Fréchet distance of 1,000 digits by DDIM in 20 steps, in LeNet's features: 0.713 +- 0.025, by DDPM in 200
            steps 0.590 +- 0.062 (mean and deviation over the seeds 0 to 2; 1,000 real digits have 0.36)
 time:      20 to 29 min, of which training takes 12 to 17
-compile:   26 s of processor time until the first steps are done, on an Intel Xeon
+compile:   35 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon beside other work, jax 0.10.2
 command:   python -m experiments.mnist_diffusion --seed 0
 """

@@ -4,7 +4,7 @@ expected:  Fréchet distance to the test digits, in LeNet's features: 3.22 with 
            on one core, from 3.01 to 3.44; 3.06 with seed 0 on two), 98.7 without a norm; real digits have 0.05,
            uniform noise 104
 time:      16 min
-compile:   13 s of processor time until the first steps are done, on an Intel Xeon
+compile:   17 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  2 cores of an Intel Xeon beside much other work, jax 0.10.2
 command:   python -m experiments.mnist_gan --seed 0
 """

@@ -9,7 +9,7 @@ expected:  -log p(x) of the test images, mean and deviation over the seeds 0 to 
            95.41 +- 0.20, iwae 5 96.92 +- 0.20, iwae 50 96.20 +- 0.16 (96.33 with seed 0); published after 3,280
            epochs (--size reference, not run here) 86.76, 86.47, 85.54, 84.78; a short run elsewhere 86.83
 time:      vae 1 2 min, vae 5 and iwae 5 2 to 4 min, iwae 50 7 to 13 min, beside other work
-compile:   6.2 s of processor time until the first steps are done, on an Intel Xeon
+compile:   8.2 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon, jax 0.10.2 (seed 0) and 0.11.2
 command:   python -m experiments.mnist_vae --model iwae --samples 50 --seed 0
 """

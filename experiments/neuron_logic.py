@@ -6,7 +6,7 @@ the product as a third input, and [OR - AND - 1/2 > 0] with a second layer. Noth
 
 expected:  accuracy 1 of all five, for every seed
 time:      3 s of processor time
-compile:   1.3 s of processor time until the first steps are done, on an Intel Xeon
+compile:   1.9 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.neuron_logic --seed 0
 """

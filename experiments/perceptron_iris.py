@@ -8,7 +8,7 @@ expected:  all 1,000 orders converge, with 9.05 +- 0.22 mistakes from weights of
            where the bound is 267 to 390; test accuracy 0.998 +- 0.004;
            on XOR 4,743 +- 81 mistakes in 10,000 picks, and weights never longer than 4.7
 time:      10 s of processor time
-compile:   6.1 s of processor time until the first steps are done, on an Intel Xeon
+compile:   8.8 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.perceptron_iris --seed 0
 """

@@ -7,7 +7,7 @@ measures each network on the fold that it has not seen.
 expected:  training accuracy 0.773 +- 0.004 over the seeds 0 to 2; cross-validation 0.759 +- 0.003,
            where a fold is off by 0.045
 time:      15 s
-compile:   10 s of processor time until the first steps are done, on an Intel Xeon
+compile:   13 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.pima_mlp --seed 0
 """

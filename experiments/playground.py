@@ -10,7 +10,7 @@ expected:  circle, 3 sigmoid neurons, 1,000 epochs, over the seeds 0 to 2: test 
            one linear layer of 2: 0.508, of 6,000 draws 0.8% come to 0.552 or more;
            mean test loss of 3 x 16 draws: xor 0.051, gauss 0.0011, spiral 0.014, plane 0.0000, multi-gauss 0.011
 time:      2 to 4 min beside other work on the machine, most of it compilation; 27 s with --no-survey
-compile:   4.2 s of processor time until the first steps are done, on an Intel Xeon
+compile:   5.9 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.playground --seed 0
 """

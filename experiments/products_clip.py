@@ -5,7 +5,7 @@ expected:  recall at 1, 5 and 10 among 1,000, mean of the seeds 0 to 2: the titl
            the kinds and 0.282 of the colors are right; the most frequent ones have 0.188 and 0.194. With --epochs 16:
            0.091, 0.300 and 0.453; 0.083, 0.303 and 0.461; kinds 0.231, colors 0.262
 time:      12 min on one core of a CPU, 28 beside much other work; 4 min on a GPU that is shared
-compile:   23 s of processor time until the first steps are done, on an Intel Xeon
+compile:   31 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon, jax 0.10.2; seed 0 also on an NVIDIA H100, jax 0.11.2
 command:   python -m experiments.products_clip --seed 0
 """

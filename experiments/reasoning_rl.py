@@ -10,7 +10,7 @@ expected:  share of 1,000 held-out sums right, mean and deviation over the seeds
            0.028 after practice with the group's baseline, 0.806 +- 0.028 without a baseline, 0.565 +- 0.056 after
            seeing the worked sums again
 time:      5.5 min
-compile:   6.6 s of processor time until the first steps are done, on an Intel Xeon
+compile:   7.4 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon of which ten were busy, jax 0.11.2
 command:   python -m experiments.reasoning_rl --seed 0
 """

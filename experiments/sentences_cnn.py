@@ -7,7 +7,7 @@ expected:  TREC: test accuracy 0.908 +- 0.016 (mean and deviation over the seeds
            (--data subj --epochs 6; 0.896, 0.892). One run: SST-2 0.818 (--data sst2 --epochs 2; 0.827, 0.835); the LSTM
            (--network lstm) TREC 0.892 (--epochs 10), SST-2 0.822, and of fold 0 MR 0.757 and Subj 0.909
 time:      3.5 min of processor time; a fold of MR or Subj 3 min
-compile:   10 s of processor time until the first steps are done, on an Intel Xeon
+compile:   12 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  2 cores of an Intel Xeon, jax 0.10.2; the ten folds on one core each, jax 0.11.2
 command:   python -m experiments.sentences_cnn --seed 0
 """

@@ -7,7 +7,7 @@ when the network knows the text by heart (seed 0, one NVIDIA H100, jax 0.11.2, 4
 expected:  validation loss, in nats per character, 1.854 +- 0.010 (mean and deviation over the seeds 0 to 2; 1.842 with
            seed 0) after 1,307 steps; nanoGPT's page gives 1.88 after 2,000
 time:      65 s
-compile:   8.8 s of processor time until the first steps are done, on an Intel Xeon
+compile:   8.9 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.shakespeare_gpt --seed 0
 """

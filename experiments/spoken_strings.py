@@ -8,7 +8,7 @@ network says a digit or nothing; the likeliest of each time, repetitions joined,
 expected:  digit error rate 0.0020, 0.0021 and 0.0012 (edit distance per digit), 496, 495 and 497 of 500 strings fully
            right with the seeds 0, 1 and 2
 time:      5 min of processor time
-compile:   14 s of processor time until the first steps are done, on an Intel Xeon
+compile:   21 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon, jax 0.10.2
 command:   python -m experiments.spoken_strings --seed 0
 """

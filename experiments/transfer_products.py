@@ -14,7 +14,7 @@ expected:  mean over the seeds 0 to 2, with 10, 50 and 100 pictures of each: fro
            Lite0 with 50 pictures, seed 0, in the same order: 0.548, 0.743, 0.527, 0.744, 0.715 and 0.061, which takes a
            lower rate (0.466 with --body-rate 1e-4)
 time:      13 to 17 min beside other work; Lite0 with 50 pictures 36 min beside much other work
-compile:   12 s of processor time until the first steps are done, on an Intel Xeon
+compile:   14 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon, jax 0.10.2 (seed 0) and 0.11.2
 command:   python -m experiments.transfer_products --seed 0
 """

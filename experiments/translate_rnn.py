@@ -7,7 +7,7 @@ quarter of the units, words that occur five times, and a schedule of four epochs
 
 expected:  BLEU on test_2016 35.0 greedy, 36.9 with 5 beams (mean of three seeds); the tutorial has 28.3, greedy
 time:      19 min
-compile:   33 s of processor time until the first steps are done, on an Intel Xeon
+compile:   42 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon beside other work, jax 0.10.2
 command:   python -m experiments.translate_rnn --seed 0
 """

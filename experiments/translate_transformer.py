@@ -9,7 +9,7 @@ has 2 + 2 blocks of 128 features, words that occur five times or 4,000 subwords,
 expected:  BLEU on test_2016: with --direction de-en 33.4 greedy, 35.0 with 5 beams (mean of three seeds; published is
            36.5, greedy), with --direction en-de 30.7 and 32.3 (the same; published is 41.0, 5 beams)
 time:      10 and 14 min
-compile:   38 s of processor time until the first steps are done, on an Intel Xeon
+compile:   53 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon beside other work, jax 0.10.2
 command:   python -m experiments.translate_transformer --seed 0 --direction de-en
 """

@@ -9,7 +9,7 @@ expected:  1,024 units: with least squares 2.8e-9 +- 1.1e-9 for the sine, 1.0e-3
            by training alone 7e-3, 5e-3 and 9e-2; the staircase 3.0e-3, 4.8e-4 and 2.4e-2
            (means over the seeds 0 to 2, three networks each)
 time:      2 min of processor time
-compile:   34 s of processor time until the first steps are done, on an Intel Xeon
+compile:   65 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  2 cores of an AMD EPYC, jax 0.10.2
 command:   python -m experiments.universal_approximation --seed 0
 """

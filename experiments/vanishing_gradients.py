@@ -8,7 +8,7 @@ expected:  training accuracy of 32 layers after 300 steps: LeCun's initializer a
            0.10 (ReLU); with batch norm 0.91 +- 0.01, 0.76 +- 0.04, 0.43 +- 0.00; with residuals and batch norm
            0.82 +- 0.05, 1.00, 0.64 +- 0.11 (means and deviations over the seeds 0 to 2, three networks each)
 time:      13 min on one core beside much other work, most of it compilation
-compile:   137 of the first 150 s of processor time, on an Intel Xeon
+compile:   177 s of processor time until the first steps are done, on an Intel Xeon
 hardware:  one core of an Intel Xeon, jax 0.10.2
 command:   python -m experiments.vanishing_gradients --seed 0
 """
