@@ -173,9 +173,9 @@ def hinge(predictions: ArrayLike, labels: ArrayLike) -> Array:
 
 
 def exponential(predictions: ArrayLike, labels: ArrayLike) -> Array:
-    """Exponential loss of each entry, which AdaBoost minimises: $exp(-y f)$, with labels y of -1 or 1.
+    """Exponential loss of each entry, which AdaBoost minimizes: $exp(-y f)$, with labels y of -1 or 1.
 
-    The prediction that minimises its expectation is half the log-odds, log(p / (1 - p)) / 2.
+    The prediction that minimizes its expectation is half the log-odds, log(p / (1 - p)) / 2.
 
     Args:
         predictions: `[...]`, floating point: f, without a sigmoid.
@@ -194,7 +194,7 @@ def exponential(predictions: ArrayLike, labels: ArrayLike) -> Array:
 
     Reference:
         Freund and Schapire, A decision-theoretic generalization of on-line learning, 1997; Friedman, Hastie and
-        Tibshirani, Additive logistic regression, 2000 (AdaBoost as its minimisation).
+        Tibshirani, Additive logistic regression, 2000 (AdaBoost as its minimization).
     """
     predictions, labels = _signed("exponential", predictions, labels)
     return mark_invalid(jnp.exp(-labels * predictions), jnp.abs(labels) == 1)
@@ -209,8 +209,8 @@ def _signed(function: str, predictions: ArrayLike, labels: ArrayLike) -> tuple[A
 def kl_divergence(logits: ArrayLike, targets: ArrayLike) -> Array:
     """Kullback-Leibler divergence of the predicted distribution from the target's: $sum_k p_k (log p_k - log q_k)$.
 
-    $q = softmax(logits)$ is predicted, p the target, and $0 log 0 = 0$. Normalised log-probabilities may be passed as
-    logits, since log_softmax leaves them as they are.
+    $q = softmax(logits)$ is predicted, p the target, and $0 log 0 = 0$, with gradient 0 for a p of 0. Normalized
+    log-probabilities may be passed as logits, since log_softmax leaves them as they are.
 
     Args:
         logits: `[..., classes]`, floating point.
@@ -237,6 +237,7 @@ def kl_divergence(logits: ArrayLike, targets: ArrayLike) -> Array:
     logits = class_logits("kl_divergence", logits)
     targets = like("kl_divergence", "targets", floating("kl_divergence", "targets", targets), logits, "logits")
     log_predictions = jax.nn.log_softmax(logits)
-    # optax multiplies log q by p also where p = 0, which is NaN if q = 0.
-    divergences: Array = optax.kl_divergence(jnp.where(targets == 0, 0, log_predictions), targets)
+    # Where p = 0, optax multiplies log q by p, which is NaN if q = 0, and the gradient by p is that of log p.
+    zero = targets == 0
+    divergences: Array = optax.kl_divergence(jnp.where(zero, 0, log_predictions), jnp.where(zero, 1, targets))
     return divergences
