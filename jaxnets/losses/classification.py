@@ -43,7 +43,7 @@ def binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     return mark_invalid(losses, (labels >= 0) & (labels <= 1))
 
 
-def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: float = 0.0) -> Array:
+def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: float | Array = 0.0) -> Array:
     """Cross-entropy of the softmax over classes, from logits: $-sum_k y_k log p_k$ with $p = softmax(logits)$.
 
     With label smoothing alpha, y becomes (1 - alpha) y + alpha / classes.
@@ -53,7 +53,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
         labels: integers `[...]` from 0 to classes - 1, or floating-point probabilities `[..., classes]`, such as
             one-hot vectors. Integers out of range, and what is negative or does not sum to 1 within 1/100, give NaN;
             mask padding by `jnp.where(mask, losses, 0)` or by weights (see `jaxnets.metrics.mean`).
-        label_smoothing: alpha in [0, 1].
+        label_smoothing: alpha in [0, 1]; it may be traced, as in a search by `jax.vmap`, and then is not checked.
 
     Returns:
         `[...]`, one number an example.
@@ -75,7 +75,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
     Warning:
         PyTorch has the classes on axis 1, leaves out the label -100 (`ignore_index`), and takes the mean of the rest.
     """
-    if not 0 <= label_smoothing <= 1:
+    traced = isinstance(label_smoothing, jax.core.Tracer)
+    if not traced and not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     logits = class_logits("cross_entropy", logits)
     check_labels("cross_entropy", labels, logits.shape[-1])
@@ -84,7 +85,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
         valid = jnp.all(labels >= 0, axis=-1) & (jnp.abs(jnp.sum(labels, axis=-1) - 1) < 0.01)
         return mark_invalid(_soft_cross_entropy(logits, labels, label_smoothing), valid)
     classes = logits.shape[-1]
-    if label_smoothing:
+    if traced or label_smoothing:
         losses = _soft_cross_entropy(logits, jax.nn.one_hot(labels, classes, dtype=logits.dtype), label_smoothing)
     else:
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -92,7 +93,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
 
 
 def sequence_cross_entropy(
-    logits: ArrayLike, labels: ArrayLike, mask: ArrayLike, *, label_smoothing: float = 0.0
+    logits: ArrayLike, labels: ArrayLike, mask: ArrayLike, *, label_smoothing: float | Array = 0.0
 ) -> Mean:
     """Mean cross-entropy of the tokens of padded sequences: the sum over real tokens divided by their number.
 
@@ -135,7 +136,7 @@ def sequence_cross_entropy(
     return mean(cross_entropy(logits, real_labels, label_smoothing=label_smoothing), weights=mask)
 
 
-def _soft_cross_entropy(logits: Array, probabilities: Array, label_smoothing: float) -> Array:
+def _soft_cross_entropy(logits: Array, probabilities: Array, label_smoothing: float | Array) -> Array:
     """0 log 0 = 0, so that classes excluded by a logit of -inf are allowed where they have no probability.
 
     optax multiplies that logit by 0 in forward mode, which is NaN, so it gets a finite one.
