@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxnets.types import PyTree
 
@@ -78,6 +80,8 @@ def layer(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
     @functools.wraps(function)
     def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        args = tuple(_in_precision_of_jax(value) for value in args)  # type: ignore[assignment]
+        kwargs.update({name: _in_precision_of_jax(value) for name, value in kwargs.items()})
         params = args[0] if args else kwargs.get("params")
         try:
             if isinstance(kwargs.get("train"), jax.core.Tracer):
@@ -109,6 +113,15 @@ def layer(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
     call.is_layer = True  # type: ignore[attr-defined]
     return call
+
+
+def _in_precision_of_jax(value: Any) -> Any:
+    """Take float64 arrays of NumPy as JAX's functions do, in float32 without x64; anything else as it is."""
+    return jax.tree.map(_converted, value) if isinstance(value, tuple) else _converted(value)  # a carry is a tuple
+
+
+def _converted(value: Any) -> Any:
+    return jnp.asarray(value) if isinstance(value, np.ndarray) and value.dtype == np.float64 else value
 
 
 def name_layer(error: Exception, run: Callable[[PyTree], Any], params: PyTree) -> None:

@@ -125,6 +125,16 @@ def test_half_precision_input_gives_such_a_result_near_float32(shared, dtype):
             np.testing.assert_allclose(np.asarray(a, np.float32), np.asarray(e), atol=tolerance)
 
 
+def test_float64_arrays_of_numpy_are_taken_as_float32_without_a_warning(shared):
+    """As `jnp.asarray` takes them, if JAX has no float64. A warning is an error in all tests."""
+
+    def shapes(inputs):
+        return jax.eval_shape(lambda: shared.case.apply(shared.params, shared.state, inputs, KEY))
+
+    wide = jax.tree.map(lambda a: np.asarray(a, np.float64 if is_floating(a) else a.dtype), shared.case.inputs)
+    assert shapes(wide) == shapes(shared.inputs(jnp.float32))
+
+
 def test_float64_input_gives_float64_result_near_float32(shared):
     full, _ = shared.apply(shared.params, shared.state, shared.inputs(jnp.float32), KEY)
     with float64():

@@ -43,7 +43,7 @@ def binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     return mark_invalid(losses, (labels >= 0) & (labels <= 1))
 
 
-def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: float = 0.0) -> Array:
+def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: float | Array = 0.0) -> Array:
     """Cross-entropy of the softmax over classes, from logits: $-sum_k y_k log p_k$ with $p = softmax(logits)$.
 
     With label smoothing alpha, y becomes (1 - alpha) y + alpha / classes.
@@ -53,7 +53,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
         labels: integers `[...]` from 0 to classes - 1, or floating-point probabilities `[..., classes]`, such as
             one-hot vectors. Integers out of range, and what is negative or does not sum to 1 within 1/100, give NaN;
             mask padding by `jnp.where(mask, losses, 0)` or by weights (see `jaxnets.metrics.mean`).
-        label_smoothing: alpha in [0, 1].
+        label_smoothing: alpha in [0, 1]; it may be traced, as in a search by `jax.vmap`, and then is not checked.
 
     Returns:
         `[...]`, one number an example.
@@ -75,7 +75,8 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
     Warning:
         PyTorch has the classes on axis 1, leaves out the label -100 (`ignore_index`), and takes the mean of the rest.
     """
-    if not 0 <= label_smoothing <= 1:
+    traced = isinstance(label_smoothing, jax.core.Tracer)
+    if not traced and not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}")
     logits = class_logits("cross_entropy", logits)
     check_labels("cross_entropy", labels, logits.shape[-1])
@@ -84,7 +85,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
         valid = jnp.all(labels >= 0, axis=-1) & (jnp.abs(jnp.sum(labels, axis=-1) - 1) < 0.01)
         return mark_invalid(_soft_cross_entropy(logits, labels, label_smoothing), valid)
     classes = logits.shape[-1]
-    if label_smoothing:
+    if traced or label_smoothing:
         losses = _soft_cross_entropy(logits, jax.nn.one_hot(labels, classes, dtype=logits.dtype), label_smoothing)
     else:
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -92,7 +93,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
 
 
 def sequence_cross_entropy(
-    logits: ArrayLike, labels: ArrayLike, mask: ArrayLike, *, label_smoothing: float = 0.0
+    logits: ArrayLike, labels: ArrayLike, mask: ArrayLike, *, label_smoothing: float | Array = 0.0
 ) -> Mean:
     """Mean cross-entropy of the tokens of padded sequences: the sum over real tokens divided by their number.
 
@@ -135,7 +136,7 @@ def sequence_cross_entropy(
     return mean(cross_entropy(logits, real_labels, label_smoothing=label_smoothing), weights=mask)
 
 
-def _soft_cross_entropy(logits: Array, probabilities: Array, label_smoothing: float) -> Array:
+def _soft_cross_entropy(logits: Array, probabilities: Array, label_smoothing: float | Array) -> Array:
     """0 log 0 = 0, so that classes excluded by a logit of -inf are allowed where they have no probability.
 
     optax multiplies that logit by 0 in forward mode, which is NaN, so it gets a finite one.
@@ -173,9 +174,9 @@ def hinge(predictions: ArrayLike, labels: ArrayLike) -> Array:
 
 
 def exponential(predictions: ArrayLike, labels: ArrayLike) -> Array:
-    """Exponential loss of each entry, which AdaBoost minimises: $exp(-y f)$, with labels y of -1 or 1.
+    """Exponential loss of each entry, which AdaBoost minimizes: $exp(-y f)$, with labels y of -1 or 1.
 
-    The prediction that minimises its expectation is half the log-odds, log(p / (1 - p)) / 2.
+    The prediction that minimizes its expectation is half the log-odds, log(p / (1 - p)) / 2.
 
     Args:
         predictions: `[...]`, floating point: f, without a sigmoid.
@@ -194,7 +195,7 @@ def exponential(predictions: ArrayLike, labels: ArrayLike) -> Array:
 
     Reference:
         Freund and Schapire, A decision-theoretic generalization of on-line learning, 1997; Friedman, Hastie and
-        Tibshirani, Additive logistic regression, 2000 (AdaBoost as its minimisation).
+        Tibshirani, Additive logistic regression, 2000 (AdaBoost as its minimization).
     """
     predictions, labels = _signed("exponential", predictions, labels)
     return mark_invalid(jnp.exp(-labels * predictions), jnp.abs(labels) == 1)
@@ -209,8 +210,8 @@ def _signed(function: str, predictions: ArrayLike, labels: ArrayLike) -> tuple[A
 def kl_divergence(logits: ArrayLike, targets: ArrayLike) -> Array:
     """Kullback-Leibler divergence of the predicted distribution from the target's: $sum_k p_k (log p_k - log q_k)$.
 
-    $q = softmax(logits)$ is predicted, p the target, and $0 log 0 = 0$. Normalised log-probabilities may be passed as
-    logits, since log_softmax leaves them as they are.
+    $q = softmax(logits)$ is predicted, p the target, and $0 log 0 = 0$, with gradient 0 for a p of 0. Normalized
+    log-probabilities may be passed as logits, since log_softmax leaves them as they are.
 
     Args:
         logits: `[..., classes]`, floating point.
@@ -237,6 +238,7 @@ def kl_divergence(logits: ArrayLike, targets: ArrayLike) -> Array:
     logits = class_logits("kl_divergence", logits)
     targets = like("kl_divergence", "targets", floating("kl_divergence", "targets", targets), logits, "logits")
     log_predictions = jax.nn.log_softmax(logits)
-    # optax multiplies log q by p also where p = 0, which is NaN if q = 0.
-    divergences: Array = optax.kl_divergence(jnp.where(targets == 0, 0, log_predictions), targets)
+    # Where p = 0, optax multiplies log q by p, which is NaN if q = 0, and the gradient by p is that of log p.
+    zero = targets == 0
+    divergences: Array = optax.kl_divergence(jnp.where(zero, 0, log_predictions), jnp.where(zero, 1, targets))
     return divergences

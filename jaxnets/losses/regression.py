@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import optax
 
 from jaxnets.labels import absolute, floating, like
@@ -60,7 +61,7 @@ def absolute_error(predictions: ArrayLike, targets: ArrayLike) -> Array:
     return absolute(predictions - like("absolute_error", "targets", targets, predictions, "predictions"))
 
 
-def huber(predictions: ArrayLike, targets: ArrayLike, *, delta: float = 1.0) -> Array:
+def huber(predictions: ArrayLike, targets: ArrayLike, *, delta: float | Array = 1.0) -> Array:
     """Huber loss of each entry, quadratic near 0 and linear beyond delta.
 
     $e^2 / 2$ where $|e| <= delta$, else $delta (|e| - delta / 2)$, with the error $e = prediction - target$.
@@ -68,7 +69,7 @@ def huber(predictions: ArrayLike, targets: ArrayLike, *, delta: float = 1.0) -> 
     Args:
         predictions: `[...]`, floating point.
         targets: `[...]`, real numbers.
-        delta: where the loss becomes linear, positive.
+        delta: where the loss becomes linear, positive; not checked if it is traced.
 
     Returns:
         `[...]`, one number an entry.
@@ -88,7 +89,7 @@ def huber(predictions: ArrayLike, targets: ArrayLike, *, delta: float = 1.0) -> 
     Warning:
         PyTorch's `smooth_l1_loss(beta=delta)` is this divided by delta; its `huber_loss` is the same.
     """
-    if not delta > 0:
+    if not isinstance(delta, jax.core.Tracer) and not delta > 0:
         raise ValueError(f"huber: delta must be positive, got {delta}")
     predictions = floating("huber", "predictions", predictions)
     targets = like("huber", "targets", targets, predictions, "predictions")

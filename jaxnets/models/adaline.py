@@ -108,6 +108,6 @@ def adaline_rule(params: Params, x: Array, targets: ArrayLike, *, learning_rate:
             f"x must be [batch, features] and targets [batch], got {list(x.shape)} and "
             f"{list(jnp.shape(targets))}; write x[None] and targets[None] for one example"
         )
-    errors = jnp.asarray(targets, x.dtype) - nn.linear(params, x)[..., 0]
+    errors = jnp.asarray(targets, jnp.result_type(x)) - nn.linear(params, x)[..., 0]
     corrections = {"kernel": x.T @ errors[:, None] / len(x), "bias": jnp.mean(errors, keepdims=True)}
     return {name: value + learning_rate * corrections[name] for name, value in params.items()}, errors

@@ -194,7 +194,7 @@ def _up(params: Params, x: Array, kept: list[Array], block: _Block) -> Array:
 
 def _condition(config: DiffusionUNetConfig, params: Params, inputs: DiffusionInputs) -> Array:
     """The vector that says the step and the class, `[batch, features]`."""
-    waves = nn.time_embedding(inputs.t, config.features, dtype=inputs.x.dtype)
+    waves = nn.time_embedding(inputs.t, config.features, dtype=jnp.result_type(inputs.x))
     condition = nn.linear(params["time2"], jax.nn.silu(nn.linear(params["time1"], waves)))
     if inputs.labels is None:
         return condition

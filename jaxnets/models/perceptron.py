@@ -44,7 +44,7 @@ def _apply(
 
 def _decide(params: Params, x: Array) -> Array:
     """[<w, x> >= 0], which is 1 or 0."""
-    return (nn.linear(params, x)[..., 0] >= 0).astype(x.dtype)
+    return (nn.linear(params, x)[..., 0] >= 0).astype(jnp.result_type(x))
 
 
 def perceptron(config: PerceptronConfig, *, kernel_init: Initializer = jax.nn.initializers.normal(1.0)) -> Model:
@@ -108,7 +108,7 @@ def perceptron_rule(params: Params, x: Array, label: Array) -> tuple[Params, Arr
         weights of 0 changes nothing but their scale.
     """
     _check_example(x)
-    direction = jnp.asarray(label, x.dtype) - _decide(params, x)
+    direction = jnp.asarray(label, jnp.result_type(x)) - _decide(params, x)
     return {"kernel": params["kernel"] + direction * x[:, None]}, direction != 0
 
 
@@ -236,4 +236,4 @@ def _examples(x: Array, labels: Array) -> tuple[Array, Array]:
             f"x must be [examples, features] and labels [examples], got {list(x.shape)} and {list(jnp.shape(labels))}"
         )
     x = jnp.asarray(x)
-    return x, jnp.asarray(labels, x.dtype)
+    return x, jnp.asarray(labels, jnp.result_type(x))

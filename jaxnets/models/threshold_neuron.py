@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax.numpy as jnp
+
 from jaxnets import nn
 from jaxnets.config import ModelConfig, PositiveInt, build_model
 from jaxnets.model import Model
@@ -37,7 +39,7 @@ def _apply(
 
 def _fire(params: Params, x: Array) -> Array:
     """[<w, x> + b > 0], which is 1 or 0."""
-    return (nn.linear(params, x) > 0).astype(x.dtype)
+    return (nn.linear(params, x) > 0).astype(jnp.result_type(x))
 
 
 def threshold_neuron(config: ThresholdNeuronConfig) -> Model:

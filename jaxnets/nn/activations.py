@@ -158,7 +158,7 @@ def softplus(x: Array, beta: ArrayLike = 1.0) -> Array:
         Array([  0.       ,   0.3465736, 100.       ], dtype=float32)
     """
     check_floating(x)
-    beta = jnp.asarray(beta, x.dtype)
+    beta = jnp.asarray(beta, jnp.result_type(x))
     return jax.nn.softplus(beta * x) / beta
 
 
@@ -203,7 +203,7 @@ def soft_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
         Array([-1.5,  0. ,  1.5], dtype=float32)
     """
     check_floating(x)
-    threshold = jnp.asarray(threshold, x.dtype)
+    threshold = jnp.asarray(threshold, jnp.result_type(x))
     return jnp.where(jnp.abs(x) <= threshold, 0, x - jnp.sign(x) * threshold)  # NaN stays NaN
 
 
@@ -217,7 +217,7 @@ def hard_shrink(x: Array, threshold: ArrayLike = 0.5) -> Array:
         Array([-2.,  0.,  2.], dtype=float32)
     """
     check_floating(x)
-    return jnp.where(jnp.abs(x) <= jnp.asarray(threshold, x.dtype), 0, x)  # NaN stays NaN
+    return jnp.where(jnp.abs(x) <= jnp.asarray(threshold, jnp.result_type(x)), 0, x)  # NaN stays NaN
 
 
 def prelu_spec(features: int | None = None, *, slope_init: Initializer = jax.nn.initializers.constant(0.25)) -> Spec:

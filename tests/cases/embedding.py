@@ -1,6 +1,7 @@
 """Cases of embeddings."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnets import nn
@@ -17,7 +18,8 @@ def embed(params, state, inputs, key):
 
 
 def tied(params, state, inputs, key):
-    return nn.tied_logits(params, nn.embedding(params, inputs["ids"]).astype(inputs["x"].dtype) + inputs["x"]), state
+    x = nn.embedding(params, inputs["ids"]).astype(jnp.result_type(inputs["x"])) + inputs["x"]
+    return nn.tied_logits(params, x), state
 
 
 CASES = [

@@ -2,6 +2,8 @@
 
 import functools
 
+import jax.numpy as jnp
+
 from jaxnets import nn
 from tests.cases.case import Case, no_params
 from tests.oracles import normal
@@ -33,7 +35,7 @@ CASES = [
         "time-embedding",
         (nn.time_embedding,),
         {},
-        lambda params, state, inputs, key: (nn.time_embedding(inputs, 6, dtype=inputs.dtype), state),
+        lambda params, state, inputs, key: (nn.time_embedding(inputs, 6, dtype=jnp.result_type(inputs)), state),
         normal(5),
     ),
     Case("film", (nn.film,), nn.film_spec(5, 4), modulated, {"x": IMAGE, "condition": normal(2, 5)}),

@@ -37,7 +37,7 @@ def test_mnist():
     # The counts of the digits 0 to 9, as published.
     assert np.bincount(labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert np.bincount(test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    # Mean and standard deviation that the usual normalisation of MNIST takes.
+    # Mean and standard deviation that the usual normalization of MNIST takes.
     assert images.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
     assert images.std() / 255 == pytest.approx(0.3081, abs=5e-5)
     pixels = b"\0\0\x08\x03\0\0\x27\x10\0\0\0\x1c\0\0\0\x1c" + test_images.tobytes()
@@ -57,7 +57,7 @@ def test_cifar10():
     assert [part[0].shape for part in data[:3]] == [(count, 32, 32, 3) for count in (45_000, 5_000, 10_000)]
     assert np.bincount(np.concatenate([data.train[1], data.validation[1]])).tolist() == [5000] * 10
     assert np.bincount(data.test[1]).tolist() == [1000] * 10
-    # The means of red, green and blue that the usual normalisation of CIFAR-10 takes.
+    # The means of red, green and blue that the usual normalization of CIFAR-10 takes.
     np.testing.assert_allclose(data.train[0].mean((0, 1, 2)) / 255, [0.4914, 0.4822, 0.4465], atol=0.003)
 
 

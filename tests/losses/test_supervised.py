@@ -283,6 +283,32 @@ def test_cross_entropy_refuses_classes_that_are_not_integers():
         losses.cross_entropy(jnp.ones((4, 3)), jnp.ones(4))
 
 
+def test_settings_may_be_traced():
+    logits, classes, smoothing = normal(4, 3), np.array([0, 2, 1, 1]), jnp.array([0.0, 0.1])
+    mapped = jax.vmap(lambda alpha: losses.cross_entropy(logits, classes, label_smoothing=alpha))(smoothing)
+    for actual, alpha in zip(mapped, smoothing, strict=True):
+        reference = functional.cross_entropy(
+            torch.tensor(logits), torch.tensor(classes), reduction="none", label_smoothing=float(alpha)
+        )
+        np.testing.assert_allclose(actual, reference, rtol=1e-5)
+    mapped = jax.vmap(lambda delta: losses.huber(5 * logits, logits, delta=delta))(jnp.array([0.5, 2.0]))
+    for actual, delta in zip(mapped, (0.5, 2.0), strict=True):
+        wide = torch.tensor(logits)
+        np.testing.assert_allclose(
+            actual, functional.huber_loss(5 * wide, wide, reduction="none", delta=delta), rtol=1e-5, atol=1e-7
+        )
+
+
+def test_a_probability_of_zero_has_gradients_in_kl_divergence():
+    def divergence(logits):  # of a teacher that learns too, whose probabilities underflow
+        return losses.kl_divergence(jnp.zeros(3), jax.nn.softmax(logits))
+
+    np.testing.assert_allclose(jax.grad(divergence)(jnp.array([0.0, 0.0, -200.0])), 0, atol=1e-7)
+    at_zero = jax.grad(losses.kl_divergence, argnums=1)(jnp.zeros(3), jnp.array([0.25, 0.75, 0.0]))
+    np.testing.assert_allclose(at_zero[:2], 1 + np.log([0.25, 0.75]) + np.log(3), rtol=1e-6)  # log p + 1 - log q
+    assert at_zero[2] == 0
+
+
 def test_kl_divergence_refuses_classes():
     with pytest.raises(TypeError, match="targets must be floating point, got int32"):
         losses.kl_divergence(jnp.ones((4, 3)), jnp.ones((4, 3), jnp.int32))
