@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import inspect
 import os
 import sys
 import tempfile
@@ -51,6 +52,11 @@ def load_program(name: str, options: Sequence[str] = ()) -> Program:
             raise ValueError(f"plan: {module_name} has no function {function!r}")
         if options:
             raise ValueError(f"plan: options after -- are for experiments; {name} takes none")
+        if needed := [str(parameter) for parameter in _parameters(found) if _is_needed(parameter)]:
+            raise ValueError(
+                f"plan: {name} needs {', '.join(needed)}, and a program is called without arguments; "
+                "name a function of yours that calls it"
+            )
         return found  # type: ignore[no-any-return]
     if not (hasattr(module, "Config") and hasattr(module, "run")):
         raise ValueError(
@@ -58,6 +64,20 @@ def load_program(name: str, options: Sequence[str] = ()) -> Program:
             f"trains, or returns a step, a train state and a batch: {module_name}:function"
         )
     return lambda: _run(module, options)
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except ValueError:  # some functions that are written in C
+        return []
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind not in (
+        parameter.VAR_POSITIONAL,
+        parameter.VAR_KEYWORD,
+    )
 
 
 def _import(name: str) -> Any:

@@ -148,12 +148,13 @@ def test_missing_data_are_named():
 
 
 def test_a_program_is_named_by_its_module_and_function(tmp_path, monkeypatch):
-    (tmp_path / "my_module.py").write_text("def build():\n    return 1\n")
+    (tmp_path / "my_module.py").write_text("def build(steps=1, *rest):\n    return steps\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     assert load_program("my_module:build")() == 1
     for name, message in (
         ("my_module:bild", "no function 'bild'"),
+        ("json:dump", "json:dump needs obj, fp, and a program is called without arguments"),
         ("my_module", "no experiment: it has no Config"),
         ("no_module", "no experiment or module 'no_module'"),
     ):
