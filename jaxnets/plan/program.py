@@ -52,11 +52,7 @@ def load_program(name: str, options: Sequence[str] = ()) -> Program:
             raise ValueError(f"plan: {module_name} has no function {function!r}")
         if options:
             raise ValueError(f"plan: options after -- are for experiments; {name} takes none")
-        if needed := [str(parameter) for parameter in _parameters(found) if _is_needed(parameter)]:
-            raise ValueError(
-                f"plan: {name} needs {', '.join(needed)}, and a program is called without arguments; "
-                "name a function of yours that calls it"
-            )
+        _check_takes_nothing(name, found)
         return found  # type: ignore[no-any-return]
     if not (hasattr(module, "Config") and hasattr(module, "run")):
         raise ValueError(
@@ -66,18 +62,17 @@ def load_program(name: str, options: Sequence[str] = ()) -> Program:
     return lambda: _run(module, options)
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+def _check_takes_nothing(name: str, function: Callable[..., Any]) -> None:
     try:
-        return list(inspect.signature(function).parameters.values())
-    except ValueError:  # some functions that are written in C
-        return []
-
-
-def _is_needed(parameter: inspect.Parameter) -> bool:
-    return parameter.default is parameter.empty and parameter.kind not in (
-        parameter.VAR_POSITIONAL,
-        parameter.VAR_KEYWORD,
-    )
+        signature = inspect.signature(function)
+    except ValueError:  # some functions that are written in C have none
+        return
+    try:
+        signature.bind()
+    except TypeError as error:
+        raise ValueError(
+            f"plan: {name} is called without arguments, but: {error}; name a function of yours that calls it with them"
+        ) from error
 
 
 def _import(name: str) -> Any:

@@ -154,7 +154,7 @@ def test_a_program_is_named_by_its_module_and_function(tmp_path, monkeypatch):
     assert load_program("my_module:build")() == 1
     for name, message in (
         ("my_module:bild", "no function 'bild'"),
-        ("json:dump", "json:dump needs obj, fp, and a program is called without arguments"),
+        ("json:dump", "json:dump is called without arguments, but: missing a required argument: 'obj'"),
         ("my_module", "no experiment: it has no Config"),
         ("no_module", "no experiment or module 'no_module'"),
     ):
