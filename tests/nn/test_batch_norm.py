@@ -352,3 +352,12 @@ def test_a_mean_far_above_the_deviation_costs_no_digits(dtype, mean, step, first
     np.testing.assert_allclose(np.max(y.astype(jnp.float32)), expected.max(), rtol=5e-3)
     np.testing.assert_allclose(new["variance"], x.var(axis=0, ddof=1), rtol=1e-3)
     np.testing.assert_allclose(new["mean"], x.mean(axis=0), rtol=1e-6)
+
+
+def test_the_gradient_is_summed_over_the_rows_three_times():
+    """For bias, scale with variance, and mean; were the mean subtracted twice, there would be a fourth sum."""
+    params, x = {"scale": jnp.ones(3), "bias": jnp.zeros(3)}, normal(8, 5, 3)
+    state = {"mean": jnp.zeros(3), "variance": jnp.ones(3), "count": jnp.int32(0)}
+    _, pull_back = jax.vjp(lambda params, x: nn.batch_norm(params, state, x, train=True)[0], params, x)
+    sums = [e for e in jax.make_jaxpr(pull_back)(x).eqns if e.primitive.name == "reduce_sum"]
+    assert [e.invars[0].aval.shape for e in sums].count((40, 3)) == 3
