@@ -11,32 +11,25 @@ them, such as shifted copies of the input, once for every layer.
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from jaxnets.backend import fast_path, types_carry_sharding
 from jaxnets.kernels.compiled_convolution import Kind, call_forward, call_kernel_gradient, can_call, use_compiled
+from jaxnets.kernels.kernel_gradient import by_lax, is_by_channel, kernel_gradient, patches, repeat_channels
 from jaxnets.kernels.onednn import call_onednn, can_call_onednn
 from jaxnets.nn.check import compute_dtype
-from jaxnets.nn.window import Geometry, pad_spatial, span, transposed_kernel, window_size, window_slices
+from jaxnets.nn.window import Geometry, pad_spatial, transposed_kernel, window_size, window_slices
 from jaxnets.types import Array
 
 _SEPARATE_GROUPS = 8
 """Up to this many groups, grouped convolution is one convolution for each; compile time grows with them."""
-_MOST_TAPS = 64
-"""Up to this many taps, depthwise convolution is a sum over them; compile time grows with them."""
-_FEW_IMAGES = 3
-"""Up to this batch, the gradient of the kernel is one product: XLA's routine for it loops over the batch innermost."""
-_MOST_NUMBERS = 2**23
-"""Up to so many numbers in the patches of that product, 32 MiB in float32."""
 
 
 def is_fast_on_cpu(x: Array, kernel: Array) -> bool:
@@ -69,7 +62,7 @@ def _form_of(kernel_shape: tuple[int, ...], geometry: Geometry) -> Callable[[Arr
     """Return the fastest form of other functions; None if it is one convolution."""
     *kernel_size, fan_in, out = kernel_shape
     taps, is_dilated = window_size(kernel_size), max(geometry.input_dilation) > 1
-    if fan_in == 1 and _is_by_channel(kernel_shape, geometry):
+    if fan_in == 1 and is_by_channel(kernel_shape, geometry):
         return None
     if geometry.groups == 1 and (taps == 1 or taps * fan_in <= out) and not is_dilated:
         return _product_of_patches
@@ -87,9 +80,9 @@ def _by_group(x: Array, kernel: Array, geometry: Geometry) -> Array:
 def _product_of_patches(x: Array, kernel: Array, geometry: Geometry) -> Array:
     """Convolve by one matrix product; for few input channels, where the patches take no more room than the result."""
     *kernel_size, _, out = kernel.shape
-    patches = _patches(x, kernel_size, geometry)
-    y = _aligned_product(patches.reshape(-1, patches.shape[-1]), kernel.reshape(-1, out))
-    return y.reshape(*patches.shape[:-1], out)
+    seen = patches(x, kernel_size, geometry)
+    y = _aligned_product(seen.reshape(-1, seen.shape[-1]), kernel.reshape(-1, out))
+    return y.reshape(*seen.shape[:-1], out)
 
 
 def _aligned_product(rows: Array, matrix: Array) -> Array:
@@ -100,12 +93,6 @@ def _aligned_product(rows: Array, matrix: Array) -> Array:
     padded = jnp.pad(rows, ((0, 0), (0, features - rows.shape[1])))
     wide = jnp.pad(matrix, ((0, features - len(matrix)), (0, out - matrix.shape[1])))
     return (padded @ wide)[:, : matrix.shape[1]]
-
-
-def _patches(x: Array, kernel_size: Sequence[int], geometry: Geometry) -> Array:
-    """What the kernel sees at each position: `[batch, *positions, taps * channels]`."""
-    padded = pad_spatial(x, geometry.padding, 0)
-    return jnp.concatenate(list(window_slices(padded, kernel_size, geometry.stride, geometry.dilation)), axis=-1)
 
 
 def _sum_over_depth(x: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -165,40 +152,7 @@ def _gradient_of_kernel(dy: Array, x: Array, kernel: Any, *, geometry: Geometry)
     if use_compiled(x, dy):
         gradient: Array = _kernel_gradient_p.bind(x, dy, kernel_shape=kernel.aval.shape, geometry=geometry)
         return gradient
-    return _kernel_gradient(x, dy, kernel.aval.shape, geometry)
-
-
-def _kernel_gradient(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> Array:
-    *kernel_size, fan_in, out = kernel_shape
-    if max(geometry.input_dilation) > max(geometry.stride) == 1:  # the transposed convolution has no zeros in between
-        groups, transpose = geometry.groups, geometry.transposed(x.shape[1:-1], kernel_size)
-        transposed_shape = (*kernel_size, out // groups, fan_in * groups)
-        return transposed_kernel(_kernel_gradient(dy, x, transposed_shape, transpose), groups)
-    if fan_in == 1 and _is_by_channel(kernel_shape, geometry):
-        return _kernel_gradient_by_channel(x, dy, tuple(kernel_size), geometry)
-    if _is_along_one_axis(kernel_shape, geometry):
-        return _kernel_gradient_by_tap(x, dy, tuple(kernel_size), geometry)
-    if _is_for_few_images(x, dy, kernel_shape, geometry):
-        return _kernel_gradient_by_patches(x, dy, kernel_shape, geometry)
-    # were this inlined, XLA would compute what made x and dy again while it transposes them, in the wrong order
-    with set_xla_metadata(inlineable="false"):
-        gradient: Array = _convolve_batches(x, dy, tuple(kernel_size), geometry)
-    return gradient
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _convolve_batches(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
-    """Convolve x with dy, batch and channels exchanged; its taps are the positions of the other convolution."""
-    groups = geometry.groups
-    batch, *sizes, channels = x.shape
-    grouped = jnp.moveaxis(x.reshape(batch, *sizes, groups, channels // groups), (-1, 0), (0, -1))
-    padding = []
-    axes = zip(sizes, kernel_size, dy.shape[1:-1], *geometry[:4], strict=True)
-    for size, width, positions, step, (before, _), gap, between in axes:
-        padding.append((before, span(positions, step) - 1 + span(width, gap) - span(size, between) - before))
-    settings = Geometry(geometry.dilation, tuple(padding), geometry.stride, geometry.input_dilation, groups)
-    result = _by_lax(grouped.reshape(channels // groups, *sizes, groups * batch), jnp.moveaxis(dy, 0, -2), settings)
-    return jnp.moveaxis(result, 0, len(kernel_size))
+    return kernel_gradient(x, dy, kernel.aval.shape, geometry)
 
 
 def _batch(args: tuple[Array, Array], axes: tuple[Any, Any], *, geometry: Geometry) -> tuple[Array, int]:
@@ -221,72 +175,20 @@ def _batch(args: tuple[Array, Array], axes: tuple[Any, Any], *, geometry: Geomet
 
 def _lower_on_cpu(context: Any, x: Any, kernel: Any, *, geometry: Geometry) -> Any:
     x_type, kernel_type = context.avals_in
-    form: Callable[[Array, Array, Geometry], Array] = _by_lax
+    form: Callable[[Array, Array, Geometry], Array] = by_lax
     if can_call(context, Kind.FORWARD, x_type.shape, kernel_type.shape, geometry):
         form = call_forward
     elif use_compiled(x_type, kernel_type) and (other := _form_of(kernel_type.shape, geometry)) is not None:
         form = other
-    elif _is_by_channel(kernel_type.shape, geometry):
+    elif is_by_channel(kernel_type.shape, geometry):
         form = _by_channel
     elif can_call_onednn(context, x_type, kernel_type, geometry):
         form = call_onednn
     return mlir.lower_fun(form, multiple_results=False)(context, x, kernel, geometry=geometry)
 
 
-def _by_lax(x: Array, kernel: Array, geometry: Geometry) -> Array:
-    axes = "DHW"[-len(geometry.stride) :]
-    layout = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
-    stride, padding, dilation, input_dilation, groups = geometry
-    return jax.lax.conv_general_dilated(x, kernel, stride, padding, input_dilation, dilation, layout, groups)
-
-
-# Along one axis: XLA's routine for the gradient of the kernel is slow where a sequence is short (docs/LOG.md).
-
-
-def _is_along_one_axis(kernel_shape: tuple[int, ...], geometry: Geometry) -> bool:
-    *kernel_size, _, _ = kernel_shape
-    few = len(kernel_size) == 1 and kernel_size[0] <= _MOST_TAPS
-    return few and geometry.groups == 1 and max(geometry.input_dilation) == 1
-
-
-def _kernel_gradient_by_tap(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
-    """For each tap of the kernel, the product of what it sees with the result's gradient."""
-    padded = pad_spatial(x, geometry.padding, 0)
-    slices = window_slices(padded, kernel_size, geometry.stride, geometry.dilation)
-    over_all = (tuple(range(x.ndim - 1)),) * 2, ((), ())
-    products = [jax.lax.dot_general(part, dy, over_all, preferred_element_type=compute_dtype(x)) for part in slices]
-    return jnp.stack(products).reshape((*kernel_size, *products[0].shape)).astype(x.dtype)
-
-
-# With a batch of few images.
-
-
-def _is_for_few_images(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> bool:
-    plain = geometry.groups == max(geometry.input_dilation) == 1
-    known = all(isinstance(size, int) for size in dy.shape)  # exported functions may leave sizes open
-    return (
-        plain and known and len(x) <= _FEW_IMAGES and math.prod((*dy.shape[:-1], *kernel_shape[:-1])) <= _MOST_NUMBERS
-    )
-
-
-def _kernel_gradient_by_patches(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometry: Geometry) -> Array:
-    """The product of what the kernel sees at all positions with the result's gradient there."""
-    patches = _patches(x, kernel_shape[:-2], geometry)
-    rows = patches.reshape(-1, patches.shape[-1])
-    product = jnp.matmul(rows.T, dy.reshape(-1, dy.shape[-1]), preferred_element_type=compute_dtype(x))
-    return product.reshape(kernel_shape).astype(x.dtype)
-
-
 # Depthwise convolution: XLA's own routine takes one channel after the other; a sum of slices of the input, each times
 # the numbers of one tap, is a single loop for XLA.
-
-
-def _is_by_channel(kernel_shape: tuple[int, ...], geometry: Geometry) -> bool:
-    """Whether each output channel sees one input channel or each input channel one output channel, by few taps."""
-    *kernel_size, fan_in, out = kernel_shape
-    depthwise = geometry.groups > 1 and (fan_in == 1 or out == geometry.groups)
-    steps_one_way = max(geometry.stride) == 1 or max(geometry.input_dilation) == 1
-    return depthwise and steps_one_way and window_size(kernel_size) <= _MOST_TAPS
 
 
 def _by_channel(x: Array, kernel: Array, geometry: Geometry) -> Array:
@@ -296,7 +198,7 @@ def _by_channel(x: Array, kernel: Array, geometry: Geometry) -> Array:
     channels = max(out, fan_in * geometry.groups)
     by_group = kernel if fan_in == 1 else jnp.swapaxes(kernel, -1, -2)
     taps = by_group.astype(wide).reshape(-1, *(1,) * (x.ndim - 1), channels)
-    wide_x = _repeat(x.astype(wide), channels)
+    wide_x = repeat_channels(x.astype(wide), channels)
     if max(geometry.input_dilation) == 1:
         padded = pad_spatial(wide_x, geometry.padding, 0)
         slices = window_slices(padded, kernel_size, geometry.stride, geometry.dilation)
@@ -311,29 +213,13 @@ def _by_channel(x: Array, kernel: Array, geometry: Geometry) -> Array:
     return total.astype(x.dtype)
 
 
-def _kernel_gradient_by_channel(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
-    """The gradient of a depthwise kernel: for each tap the sum of what it sees times the result's gradient."""
-    wide, out = compute_dtype(x), dy.shape[-1]
-    padded = pad_spatial(x.astype(wide), geometry.padding, 0)
-    rows = dy.astype(wide).reshape(-1, out)
-    slices = window_slices(padded, kernel_size, geometry.stride, geometry.dilation)
-    ones = jnp.ones(len(rows), wide)  # a product with ones is a faster sum here than XLA's own
-    sums = [ones @ (_repeat(part, out).reshape(-1, out) * rows) for part in slices]
-    return jnp.stack(sums).reshape(*kernel_size, 1, out).astype(x.dtype)
-
-
-def _repeat(x: Array, channels: int) -> Array:
-    multiplier = channels // x.shape[-1]
-    return jnp.repeat(x, multiplier, axis=-1) if multiplier > 1 else x
-
-
 _convolution_p = Primitive("convolution_on_cpu")
 _convolution_p.def_impl(jax.jit(bind_convolution, static_argnames="geometry"))
 _convolution_p.def_abstract_eval(_type_of_result)
 ad.defbilinear(_convolution_p, _gradient_of_input, _gradient_of_kernel)
 batching.primitive_batchers[_convolution_p] = _batch
 # what was traced on a CPU may be compiled for another platform
-mlir.register_lowering(_convolution_p, mlir.lower_fun(_by_lax, multiple_results=False))
+mlir.register_lowering(_convolution_p, mlir.lower_fun(by_lax, multiple_results=False))
 mlir.register_lowering(_convolution_p, _lower_on_cpu, platform="cpu")
 
 
@@ -365,7 +251,7 @@ def _batch_kernel_gradient(args: tuple[Array, Array], axes: tuple[Any, Any], **s
 def _lower_kernel_gradient_on_cpu(context: Any, x: Any, dy: Any, *, kernel_shape: Any, geometry: Geometry) -> Any:
     x_type, _ = context.avals_in
     compiled = can_call(context, Kind.KERNEL_GRADIENT, x_type.shape, kernel_shape, geometry)
-    form = call_kernel_gradient if compiled else _kernel_gradient
+    form = call_kernel_gradient if compiled else kernel_gradient
     lower = mlir.lower_fun(form, multiple_results=False)
     return lower(context, x, dy, kernel_shape=kernel_shape, geometry=geometry)
 
@@ -377,5 +263,5 @@ _kernel_gradient_p.def_abstract_eval(
 )
 ad.defbilinear(_kernel_gradient_p, _gradient_of_gradient_by_x, _gradient_of_gradient_by_dy)
 batching.primitive_batchers[_kernel_gradient_p] = _batch_kernel_gradient
-mlir.register_lowering(_kernel_gradient_p, mlir.lower_fun(_kernel_gradient, multiple_results=False))
+mlir.register_lowering(_kernel_gradient_p, mlir.lower_fun(kernel_gradient, multiple_results=False))
 mlir.register_lowering(_kernel_gradient_p, _lower_kernel_gradient_on_cpu, platform="cpu")

@@ -48,7 +48,7 @@ def transposes(geometry, x):
     return ours, theirs
 
 
-def geometry_and_arrays(sizes, kernel_size, stride, padding, dilation, groups, fan_in, out, batch=4):
+def geometry_and_arrays(sizes, kernel_size, stride, padding, dilation, groups, fan_in, out, batch=8):
     geometry = Geometry(stride, padding, dilation, (1,) * len(sizes), groups)
     x = normal(batch, *sizes, groups * fan_in)
     kernel = normal(*kernel_size, fan_in, groups * out, seed=1)
@@ -58,7 +58,9 @@ def geometry_and_arrays(sizes, kernel_size, stride, padding, dilation, groups, f
 
 SETTINGS = {
     "dense": ((5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1, 2, 3),
-    "untouched-rows": ((6, 7), (3, 2), (2, 3), ((0, 0), (0, 0)), (1, 1), 1, 2, 3),
+    "untouched-rows": ((7, 7), (4, 3), (2, 3), ((0, 0), (0, 0)), (1, 1), 1, 2, 3),
+    "strided": ((6, 7), (3, 2), (2, 3), ((0, 0), (1, 0)), (1, 1), 1, 2, 3),
+    "dense-few-images": ((5, 6), (3, 2), (1, 1), ((1, 2), (0, 1)), (1, 1), 1, 2, 3, 5),
     "few-images": ((5, 6), (3, 2), (2, 1), ((1, 1), (0, 1)), (1, 2), 1, 3, 2, 2),
     "dilated": ((7, 6), (3, 2), (1, 2), ((2, 1), (0, 1)), (2, 3), 1, 2, 3),
     "more-padding-than-window": ((4, 3), (2, 2), (2, 1), ((3, 2), (0, 4)), (1, 1), 1, 3, 2),
@@ -79,7 +81,7 @@ def quick(name):
     """The others compile for long; `make test-slow` runs them."""
     return (
         name
-        if name in ("dense", "few-images", "untouched-rows", "depthwise")
+        if name in ("dense", "dense-few-images", "untouched-rows", "depthwise")
         else pytest.param(name, marks=pytest.mark.slow)
     )
 
