@@ -27,8 +27,8 @@ _FEW_IMAGES, _VERY_FEW_IMAGES = 7, 3
 """Up to these batches XLA's routine is slow and very slow: it loops over the batch innermost."""
 _FEW_COLUMNS = 800
 """Up to so many columns in both factors of a product, up to `_FEW_IMAGES` are computed by halves."""
-_FEW_NUMBERS = 512
-"""Up to so many numbers that the kernel sees at a position, convolutions with strides take products of patches."""
+_FEW_TAPS, _FEW_NUMBERS = 9, 512
+"""Up to so many taps, and numbers that the kernel sees at a position, convolutions with strides take patches."""
 _MOST_COPIED = 2**23
 """Up to so many numbers are copied out of the images at once, 32 MiB in float32."""
 _IN_CACHE = 3 * 2**17
@@ -83,19 +83,22 @@ def _form_of(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometry: Geome
         return _by_tap if kernel_size[0] <= MOST_TAPS else None
     if not all(isinstance(size, int) for size in dy.shape):  # exported functions may leave sizes open
         return None
-    seen = window_size(kernel_size) * fan_in
-    form, columns = _by_patches, seen
-    if max(*geometry.stride, *geometry.dilation) == 1:
-        halves = window_size(kernel_size[:-1]) * fan_in + kernel_size[-1] * out
-        if halves <= _FEW_COLUMNS and len(x) <= _FEW_IMAGES:
-            form, columns = _by_halves, halves
-        elif len(x) > _VERY_FEW_IMAGES:
-            return None
-    elif len(x) > _FEW_IMAGES and (window_size(kernel_size) > 9 or seen > _FEW_NUMBERS):
+    taps, few = window_size(kernel_size), len(x) <= _FEW_IMAGES
+    has_strides, is_dense = max(geometry.stride) > 1, max(*geometry.stride, *geometry.dilation) == 1
+    halves = window_size(kernel_size[:-1]) * fan_in + kernel_size[-1] * out
+    if few and is_dense and halves <= _FEW_COLUMNS:
+        form, columns = _by_halves, halves
+    elif (few and not is_dense) or len(x) <= _VERY_FEW_IMAGES or (has_strides and _is_small(taps, fan_in)):
+        form, columns = _by_patches, taps * fan_in
+    else:
         return None
     copied = math.prod(dy.shape[:-1]) * columns
     at_once = _images_at_once(x, copied, _IN_CACHE)
     return functools.partial(_in_parts, form, at_once) if copied * at_once <= _MOST_COPIED * len(x) else None
+
+
+def _is_small(taps: int, fan_in: int) -> bool:
+    return taps <= _FEW_TAPS and taps * fan_in <= _FEW_NUMBERS
 
 
 def _images_at_once(x: Array, numbers: int, most: int) -> int:
