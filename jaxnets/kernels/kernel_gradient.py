@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 
 from jaxnets.devices import vary_like
@@ -26,7 +27,9 @@ MOST_TAPS = 64
 _FEW_IMAGES, _VERY_FEW_IMAGES = 7, 3
 """Up to these batches XLA's routine is slow and very slow: it loops over the batch innermost."""
 _FEW_COLUMNS = 800
-"""Up to so many columns in both factors of a product, up to `_FEW_IMAGES` are computed by halves."""
+"""Up to so many columns in both factors of a product, the copies of up to `_FEW_IMAGES` are divided among both."""
+_FEW_OUTPUTS = 8
+"""Up to so many channels of the result, if those of the input are at least twice as many, only the result is copied."""
 _FEW_TAPS, _FEW_NUMBERS = 9, 512
 """Up to so many taps, and numbers that the kernel sees at a position, convolutions with strides take patches."""
 _MOST_COPIED = 2**23
@@ -86,8 +89,11 @@ def _form_of(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometry: Geome
     taps, few = window_size(kernel_size), len(x) <= _FEW_IMAGES
     has_strides, is_dense = max(geometry.stride) > 1, max(*geometry.stride, *geometry.dilation) == 1
     halves = window_size(kernel_size[:-1]) * fan_in + kernel_size[-1] * out
-    if few and is_dense and halves <= _FEW_COLUMNS:
-        form, columns = _by_halves, halves
+    form: _Form
+    if is_dense and taps <= MOST_TAPS and out <= min(_FEW_OUTPUTS, fan_in // 2):
+        form, columns = functools.partial(_by_moves, 0), fan_in + taps * out
+    elif few and is_dense and halves <= _FEW_COLUMNS:
+        form, columns = functools.partial(_by_moves, len(kernel_size) - 1), halves
     elif (few and not is_dense) or len(x) <= _VERY_FEW_IMAGES or (has_strides and _is_small(taps, fan_in)):
         form, columns = _by_patches, taps * fan_in
     else:
@@ -168,22 +174,23 @@ def _by_patches(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geo
     return product.reshape(*kernel_size, x.shape[-1], dy.shape[-1])
 
 
-def _by_halves(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
+def _by_moves(axes: int, x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
     """The same with fewer copies, for windows without gaps.
 
-    The taps of the last axis are copies of the result's gradient, moved the other way, and not of the input. One
-    product of few rows and many columns becomes one of about as many rows as columns, too.
+    Only the taps of the first `axes` are copies of the input. Those of the others are copies of the result's gradient,
+    moved the other way.
     """
-    *first, width = kernel_size
+    first, last = kernel_size[:axes], kernel_size[axes:]
+    ones = (1,) * len(kernel_size)
     padded = pad_spatial(x, geometry.padding, 0)
-    rank = len(kernel_size)
-    ones = (1,) * rank
-    seen = jnp.concatenate(list(window_slices(padded, (*first, 1), ones, ones)), axis=-1)
-    sides = ((0, 0),) * rank
-    moved = [jnp.pad(dy, (*sides, (tap, width - 1 - tap), (0, 0))) for tap in range(width)]
+    seen = jnp.concatenate(list(window_slices(padded, (*first, *ones[axes:]), ones, ones)), axis=-1)
+    untouched = ((0, 0),) * (axes + 1)
+    moved = [
+        jnp.pad(dy, (*untouched, *((tap, width - 1 - tap) for tap, width in zip(taps, last, strict=True)), (0, 0)))
+        for taps in np.ndindex(*last)
+    ]
     product = _product_over_rows(seen, jnp.concatenate(moved, axis=-1))
-    parts = product.reshape(*first, x.shape[-1], width, dy.shape[-1])
-    return jnp.swapaxes(parts, rank - 1, rank)
+    return jnp.moveaxis(product.reshape(*first, x.shape[-1], *last, dy.shape[-1]), axes, -2)
 
 
 def _product_over_rows(a: Array, b: Array) -> Array:

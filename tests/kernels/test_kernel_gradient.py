@@ -16,8 +16,9 @@ pytestmark = needs_cpu
 CASES = {
     "depthwise": ("_sums_by_channel", (8, 6, 5, 3), (3, 2), (1, 1), 3, 3),
     "depthwise, stride, two outputs per channel": ("_sums_by_channel", (6, 6, 5, 3), (3, 2), (2, 1), 3, 6),
-    "few images": ("_by_halves", (6, 6, 5, 2), (3, 2), (1, 1), 1, 4),
-    "few images in three dimensions": ("_by_halves", (4, 4, 3, 5, 2), (3, 2, 2), (1, 1, 1), 1, 3),
+    "few images": ("_by_moves", (6, 6, 5, 2), (3, 2), (1, 1), 1, 4),
+    "few images in three dimensions": ("_by_moves", (4, 4, 3, 5, 2), (3, 2, 2), (1, 1, 1), 1, 3),
+    "few channels of the result": ("_by_moves", (12, 6, 5, 4), (3, 2), (1, 1), 1, 2),
     "stride": ("_by_patches", (12, 6, 5, 2), (3, 2), (2, 1), 1, 4),
 }
 
@@ -52,13 +53,13 @@ def small_cache(monkeypatch):
     calls = []
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     monkeypatch.setattr(forms, "_images_at_once", lambda x, numbers, most: 2)
-    for name in ("_sums_by_channel", "_by_halves", "_by_patches"):
+    for name in ("_sums_by_channel", "_by_moves", "_by_patches"):
         form = getattr(forms, name)
 
         @functools.wraps(form)
-        def noted(x, *rest, form=form, name=name):
-            calls.append((name, len(x)))
-            return form(x, *rest)
+        def noted(*arguments, form=form, name=name):
+            calls.append((name, len(arguments[-4])))
+            return form(*arguments)
 
         monkeypatch.setattr(forms, name, noted)
     return calls
