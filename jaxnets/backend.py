@@ -26,6 +26,7 @@ FAST_PATHS = (
     "gelu",
     "init",
     "jaxnets_cpu",
+    "kernel_gradient",
     "onednn",
     "pooling",
     "recompute",

@@ -43,7 +43,8 @@ def count_flops(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
         call_args, call_kwargs = jax.tree.unflatten(structure, values)
         return function(*call_args, **call_kwargs)
 
-    with plain_too("attention_blocks, rows"):  # which leave out products, do others twice, or sum by products
+    # which leave out products, do others twice, multiply padding, or sum by products
+    with plain_too("attention_blocks, kernel_gradient, rows"):
         return jaxpr_flops(jax.make_jaxpr(call)([leaves[i] for i in dynamic]))
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 
+from jaxnets.backend import fast_path
 from jaxnets.devices import vary_like
 from jaxnets.nn.check import compute_dtype
 from jaxnets.nn.window import Geometry, pad_spatial, span, transposed_kernel, window_size, window_slices
@@ -84,7 +85,8 @@ def _form_of(x: Array, dy: Array, kernel_shape: tuple[int, ...], geometry: Geome
         return None
     if len(kernel_size) == 1:
         return _by_tap if kernel_size[0] <= MOST_TAPS else None
-    if not all(isinstance(size, int) for size in dy.shape):  # exported functions may leave sizes open
+    sizes_are_known = all(isinstance(size, int) for size in dy.shape)  # exported functions may leave them open
+    if not sizes_are_known or not fast_path("kernel_gradient", "cpu"):
         return None
     taps, few = window_size(kernel_size), len(x) <= _FEW_IMAGES
     has_strides, is_dense = max(geometry.stride) > 1, max(*geometry.stride, *geometry.dilation) == 1
