@@ -201,10 +201,13 @@ def _product_over_rows(a: Array, b: Array) -> Array:
 
 
 def _by_tap(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
-    """For each tap of the kernel, the product of what it sees with the result's gradient.
+    """For kernels of one axis: XLA's routine is slow where a sequence is short (docs/LOG.md)."""
+    at_once = _images_at_once(x, math.prod((*kernel_size, *dy.shape[:-1], x.shape[-1])), _IN_CACHE)
+    return _in_parts(_products_by_tap, at_once, x, dy, kernel_size, geometry)
 
-    It is for one axis: XLA's routine is slow where a sequence is short (docs/LOG.md).
-    """
+
+def _products_by_tap(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
+    """For each tap of the kernel, the product of what it sees with the result's gradient."""
     padded = pad_spatial(x, geometry.padding, 0)
     slices = window_slices(padded, kernel_size, geometry.stride, geometry.dilation)
     over_all = (tuple(range(x.ndim - 1)),) * 2, ((), ())

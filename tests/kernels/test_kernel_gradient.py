@@ -16,6 +16,7 @@ pytestmark = needs_cpu
 CASES = {
     "depthwise": ("_sums_by_channel", (8, 6, 5, 3), (3, 2), (1, 1), 3, 3),
     "depthwise, stride, two outputs per channel": ("_sums_by_channel", (6, 6, 5, 3), (3, 2), (2, 1), 3, 6),
+    "one axis": ("_products_by_tap", (6, 9, 3), (4,), (2,), 1, 2),
     "few images": ("_by_moves", (6, 6, 5, 2), (3, 2), (1, 1), 1, 4),
     "few images in three dimensions": ("_by_moves", (4, 4, 3, 5, 2), (3, 2, 2), (1, 1, 1), 1, 3),
     "few channels of the result": ("_by_moves", (12, 6, 5, 4), (3, 2), (1, 1), 1, 2),
@@ -53,7 +54,7 @@ def small_cache(monkeypatch):
     calls = []
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     monkeypatch.setattr(forms, "_images_at_once", lambda x, numbers, most: 2)
-    for name in ("_sums_by_channel", "_by_moves", "_by_patches"):
+    for name in ("_sums_by_channel", "_products_by_tap", "_by_moves", "_by_patches"):
         form = getattr(forms, name)
 
         @functools.wraps(form)
