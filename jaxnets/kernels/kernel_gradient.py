@@ -114,16 +114,17 @@ def _images_at_once(x: Array, numbers: int, most: int) -> int:
 
     It is the whole batch if devices may divide it, or if its divisors are far too small.
     """
+    batch = x.shape[0]
     if not all(isinstance(size, int) for size in x.shape) or jax.device_count() > 1 or numbers <= most:
-        return len(x)
-    wanted = max(1, most * len(x) // numbers)
-    found = max(size for size in range(1, wanted + 1) if len(x) % size == 0)
-    return found if 8 * found >= wanted else len(x)
+        return batch
+    wanted = max(1, most * batch // numbers)
+    found = max(size for size in range(1, wanted + 1) if batch % size == 0)
+    return found if 8 * found >= wanted else batch
 
 
 def _in_parts(form: _Form, size: int, x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
     """Add the gradients by `size` images each."""
-    if size == len(x):
+    if size == x.shape[0]:
         return form(x, dy, kernel_size, geometry)
 
     def add(total: Array, part: tuple[Array, Array]) -> tuple[Array, None]:
@@ -233,7 +234,7 @@ def repeat_channels(x: Array, channels: int) -> Array:
 
 
 def _by_channel(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> Array:
-    at_once = _images_at_once(x, math.prod(dy.shape) if x.shape[-1] else 0, _IN_CACHE_BY_CHANNEL)
+    at_once = _images_at_once(x, math.prod(dy.shape), _IN_CACHE_BY_CHANNEL)
     return _in_parts(_sums_by_channel, at_once, x, dy, kernel_size, geometry)
 
 
@@ -243,6 +244,6 @@ def _sums_by_channel(x: Array, dy: Array, kernel_size: tuple[int, ...], geometry
     padded = pad_spatial(x.astype(wide), geometry.padding, 0)
     rows = dy.astype(wide).reshape(-1, out)
     slices = window_slices(padded, kernel_size, geometry.stride, geometry.dilation)
-    ones = jnp.ones(len(rows), wide)  # a product with ones is a faster sum here than XLA's own
+    ones = jnp.ones(rows.shape[0], wide)  # a product with ones is a faster sum here than XLA's own
     sums = [ones @ (repeat_channels(part, out).reshape(-1, out) * rows) for part in slices]
     return jnp.stack(sums).reshape(*kernel_size, 1, out)

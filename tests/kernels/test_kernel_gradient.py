@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from jaxnets.kernels import kernel_gradient as forms
 from jaxnets.nn.window import Geometry
 from tests.forms import needs_cpu
+from tests.kernels.test_convolution import lax_convolve
 from tests.oracles import assert_close, normal
 
 pytestmark = needs_cpu
@@ -25,19 +27,8 @@ CASES = {
 
 
 def expected(x, dy, kernel_shape, geometry):
-    axes = "DHW"[-len(geometry.stride) :]
-
-    def convolve(kernel):
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            geometry.stride,
-            geometry.padding,
-            dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
-            feature_group_count=geometry.groups,
-        )
-
-    return jax.linear_transpose(convolve, jax.ShapeDtypeStruct(kernel_shape, x.dtype))(dy)[0]
+    kernel = jax.ShapeDtypeStruct(kernel_shape, x.dtype)
+    return jax.linear_transpose(lambda kernel: lax_convolve(x, kernel, geometry), kernel)(dy)[0]
 
 
 def arrays(shape, kernel_size, stride, groups, out):
@@ -50,9 +41,8 @@ def arrays(shape, kernel_size, stride, groups, out):
 
 @pytest.fixture
 def small_cache(monkeypatch):
-    """One device, whose cache has room for two images; returns the names of forms and their numbers of images."""
+    """A cache that has room for two images; returns the names of forms and their numbers of images."""
     calls = []
-    monkeypatch.setattr(jax, "device_count", lambda: 1)
     monkeypatch.setattr(forms, "_images_at_once", lambda x, numbers, most: 2)
     for name in ("_sums_by_channel", "_products_by_tap", "_by_moves", "_by_patches"):
         form = getattr(forms, name)
@@ -102,9 +92,19 @@ def test_images_at_once_divide_the_batch_and_fit_in_the_cache(monkeypatch, batch
 
 
 def test_bfloat16_is_added_in_float32_over_parts(small_cache):
-    """500 ones for each tap, where bfloat16 would stay at 256."""
-    x, dy = jnp.ones((10, 10, 10, 4), jnp.bfloat16), jnp.ones((10, 5, 10, 4), jnp.bfloat16)
+    """Eight times 162 ones for each tap; in bfloat16 the sum of the parts would be 1,288."""
+    x, dy = jnp.ones((16, 18, 9, 4), jnp.bfloat16), jnp.ones((16, 9, 9, 4), jnp.bfloat16)
     geometry = Geometry((2, 1), ((0, 0), (0, 0)), (1, 1), (1, 1), 4)
     gradient = forms.kernel_gradient(x, dy, (2, 1, 1, 4), geometry)
     assert gradient.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(np.asarray(gradient, np.float32), np.full((2, 1, 1, 4), 500.0))
+    np.testing.assert_array_equal(np.asarray(gradient, np.float32), np.full((2, 1, 1, 4), 1296.0))
+
+
+@pytest.mark.parametrize("name", ["depthwise", "one axis", "few channels of the result"])
+def test_gradients_are_exported_for_a_batch_of_unknown_size(name):
+    x, dy, kernel_shape, geometry = arrays(*CASES[name][1:])
+    gradient = functools.partial(forms.kernel_gradient, kernel_shape=kernel_shape, geometry=geometry)
+    (batch,) = jax.export.symbolic_shape("batch")
+    shapes = [jax.ShapeDtypeStruct((batch, *array.shape[1:]), array.dtype) for array in (x, dy)]
+    exported = jax.export.export(jax.jit(gradient))(*shapes)
+    assert_close(exported.call(x, dy), expected(x, dy, kernel_shape, geometry), rtol=1e-5, atol=1e-5)

@@ -9,6 +9,7 @@ import torch
 from jaxnets import nn
 from jaxnets.backend import plain_forms
 from jaxnets.kernels.rows import add_bias, largest, scale_features
+from jaxnets.recompute import keep_costly
 from tests.forms import needs_cpu
 from tests.oracles import assert_close, normal
 
@@ -89,3 +90,15 @@ def test_a_score_that_is_not_a_number_shows_in_the_result_of_attention():
     queries[0, 1, 0, 2] = np.nan
     y = jax.jit(nn.dot_product_attention)(queries, normal(1, 3, 2, 4, seed=1), normal(1, 3, 2, 4, seed=2))
     np.testing.assert_array_equal(np.isnan(y).all(-1), [[[False, False], [True, False], [False, False]]])
+
+
+def test_a_repeated_block_stores_no_repeated_bias():
+    x, kernel = normal(4, 5, 8), normal(8, 8, seed=1)
+
+    def stored():
+        block = jax.checkpoint(lambda bias: jnp.tanh(add_bias(x @ kernel, bias)), policy=keep_costly)
+        return sum(leaf.size for leaf in jax.tree.leaves(jax.vjp(block, jnp.ones(8))[1]))
+
+    with plain_forms("rows"):
+        expected = stored()
+    assert stored() == expected
