@@ -62,6 +62,7 @@ def test_parts_of_a_batch_are_accumulated_under_shard_map_as_under_pmap():
         results.append(jax.device_get(jax.jit(mapped)(replicate(start, mesh), rows)))
     cut = jax.tree.map(lambda leaf: leaf.reshape(8, 8, *leaf.shape[1:]), rows)
     mapped = jax.pmap(step, "data", in_axes=(None, 0), out_axes=(None, None))
-    expected = jax.device_get(mapped(start, cut))
-    for result in results:
-        chex.assert_trees_all_close(result, expected, rtol=1e-5, atol=1e-6)
+    expected, numbers = jax.device_get(mapped(start, cut))
+    for after, measured in results:
+        chex.assert_trees_all_close(after, expected, rtol=1e-5, atol=1e-6)
+        chex.assert_trees_all_close(metrics.compute(measured), metrics.compute(numbers), rtol=1e-5)
