@@ -114,7 +114,7 @@ format: $(VENV)/.installed-lint
 	$(BIN)/ruff format
 
 docs: $(VENV)/.installed-docs
-	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going --quiet --write-all -b html docs docs/_build/html
 	JAXNETS_SITE=docs/_build/html $(BIN)/python -m pytest --quiet --noconftest tests/test_site.py
 	@echo "open docs/_build/html/index.html"
 
