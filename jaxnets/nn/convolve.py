@@ -81,6 +81,7 @@ def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
         >>> convolve(x, kernel, Geometry((1,), ((0, 0),), (1,), (1,))).ravel()
         Array([1., 3., 5.], dtype=float32)
     """
+    x, geometry = _pad_beyond_kernel(x, kernel.shape[:-2], geometry)
     if is_fast_on_cpu(x, kernel):
         y: Array = convolve_on_cpu(x, kernel, geometry)  # the same function
         return y
@@ -95,6 +96,30 @@ def convolve(x: Array, kernel: Array, geometry: Geometry) -> Array:
         dimension_numbers=(f"N{axes}C", f"{axes}IO", f"N{axes}C"),
         feature_group_count=geometry.groups,
     )
+
+
+def _pad_beyond_kernel(x: Array, kernel_size: tuple[int, ...], geometry: Geometry) -> tuple[Array, Geometry]:
+    """Pad or crop x itself where the padding before it is negative or as large as the kernel.
+
+    Convolutions of XLA for CPU read beside their input if the padding before it is negative and that after it is not,
+    which is also so in the gradient of a convolution whose padding is as large as its kernel.
+    """
+    config, padding, input_dilation = [(0, 0, 0)], [], []
+    axes = zip(kernel_size, geometry.padding, geometry.dilation, geometry.input_dilation, strict=True)
+    for width, (before, after), gap, between in axes:
+        if before < 0:
+            config.append((before, after, between - 1))
+            before, after, between = 0, 0, 1
+        else:
+            excess = max(0, before - span(width, gap) + 1) if between == 1 else 0
+            config.append((excess, 0, 0))
+            before -= excess
+        padding.append((before, after))
+        input_dilation.append(between)
+    if not any(map(any, config)):
+        return x, geometry
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), [*config, (0, 0, 0)])
+    return x, geometry._replace(padding=tuple(padding), input_dilation=tuple(input_dilation))
 
 
 def kernel_and_bias_spec(

@@ -86,6 +86,11 @@ def parameters(*kernel_shape, out=None):
         ((3, 3), (2, 6, 6, 1), 9, {"padding": 1}),
         ((1, 1), (2, 6, 5, 4), 3, {"stride": 2, "padding": 1}),
         ((2, 3, 2), (2, 4, 5, 6, 3), 4, {"stride": (2, 1, 2), "padding": 1, "dilation": (1, 2, 1)}),
+        # the padding before is as large as the kernel: XLA's gradients of x would read beside their input
+        ((2,), (8, 30, 8), 8, {"padding": [(4, 0)]}),
+        ((3, 3), (4, 22, 14, 2), 3, {"padding": [(2, 2), (3, 1)]}),
+        ((2, 3), (3, 9, 8, 4), 5, {"padding": [(4, 1), (5, 0)], "stride": (2, 1), "dilation": (1, 2)}),
+        ((1, 2, 2), (2, 3, 7, 6, 4), 4, {"padding": [(1, 0), (2, 0), (3, 1)]}),
     ],
 )
 def test_conv_equals_torch(enter, form, window, shape, out, options):
@@ -169,6 +174,35 @@ def test_conv_transpose_equals_torch(enter, form, kernel, shape, options):
     assert_parity(
         lambda p, x: nn.conv_transpose(p, x, **{"padding": "VALID", **options}),
         torch_conv_transpose(dense_weight, **options),
+        parameters(*kernel, out=kernel[-2]),
+        normal(*shape),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize("form", ["fast", "plain"])
+@pytest.mark.parametrize(
+    ("kernel", "shape", "padding", "options"),
+    [
+        ((2, 8, 8), (8, 30, 8), [(3, 0)], {}),
+        ((2, 8, 8), (8, 30, 8), [(3, 0)], {"stride": 2}),
+        ((3, 3, 4, 2), (4, 9, 8, 2), [(5, 0), (1, 4)], {"stride": (3, 1), "dilation": (1, 2)}),
+    ],
+)
+def test_more_may_be_cut_off_than_the_kernel_spans(enter, form, kernel, shape, padding, options):
+    if form == "plain":
+        enter(plain_forms("convolution"))
+    whole = torch_conv_transpose(dense_weight, **options)
+
+    def cut(params, x):
+        y = whole(params, x)
+        sizes = y.shape[1:-1]
+        return y[(slice(None), *(slice(b, size - a) for (b, a), size in zip(padding, sizes, strict=True)))]
+
+    assert_parity(
+        lambda p, x: nn.conv_transpose(p, x, padding=padding, **options),
+        cut,
         parameters(*kernel, out=kernel[-2]),
         normal(*shape),
         rtol=1e-4,
