@@ -127,7 +127,7 @@ def test_onednn_is_left_out_for_what_it_does_not_compute_and_where_it_is_switche
     elif left_out == "no entries":
         x = x[:0]
     elif left_out == "cropped":
-        geometry = geometry._replace(padding=((1, 1), (-1, 1)))
+        geometry = geometry._replace(padding=((1, 1), (1, -1)))
     elif left_out == "dilated input":
         geometry = geometry._replace(input_dilation=(1, 2))
     elif left_out == "few multiplications":
