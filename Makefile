@@ -39,7 +39,7 @@ ONNX := $(VENV)/onnx
 # The package of compiled convolutions has an environment of its own, because all tests would use it where it is. It is for
 # Linux on x86-64, and a C++ compiler builds it.
 CPU := $(VENV)-cpu
-CPU_TESTS := tests/kernels/test_compiled_convolution.py tests/nn/test_convolution.py -m "not slow"
+CPU_TESTS := tests/kernels/test_compiled_convolution.py tests/nn/test_convolution.py tests/nn/test_convolution_faults_of_xla.py -m "not slow"
 COMPILER := $(if $(LIBTPU),$(shell command -v g++))
 
 .NOTPARALLEL:

@@ -181,57 +181,6 @@ def test_conv_transpose_equals_torch(enter, form, kernel, shape, options):
     )
 
 
-@pytest.mark.parametrize("form", ["fast", "plain"])
-@pytest.mark.parametrize(
-    ("kernel", "shape", "padding", "options"),
-    [
-        ((2, 8, 8), (8, 30, 8), [(3, 0)], {}),
-        ((2, 8, 8), (8, 30, 8), [(3, 0)], {"stride": 2}),
-        ((3, 3, 4, 2), (4, 9, 8, 2), [(5, 0), (1, 4)], {"stride": (3, 1), "dilation": (1, 2)}),
-    ],
-)
-def test_more_may_be_cut_off_than_the_kernel_spans(enter, form, kernel, shape, padding, options):
-    if form == "plain":
-        enter(plain_forms("convolution"))
-    whole = torch_conv_transpose(dense_weight, **options)
-
-    def cut(params, x):
-        y = whole(params, x)
-        sizes = y.shape[1:-1]
-        return y[(slice(None), *(slice(b, size - a) for (b, a), size in zip(padding, sizes, strict=True)))]
-
-    assert_parity(
-        lambda p, x: nn.conv_transpose(p, x, padding=padding, **options),
-        cut,
-        parameters(*kernel, out=kernel[-2]),
-        normal(*shape),
-        rtol=1e-4,
-        atol=1e-4,
-    )
-
-
-def test_an_axis_that_xla_takes_for_one_of_groups():
-    # XLA's simplification of the gradient of x, and of the transposed convolution, ended the process
-    options = {"stride": (3, 2), "padding": [(2, 2), (1, 1)]}
-    assert_parity(
-        lambda p, x: nn.conv(p, x, **options),
-        torch_conv(dense_weight, **options),
-        parameters(3, 2, 1, 4, out=4),
-        normal(7, 3, 4, 1),
-        rtol=1e-4,
-        atol=1e-4,
-    )
-    options = {"stride": (3, 2), "padding": (2, 1)}
-    assert_parity(
-        lambda p, x: nn.conv_transpose(p, x, **options),
-        torch_conv_transpose(dense_weight, **options),
-        parameters(3, 2, 1, 4, out=1),
-        normal(7, 2, 3, 4),
-        rtol=1e-4,
-        atol=1e-4,
-    )
-
-
 @pytest.mark.parametrize(("groups", "rank"), [(2, 1), (3, 2), (9, 2), (2, 3)])
 def test_grouped_conv_transpose_equals_torch(groups, rank):
     window = (3, 2, 2)[:rank]
