@@ -1,7 +1,8 @@
 """Dropout of entries, of channels and of examples.
 
-`rate` is always the probability to drop. It may be traced, so one compiled program works for many rates; 0 and 1 are
-exact. The random numbers are float32 for every input dtype: the same key drops the same entries.
+`rate` is always the probability to drop. It may be traced, so one compiled program works for many rates. Each entry
+takes 16 random bits, so the rate is rounded to a multiple of 1/65,536; 0 and 1 are exact. The bits are the same for
+every input dtype: the same key drops the same entries.
 """
 
 from __future__ import annotations
@@ -181,8 +182,7 @@ def _drop(
     if not isinstance(rate, jax.core.Tracer) and rate == 0:
         return x
     key = require_key(key, "training with rate > 0")
-    # Uniform numbers are in [0, 1): rate 0 keeps all, rate 1 keeps none.
-    keep = jax.random.uniform(key, mask_shape, jnp.float32) >= jnp.asarray(rate, jnp.float32)
+    keep = _uniform(key, mask_shape) >= jnp.asarray(rate, jnp.float32)
     keep = checkpoint_name(keep, "dropout mask")  # a rematerialized block need not draw it again
     if rescale:
         wide = compute_dtype(x)
@@ -190,3 +190,12 @@ def _drop(
         factor = 1 / jnp.where(rate < 1, 1 - rate, 1)  # at rate 1 nothing is left to rescale, and 0 * inf is NaN
         x = (x.astype(wide) * factor).astype(x.dtype)
     return jnp.where(keep, x, 0)
+
+
+def _uniform(key: Key, shape: tuple[int, ...]) -> Array:
+    """Numbers in (0, 1) of 16 random bits each, which are drawn in half the time and memory of `jax.random.uniform`."""
+    *leading, last = shape or (1,)
+    pairs = -(-last // 2)
+    words = jax.random.bits(key, (*leading, pairs), jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape((*leading, 2 * pairs))[..., :last]
+    return ((bits.astype(jnp.float32) + 0.5) / 2**16).reshape(shape)

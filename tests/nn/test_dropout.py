@@ -40,6 +40,27 @@ def test_as_many_are_dropped_as_the_rate_says(drop, shape, rate):
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_neighbors_are_dropped_independently(rate):
+    """Two neighbors share the 32 bits of one draw."""
+    dropped = np.asarray(nn.dropout(jnp.ones((200, 401)), rate, key=KEY, train=True)) == 0
+    assert_binomial(dropped[:, :-1:2] & dropped[:, 1::2], rate**2)
+    assert_binomial(dropped[:, 1::2] & dropped[:, 2::2], rate**2)
+    assert_binomial(dropped[:, -1], rate)
+
+
+@every_form
+@pytest.mark.parametrize("shape", [(3, 0, 2), (0, 3, 2), (3, 2, 0)])
+def test_nothing_to_drop(drop, shape):
+    assert drop(jnp.ones(shape), 0.5, key=KEY, train=True).shape == shape
+
+
+def test_one_number_is_dropped_as_often_as_the_rate_says():
+    keys = jax.random.split(KEY, 40000)
+    dropped = jax.vmap(lambda key: nn.dropout(jnp.float32(1), 0.3, key=key, train=True))(keys) == 0
+    assert_binomial(np.asarray(dropped), 0.3)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_drop_path_drops_as_many_examples_as_the_rate_says(rate):
     dropped = np.asarray(nn.drop_path(jnp.ones((40000, 2)), rate, key=KEY, train=True)) == 0
     assert np.all(dropped[:, 0] == dropped[:, 1])
