@@ -136,7 +136,7 @@ def name_layer(error: Exception, run: Callable[[PyTree], Any], params: PyTree) -
 
 
 def missing_name(error: KeyError, run: Callable[..., Any], params: PyTree, state: PyTree) -> ValueError | None:
-    """Say which name `run(params, state)` misspelt, by running again; None if the KeyError has nothing to do with them.
+    """Say which name `run(params, state)` misspelled, by running again; None if the error has nothing to do with them.
 
     Example:
         >>> params = {"block": [{"fc1": 1.0}]}
@@ -149,11 +149,11 @@ def missing_name(error: KeyError, run: Callable[..., Any], params: PyTree, state
     except Exception as same:
         for tree, log in logs.items():
             if same is log.error and same.args == error.args:
-                return _misspelt(tree, error.args[0], log)
+                return _misspelled(tree, error.args[0], log)
     return None
 
 
-def _misspelt(tree: str, name: Any, log: CallLog) -> ValueError:
+def _misspelled(tree: str, name: Any, log: CallLog) -> ValueError:
     steps = [step for step in (log.failed or "").split("/") if step]
     place = tree + "".join(f"[{step}]" if step.isdigit() else f"[{step!r}]" for step in steps)
     similar = difflib.get_close_matches(str(name), log.names, n=1)

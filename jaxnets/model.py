@@ -87,10 +87,10 @@ def make_model(spec: Spec, apply: Callable[..., tuple[Any, State]], config: Mode
         try:
             result = run(params)
         except KeyError as error:
-            misspelt = missing_name(error, run, params, state)
-            if misspelt is None:
+            misspelled = missing_name(error, run, params, state)
+            if misspelled is None:
                 raise
-            raise ValueError(f"{name}: {misspelt}") from error
+            raise ValueError(f"{name}: {misspelled}") from error
         except (ValueError, TypeError) as error:
             name_layer(error, run, params)
             raise

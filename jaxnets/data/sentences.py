@@ -159,7 +159,7 @@ def _phrases(file: DataFile, *, two_classes: bool) -> Sentences:
 
 
 def parse_tree(line: str, name: str = "the tree") -> list[tuple[str, int]]:
-    """Return all phrases of a labelled tree, the sentence last.
+    """Return all phrases of a labeled tree, the sentence last.
 
     Args:
         line: the tree, such as `(3 (2 a) (4 gem))`.

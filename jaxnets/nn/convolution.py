@@ -165,7 +165,7 @@ def grouped_conv(
 ) -> Array:
     """Convolve each group of channels with a kernel of its own.
 
-    Input and output channels are cut into groups of neighbours; group g of the result sees group g of the input alone.
+    Input and output channels are cut into groups of neighbors; group g of the result sees group g of the input alone.
 
     Args:
         params: `kernel` `[*kernel_size, groups, in_channels / groups, out_channels / groups]` and, if there is one,

@@ -51,9 +51,9 @@ def test_circle():
 def test_circle_noise_moves_labels_not_points():
     quiet, noisy = everything("circle", examples=20_000), everything("circle", examples=20_000, noise=0.5)
     np.testing.assert_array_equal(quiet[0], noisy[0])
-    # At the centre a label turns where (u1, u2), uniform in the square of half side 2.5, leaves the disc of radius 2.5.
-    centre = np.hypot(*noisy[0].T) < 0.3
-    assert abs((noisy[1][centre] < 0).mean() - (1 - math.pi / 4)) < 0.05
+    # At the center a label turns where (u1, u2), uniform in the square of half side 2.5, leaves the disc of radius 2.5.
+    center = np.hypot(*noisy[0].T) < 0.3
+    assert abs((noisy[1][center] < 0).mean() - (1 - math.pi / 4)) < 0.05
 
 
 def test_xor():
@@ -97,9 +97,9 @@ def test_plane():
 
 def test_multi_gauss_is_the_highest_of_six_cones():
     x, targets = everything("multi-gauss")
-    centres = {(-4, 2.5): 1, (0, 2.5): -1, (4, 2.5): 1, (-4, -2.5): -1, (0, -2.5): 1, (4, -2.5): -1}
+    centers = {(-4, 2.5): 1, (0, 2.5): -1, (4, 2.5): 1, (-4, -2.5): -1, (0, -2.5): 1, (4, -2.5): -1}
     for point, target in zip(x[:300], targets[:300], strict=True):
-        values = [sign * max(0.0, 1 - math.dist(point, centre) / 2) for centre, sign in centres.items()]
+        values = [sign * max(0.0, 1 - math.dist(point, center) / 2) for center, sign in centers.items()]
         assert target == pytest.approx(max(values, key=abs), abs=1e-6)
     assert (targets == 0).any()
 

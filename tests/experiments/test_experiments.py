@@ -113,7 +113,7 @@ def test_smoke_leaves_a_complete_run_folder_which_can_be_repeated(name, tmp_path
 
 @pytest.mark.parametrize("name", ["arithmetic_reasoning", "shakespeare_gpt"])
 def test_published_settings_are_settings_of_the_experiment(name):
-    """Nobody runs them here, so a misspelt name would only show on an accelerator."""
+    """Nobody runs them here, so a misspelled name would only show on an accelerator."""
     module = importlib.import_module(f"experiments.{name}")
     published = with_presets(module.Config(size="reference"), {"reference": module.REFERENCE})
     assert (published.layers, published.heads, published.features) == (6, 6, 384)  # nanoGPT's

@@ -64,8 +64,8 @@ def test_whitened_patches_are_those_of_principal_components():
     kernel = np.asarray(models.whitening_kernel(IMAGES, epsilon=0.0))
     patches = np.lib.stride_tricks.sliding_window_view(IMAGES, (2, 2), axis=(1, 2)).transpose(0, 1, 2, 4, 5, 3)
     patches = patches.reshape(-1, 12)
-    centred = np.concatenate([patches, -patches])  # the same second moments, mean zero
-    components = PCA(whiten=True).fit(centred)
+    centered = np.concatenate([patches, -patches])  # the same second moments, mean zero
+    components = PCA(whiten=True).fit(centered)
     ours = patches @ kernel.reshape(12, 24)[:, 11::-1]  # eigh's order is ascending
     expected = patches @ components.components_.T / np.sqrt(components.explained_variance_)
     np.testing.assert_allclose(np.abs(ours), np.abs(expected), rtol=1e-2, atol=1e-3)

@@ -145,7 +145,7 @@ def test_no_mistakes_is_a_picture_too(tmp_path, figures):
         (np.array([[-1.0, 3.0], [1.0, 0.0]]), np.array([[0, 1], [0.5, 0.25]])),
         (np.full((2, 2), 7.0), np.zeros((2, 2))),
     ],
-    ids=["rgb-bytes", "grey-with-channel", "normalized", "constant"],
+    ids=["rgb-bytes", "gray-with-channel", "normalized", "constant"],
 )
 def test_images_are_shown_between_black_and_white(figures, image, expected):
     plot_mistakes(image[None], [0], [1], [1.0], "unused")

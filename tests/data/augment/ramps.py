@@ -8,7 +8,7 @@ import numpy as np
 
 
 def ramps(batch, height, width):
-    """Images `[batch, height, width, 2]` whose channels are the row and the column, counted from the centre.
+    """Images `[batch, height, width, 2]` whose channels are the row and the column, counted from the center.
 
     Bilinear reading between pixels is exact on them, so that a result shows the position that was read.
     """

@@ -21,7 +21,7 @@ def torch_sample(images, rows, columns, mode="bilinear"):
 
 
 def positions(batch, height, width, seed=0):
-    """Positions inside and outside, none so near to a pixel's centre that the side decides about the gradient."""
+    """Positions inside and outside, none so near to a pixel's center that the side decides about the gradient."""
     generator = np.random.default_rng(seed)
     shape = (batch, 4, 5)
     whole = (generator.integers(-3, size + 3, shape) for size in (height, width))

@@ -11,7 +11,7 @@ from jaxnets.data import augment
 from tests.data.augment.ramps import draw
 
 KEY = jax.random.key(2)
-ONE_LEVEL = 1.01 / 255  # PIL works with whole grey levels
+ONE_LEVEL = 1.01 / 255  # PIL works with whole gray levels
 FORMS = {
     "brightness": (augment.adjust_brightness, augment.brightness, ImageEnhance.Brightness),
     "contrast": (augment.adjust_contrast, augment.contrast, ImageEnhance.Contrast),
@@ -48,10 +48,10 @@ def test_without_clip_the_change_is_linear_in_the_factor(name):
 
 def test_contrast_keeps_the_mean_grey_and_saturation_the_grey_of_each_pixel():
     images = jnp.asarray(levels(2, 8, 9, 3) / 255, jnp.float32)
-    grey = np.array([0.299, 0.587, 0.114])
-    before, after = np.asarray(images) @ grey, np.asarray(augment.adjust_contrast(images, 1.7)) @ grey
+    gray = np.array([0.299, 0.587, 0.114])
+    before, after = np.asarray(images) @ gray, np.asarray(augment.adjust_contrast(images, 1.7)) @ gray
     np.testing.assert_allclose(after.mean(axis=(1, 2)), before.mean(axis=(1, 2)), atol=1e-6)
-    np.testing.assert_allclose(np.asarray(augment.adjust_saturation(images, 1.7)) @ grey, before, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(augment.adjust_saturation(images, 1.7)) @ gray, before, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", FORMS)

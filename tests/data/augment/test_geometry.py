@@ -78,7 +78,7 @@ def test_share_of_flipped_images(probability):
 
 def test_angles_are_uniform():
     y = draw(augment.random_rotation, ramps(MANY, 3, 3), KEY, degrees=(-20.0, 60.0))
-    # What is seen right of the centre was read at R(-a) (0, 1) = (sin a, cos a).
+    # What is seen right of the center was read at R(-a) (0, 1) = (sin a, cos a).
     angles = np.rad2deg(np.arctan2(y[:, 1, 2, 0], y[:, 1, 2, 1]))
     assert scipy.stats.kstest(angles, "uniform", args=(-20, 80)).pvalue > 0.01
 
@@ -110,7 +110,7 @@ def test_random_affine_draws_each_part_by_itself():
     y = np.asarray(
         draw(augment.random_affine, images, KEY, degrees=30.0, factor=(0.8, 1.2), pixels=(2.0, 3.0)), np.float64
     )
-    # The three pixels around the centre give back the matrix of each image.
+    # The three pixels around the center give back the matrix of each image.
     b = y[:, 10, 10]
     matrix = np.stack([y[:, 11, 10] - b, y[:, 10, 11] - b], axis=-1)
     factors = 1 / np.sqrt(np.linalg.det(matrix))

@@ -23,7 +23,7 @@ def test_each_image_has_its_own_box():
 
 
 @pytest.mark.parametrize("size", [(3, 4), 2])
-def test_centres_are_every_pixel_with_the_same_probability(size):
+def test_centers_are_every_pixel_with_the_same_probability(size):
     height, width = 6, 5
     covered = np.asarray(draw(augment.cutout, jnp.ones((3000, height, width, 1)), KEY, size=size))[..., 0] == 0
     box_height, box_width = size if isinstance(size, tuple) else (size, size)
