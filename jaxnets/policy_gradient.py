@@ -60,9 +60,13 @@ def group_advantages(rewards: ArrayLike, *, epsilon: float = 1e-4) -> Array:
     rewards = floating("group_advantages", "rewards", rewards)
     if rewards.ndim == 0:
         raise ValueError("group_advantages: rewards must be [..., answers], got one number")
-    centered = rewards - jnp.mean(rewards, axis=-1, keepdims=True)
-    advantages = centered / (jnp.std(rewards, axis=-1, keepdims=True) + epsilon)
-    return jax.lax.stop_gradient(advantages)
+    # Differences are exactly 0 for equal rewards, of which the rounded mean of large ones is not one.
+    from_first = rewards - rewards[..., :1]
+    centered = from_first - jnp.mean(from_first, axis=-1, keepdims=True)
+    largest = jnp.max(jnp.abs(centered), axis=-1, keepdims=True, initial=0)
+    scale = jnp.where(largest == 0, 1, largest)  # the square of a large one would overflow
+    deviation = scale * jnp.sqrt(jnp.mean(jnp.square(centered / scale), axis=-1, keepdims=True))
+    return jax.lax.stop_gradient(centered / (deviation + epsilon))
 
 
 def clipped_policy_loss(
@@ -100,6 +104,7 @@ def clipped_policy_loss(
     below, above = clip if isinstance(clip, tuple) else (clip, clip)
     if not (below >= 0 and above >= 0):
         raise ValueError(f"clipped_policy_loss: clip must not be negative, got {clip}")
+    below, above = float(below), float(above)
     new = floating("clipped_policy_loss", "log_probs", log_probs)
     old = like("clipped_policy_loss", "old_log_probs", old_log_probs, new, "log_probs")
     scale = jax.lax.stop_gradient(like("clipped_policy_loss", "advantages", advantages, new, "log_probs"))

@@ -132,3 +132,14 @@ def test_a_ratio_that_overflows_leaves_no_nan():
     loss, slope = jax.value_and_grad(lambda x: jnp.sum(clipped_policy_loss(x, old, advantages)))(new)
     assert loss == pytest.approx(-1.2 + 0.8)  # beyond both clips, and two ratios of 0
     np.testing.assert_array_equal(slope, [0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(("reward", "answers"), [(1000.1, 6), (100.3, 8), (12345.6, 8), (0.1, 3)])
+def test_equal_rewards_have_no_advantage_whatever_their_mean_is_rounded_to(reward, answers):
+    np.testing.assert_array_equal(group_advantages(jnp.full((2, answers), reward), epsilon=1e-8), 0)
+
+
+def test_rewards_whose_squares_overflow():
+    rewards = np.array([1e20, 0, 3e20, 0])
+    expected = (rewards - rewards.mean()) / rewards.std()
+    np.testing.assert_allclose(group_advantages(jnp.asarray(rewards, jnp.float32)), expected, rtol=1e-5)
