@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxnets.integers import as_integer
 from jaxnets.layer import names_errors
-from jaxnets.nn.check import compute_dtype
+from jaxnets.nn.check import check_floating, compute_dtype
 from jaxnets.random import subkey
 from jaxnets.types import Array, Key
 
@@ -40,6 +40,8 @@ __all__ = [
 Prediction: TypeAlias = Literal["noise", "data", "velocity"]
 """What a network predicts."""
 Predict: TypeAlias = Callable[[Array, Array], Array]
+_LEAST = 1e-12
+"""The least that estimates are divided by, where a schedule begins with all of the data or ends with none of them."""
 
 
 class Estimate(NamedTuple):
@@ -129,7 +131,7 @@ def add_noise(shares: Array, x: Array, t: Array, noise: Array) -> Array:
 
     Raises:
         ValueError: if shapes do not fit.
-        TypeError: if `t` does not hold integers.
+        TypeError: if `t` does not hold integers, or `x` no floating-point numbers.
 
     Example:
         >>> add_noise(jnp.array([0.64, 0.0]), jnp.array([[10.0]]), jnp.array([0]), jnp.array([[1.0]])).round(1)
@@ -156,7 +158,7 @@ def training_target(shares: Array, x: Array, t: Array, noise: Array, *, predicti
 
     Raises:
         ValueError: if shapes do not fit, or the prediction is unknown.
-        TypeError: if `t` does not hold integers.
+        TypeError: if `t` does not hold integers, or `x` no floating-point numbers.
 
     Example:
         >>> x, noise = jnp.array([[10.0]]), jnp.array([[1.0]])
@@ -198,7 +200,7 @@ def estimate(
 
     Raises:
         ValueError: if shapes do not fit, or the prediction is unknown.
-        TypeError: if `t` does not hold integers.
+        TypeError: if `t` does not hold integers, or `x` no floating-point numbers.
 
     Example:
         >>> found = estimate(jnp.array([0.64, 0.0]), jnp.array([[8.6]]), jnp.array([0]), jnp.array([[1.0]]))
@@ -209,7 +211,7 @@ def estimate(
     signal, rest = _weights(shares, x, t)
     _check_like(x, predicted, "predicted")
     if prediction == "noise":
-        data = (x - rest * predicted) / signal
+        data = (x - rest * predicted) / jnp.maximum(signal, _LEAST)
     elif prediction == "data":
         data = predicted
     else:
@@ -218,7 +220,7 @@ def estimate(
         data = jnp.clip(data, *bounds)
     if prediction == "noise" and bounds is None:
         return Estimate(data, predicted)
-    return Estimate(data, (x - signal * data) / jnp.maximum(rest, 1e-12))
+    return Estimate(data, (x - signal * data) / jnp.maximum(rest, _LEAST))
 
 
 def guided(predict: Predict, predict_unconditionally: Predict, scale: float | Array) -> Predict:
@@ -296,9 +298,10 @@ def ddpm_sample(
         times = jnp.full(x.shape[0], t, jnp.int32)
         predicted = predict(x.astype(noise.dtype), times).astype(x.dtype)
         data = estimate(shares, x, times, predicted, prediction=prediction, bounds=bounds).data
-        beta = 1 - now / previous
-        mean = (jnp.sqrt(previous) * beta * data + jnp.sqrt(1 - beta) * (1 - previous) * x) / (1 - now)
-        deviation = jnp.sqrt(beta * (1 - previous) / (1 - now))  # 0 in the last step
+        beta, rest = 1 - _ratio(now, previous), 1 - now
+        share = jnp.where(rest == 0, 1, jnp.sqrt(previous) * _ratio(beta, rest))  # without noise, x is the data
+        mean = share * data + jnp.sqrt(1 - beta) * _ratio(1 - previous, rest) * x
+        deviation = jnp.sqrt(beta * _ratio(1 - previous, rest))  # 0 in the last step
         return mean + deviation * jax.random.normal(subkey(key, t), x.shape, x.dtype), None
 
     times = jnp.arange(shares.shape[0], dtype=jnp.int32)
@@ -366,20 +369,29 @@ def ddim_sample(
         now, every = shares[t], jnp.full(x.shape[0], t, jnp.int32)
         predicted = predict(x.astype(noise.dtype), every).astype(x.dtype)
         data, direction = estimate(shares, x, every, predicted, prediction=prediction, bounds=bounds)
-        deviation = eta * jnp.sqrt((1 - previous) / (1 - now) * jnp.maximum(1 - now / previous, 0))
+        beta = jnp.maximum(1 - _ratio(now, previous), 0)
+        deviation = eta * jnp.sqrt(_ratio(1 - previous, 1 - now) * beta)
         along = jnp.sqrt(jnp.maximum(1 - previous - deviation**2, 0))
         z = jax.random.normal(subkey(key, t), x.shape, x.dtype)
         return jnp.sqrt(previous) * data + along * direction + deviation * z, None
 
     begin, shares, before = (a.astype(compute_dtype(noise)) for a in (noise, shares, before))
+    eta = jnp.asarray(eta, begin.dtype)
     samples: Array = jax.lax.scan(step, begin, (jnp.asarray(times), before))[0]
     return samples.astype(noise.dtype)
 
 
+def _ratio(above: Array, below: Array) -> Array:
+    """Divide, with 0 for 0 / 0: a schedule in float32 may reach 1 at its beginning and 0 at its end."""
+    return above / jnp.where(below == 0, 1, below)
+
+
 def _weights(shares: Array, x: Array, t: Array) -> tuple[Array, Array]:
     """sqrt(a_t) and sqrt(1 - a_t), in the shape and dtype to multiply x with."""
-    if not jnp.issubdtype(jnp.asarray(t).dtype, jnp.integer):
-        raise TypeError(f"t must hold integers, got {jnp.asarray(t).dtype}")
+    shares, x, t = jnp.asarray(shares), jnp.asarray(x), jnp.asarray(t)
+    check_floating(x)
+    if not jnp.issubdtype(t.dtype, jnp.integer):
+        raise TypeError(f"t must hold integers, got {t.dtype}")
     if x.ndim < 1 or t.shape != x.shape[:1] or shares.ndim != 1:
         got = "{}, {} and {}".format(*(list(array.shape) for array in (shares, x, t)))
         raise ValueError(f"shares must be [steps], x [batch, ...] and t [batch], got {got}")

@@ -143,6 +143,11 @@ SHARES = diffusion.linear_schedule(10)
             r"noise must be \[2, 3\], as x, got \[1, 3\]",
         ),
         (lambda x, t: diffusion.add_noise(SHARES, x, t / 2, x), TypeError, "t must hold integers, got float32"),
+        (
+            lambda x, t: diffusion.add_noise(SHARES, x.astype(jnp.uint8), t, x),
+            TypeError,
+            "add_noise: x must be floating point, got uint8",
+        ),
         (lambda x, t: diffusion.estimate(SHARES, x, t, x, prediction="score"), ValueError, "got 'score'"),
         (
             lambda x, t: diffusion.ddim_sample(lambda x, t: x, SHARES, x, steps=11),
@@ -155,3 +160,36 @@ SHARES = diffusion.linear_schedule(10)
 def test_wrong_arguments_are_errors(run, error, message):
     with pytest.raises(error, match=message):
         run(jnp.ones((2, 3)), jnp.array([0, 1]))
+
+
+@pytest.mark.parametrize("prediction", ["noise", "data", "velocity"])
+@pytest.mark.parametrize(
+    "shares",
+    [
+        diffusion.linear_schedule(1000, first=0.05, last=0.3),  # smaller than any float32 long before its end
+        diffusion.cosine_schedule(20000, offset=0.0),  # 1 in float32 at its beginning
+        jnp.array([1.0, 1.0, 0.6, 0.2, 0.0, 0.0]),
+    ],
+    ids=["reaches zero", "begins with one", "both"],
+)
+def test_schedules_that_reach_zero_or_one_lead_back_to_the_data(shares, prediction):
+    """The best network for data that are all 2: noise = (x - 2 sqrt(a)) / sqrt(1 - a)."""
+
+    def predict(x, t):
+        a = shares[t][:, None]
+        noise = (x - 2 * jnp.sqrt(a)) / jnp.sqrt(jnp.where(a == 1, 1, 1 - a))
+        velocity = jnp.sqrt(a) * noise - 2 * jnp.sqrt(1 - a)
+        return {"noise": noise, "data": 0 * x + 2, "velocity": velocity}[prediction]
+
+    begin, settings = normal(3, 2), {"prediction": prediction, "bounds": (-3.0, 3.0)}
+    samples = diffusion.ddpm_sample(predict, shares, begin, key=jax.random.key(0), **settings)
+    np.testing.assert_allclose(samples, 2, rtol=1e-3)
+    samples = diffusion.ddim_sample(predict, shares, begin, steps=6, **settings)
+    np.testing.assert_allclose(samples, 2, rtol=1e-3)
+
+
+def test_numpys_arrays_are_schedules_and_steps_too():
+    x, t = normal(2, 3), np.array([0, 1])
+    np.testing.assert_array_equal(
+        diffusion.add_noise(np.asarray(SHARES), x, t, x), diffusion.add_noise(SHARES, jnp.asarray(x), jnp.asarray(t), x)
+    )
