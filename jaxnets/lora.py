@@ -169,12 +169,29 @@ def _added(params: Params, adapters: Params, alpha: float | None, sign: int) -> 
         if path not in rest:
             return leaf
         down, up = found[f"{path}/down"], found[f"{path}/up"]
+        _check_fit(path, leaf, down, up)
         rank = down.shape[-1]
         wide = compute_dtype(leaf)
         product = jnp.matmul(down.astype(wide), up.astype(wide)) * (sign * (1.0 if alpha is None else alpha / rank))
-        if product.size != leaf.size:
-            raise ValueError(f"the adapter of {path!r} makes {list(product.shape)}, which is not {list(leaf.shape)}")
         return (leaf.astype(wide) + product.reshape(leaf.shape)).astype(leaf.dtype)
 
     leaves = [add(path, leaf) for path, leaf in known.items()]
     return jax.tree.unflatten(jax.tree.structure(params), leaves)
+
+
+def _check_fit(path: str, leaf: Array, down: Array, up: Array) -> None:
+    """Raise ValueError unless the adapter's matrices `[..., inputs, rank]` and `[..., rank, outputs]` make the leaf.
+
+    The leaf is `[..., *inputs, *outputs]`, with one axis or more of each.
+    """
+    if not down.ndim == up.ndim >= 2 or (*down.shape[:-2], down.shape[-1]) != up.shape[:-1]:
+        raise ValueError(
+            f"the adapter of {path!r} must have down [..., inputs, rank] and up [..., rank, outputs], got "
+            f"{list(down.shape)} and {list(up.shape)}"
+        )
+    *stacked, inputs, _ = down.shape
+    rest = leaf.shape[len(stacked) :]
+    splits = [(math.prod(rest[:split]), math.prod(rest[split:])) for split in range(1, len(rest))]
+    if list(leaf.shape[: len(stacked)]) != stacked or (inputs, up.shape[-1]) not in splits:
+        made = [*down.shape[:-1], up.shape[-1]]
+        raise ValueError(f"the adapter of {path!r} makes {made}, which is not {list(leaf.shape)}")

@@ -164,3 +164,13 @@ def test_a_step_trains_the_adapters_alone():
 def test_what_does_not_fit_is_an_error(run, message):
     with pytest.raises(ValueError, match=message):
         run({"fc": nn.linear_spec(4, 3)})
+
+
+@pytest.mark.parametrize("change", [lora_merge, lora_unmerge])
+@pytest.mark.parametrize(
+    ("down", "up"),
+    [((3, 1), (1, 4)), ((2, 1), (1, 6)), ((4, 2), (3, 3)), ((2, 4, 1), (2, 1, 3)), ((4,), (1, 3)), ((12, 1), (1, 1))],
+)
+def test_adapters_of_another_shape_are_errors_even_if_the_size_fits(change, down, up):
+    with pytest.raises(ValueError, match=r"the adapter of 'k' (makes .*, which is not \[4, 3\]|must have down)"):
+        change({"k": jnp.zeros((4, 3))}, {"k": {"down": jnp.ones(down), "up": jnp.ones(up)}})
