@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets.labels import absolute, class_logits
+from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike, Params, PyTree
 
 __all__ = ["confidence_penalty", "decay_mask", "entropy", "l1_penalty", "max_norm", "weight_decay"]
@@ -108,7 +109,7 @@ def max_norm(limit: float, *, axis: int | tuple[int, ...] = 0) -> optax.Gradient
         A transformation for the end of `optax.chain`; `optax.masked` restricts it to some parameters.
 
     Raises:
-        ValueError: if the limit is not positive.
+        ValueError: if the limit is not positive; in the update, if a parameter lacks an axis.
 
     Example:
         >>> optimizer = optax.chain(optax.sgd(1.0), max_norm(5.0))
@@ -125,15 +126,28 @@ def max_norm(limit: float, *, axis: int | tuple[int, ...] = 0) -> optax.Gradient
     if not limit > 0:
         raise ValueError(f"max_norm: the limit must be positive, got {limit}")
 
-    def project(update: Array, param: Array) -> Array:
-        after = param + update
-        norm = jnp.sqrt(jnp.sum(jnp.square(after), axis=axis, keepdims=True))
-        return jnp.where(norm > limit, after * (limit / jnp.where(norm > limit, norm, 1)) - param, update)
+    axes = axis if isinstance(axis, tuple) else (axis,)
+
+    def project(path: tuple[Any, ...], update: Array, param: Array) -> Array:
+        if not all(-param.ndim <= each < param.ndim for each in axes):
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise ValueError(
+                f"max_norm: axis {axis} is not an axis of {name!r} {list(param.shape)}; leave it out by optax.masked"
+            )
+        wide = compute_dtype(param)
+        after = param.astype(wide) + update.astype(wide)
+        # Squares of entries divided by the largest one do not overflow.
+        largest = jnp.max(jnp.abs(after), axis=axes, keepdims=True, initial=0)
+        scale = jnp.where(largest == 0, 1, largest)
+        norm = jnp.sqrt(jnp.sum(jnp.square(after / scale), axis=axes, keepdims=True))
+        bound = jnp.asarray(limit, wide) / scale
+        bounded = after * (bound / jnp.maximum(norm, bound)) - param.astype(wide)
+        return jnp.where(norm > bound, bounded.astype(update.dtype), update)
 
     def update(updates: PyTree, state: optax.OptState, params: Params | None = None) -> tuple[PyTree, optax.OptState]:
         if params is None:
             raise ValueError("max_norm needs the parameters: optimizer.update(gradients, opt_state, params)")
-        return jax.tree.map(project, updates, params), state
+        return jax.tree_util.tree_map_with_path(project, updates, params), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 

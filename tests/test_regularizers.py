@@ -224,3 +224,23 @@ def test_max_norm_errors():
 def test_max_norm_leaves_a_kernel_of_zeros_alone():
     bound, zeros = regularizers.max_norm(1.0), jnp.zeros((2, 2))
     np.testing.assert_array_equal(bound.update(zeros, bound.init(zeros), zeros)[0], zeros)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "count", "limit"),
+    [(jnp.float16, 300.0, 4, 1.0), (jnp.float16, 2e-4, 10**6, 0.1), (jnp.bfloat16, 0.3, 1000, 1.0)],
+    ids=["squares overflow", "squares underflow", "long sum"],
+)
+def test_norms_of_half_precision_are_those_of_float64(dtype, value, count, limit):
+    params = jnp.full((count, 1), value, dtype)
+    optimizer = regularizers.max_norm(limit)
+    updates, _ = optimizer.update(jnp.zeros_like(params), optimizer.init(params), params)
+    after = np.asarray(optax.apply_updates(params, updates), np.float64)
+    assert updates.dtype == dtype
+    np.testing.assert_allclose(np.linalg.norm(after), limit, rtol=4 * float(jnp.finfo(dtype).eps))
+
+
+def test_a_parameter_without_the_axis_is_named():
+    params = {"head": {"log_scale": jnp.zeros(())}}
+    with pytest.raises(ValueError, match=r"max_norm: axis 0 is not an axis of 'head/log_scale' \[\]; leave it out"):
+        regularizers.max_norm(1.0).update(params, optax.EmptyState(), params)
