@@ -39,6 +39,16 @@ def vary_like(x: Array, *trees: Any) -> Array:
     return varying
 
 
+def vary_together(tree: Any, *others: Any) -> Any:
+    """Make all arrays of a tree vary over the axes over which any of them, or of the others, varies: a loop's carry.
+
+    Example:
+        >>> vary_together({"n": jnp.zeros(()), "x": jnp.ones(3)})["x"]
+        Array([1., 1., 1.], dtype=float32)
+    """
+    return jax.tree.map(lambda leaf: vary_like(leaf, tree, others), tree)
+
+
 def same_on_all(x: Array, axis_name: str) -> Array:
     """Return an array with the same values on all devices as one whose type says so."""
     same: Array = jax.lax.pmax(x, axis_name) if axis_name in varying_axes(x) else x
@@ -53,6 +63,9 @@ def gather(x: Array, axis_name: str) -> Array:
         Array([1., 2.], dtype=float32)
     """
     if axis_name not in varying_axes(x):
+        types_tell = axis_name in varying_axes(jax.lax.axis_index(axis_name))
+        if types_tell:
+            return jnp.broadcast_to(x[None], (jax.lax.axis_size(axis_name), *x.shape))
         gathered: Array = jax.lax.all_gather(x, axis_name)
         return gathered
     own = jnp.zeros((jax.lax.axis_size(axis_name), *x.shape), x.dtype).at[jax.lax.axis_index(axis_name)].set(x)

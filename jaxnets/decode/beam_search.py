@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxnets.decode.loop import stop_ids
 from jaxnets.decode.prompts import check_prompt, one_each
 from jaxnets.decode.step import Step, read_prompt
+from jaxnets.devices import vary_together
 from jaxnets.layer import names_errors
 from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array
@@ -111,7 +112,7 @@ def beam_search(
         logits, carry = step(carry, tokens.reshape(-1, 1))
         return state._replace(logits=logits, carry=carry)
 
-    state = jax.lax.while_loop(goes_on, body, state)
+    state = jax.lax.while_loop(goes_on, body, vary_together(state))
     return _result(state.found)
 
 

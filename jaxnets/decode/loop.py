@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxnets.decode.prompts import check_prompt
 from jaxnets.decode.sampling import Sampling, check_sampling, draw, is_greedy
 from jaxnets.decode.step import Step, choose
+from jaxnets.devices import vary_together
 from jaxnets.nn.check import compute_dtype
 from jaxnets.random import subkey
 from jaxnets.types import Array, Key
@@ -81,6 +82,7 @@ def run(
     ends = stop_ids(stop)[None]
     rows = jnp.arange(loop.logits.shape[0], dtype=jnp.int32)
     loop = loop if limits is None else loop._replace(active=loop.active & (limits > 0))
+    loop = vary_together(loop, key)
 
     def draw_one(loop: Loop) -> tuple[Array, Loop]:
         n, active, logits, _, seen, drawn = loop

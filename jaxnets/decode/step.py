@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
+from jaxnets.devices import vary_together
 from jaxnets.types import Array
 
 
@@ -58,7 +59,8 @@ def one_by_one(step: Callable[[Any, Array], tuple[Array, Any]]) -> Step:
             return choose(real, step(before[1], ids), before), None
 
         real = jnp.arange(ids.shape[1], dtype=jnp.int32)[:, None] < lengths[None]
-        after, _ = jax.lax.scan(body, (jnp.zeros(before.shape, before.dtype), carry), (ids.T, real))
+        start = vary_together((jnp.zeros(before.shape, before.dtype), carry), ids, lengths)
+        after: tuple[Array, Any] = jax.lax.scan(body, start, (ids.T, real))[0]
         return after
 
     return read
@@ -105,7 +107,7 @@ def read_prompt(
         new, carry = step(carry, jax.lax.dynamic_slice_in_dim(ids, start, chunk, axis=1), real)
         return start + chunk, choose(real > 0, new, logits), carry
 
-    start = (jnp.int32(0), jnp.zeros(before.shape, before.dtype), carry)
+    start = vary_together((jnp.int32(0), jnp.zeros(before.shape, before.dtype), carry), ids, lengths)
     _, logits, carry = jax.lax.while_loop(lambda loop: loop[0] < jnp.max(lengths), body, start)
     return logits, carry
 

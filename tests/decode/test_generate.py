@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxnets import decode
 from jaxnets.decode import Sampling
 from jaxnets.decode.loop import begin, run
 from tests.compilations import count_compilations
 from tests.decode.chains import TABLES, WORDS, all_sequences, chain_step, start
+from tests.forms import needs_devices
 
 GREEDY = Sampling(temperature=0.0)
 
@@ -175,3 +177,21 @@ def test_a_carry_without_an_axis_of_sequences_is_an_error():
             3,
             sampling=GREEDY,
         )
+
+
+@needs_devices(8)
+@pytest.mark.parametrize("draw", ["generate", "lengths", "chunk", "beam_search"])
+def test_prompts_divided_over_devices_give_what_they_give_on_one(draw):
+    prompts = jnp.asarray(np.random.default_rng(0).integers(0, 4, (8, 2)))
+    lengths = jnp.array([1, 2] * 4)
+
+    def ids(prompts, lengths):
+        arguments = chain_step(), start(len(prompts)), prompts, 5
+        if draw == "beam_search":
+            return decode.beam_search(*arguments, beams=2, stop=[3]).ids
+        settings = {"lengths": lengths} if draw == "lengths" else {"chunk": 1} if draw == "chunk" else {}
+        return decode.generate(*arguments, sampling=GREEDY, stop=[3], **settings).ids
+
+    rows = PartitionSpec("d")
+    divided = jax.shard_map(ids, mesh=Mesh(jax.devices(), "d"), in_specs=rows, out_specs=rows)
+    np.testing.assert_array_equal(jax.jit(divided)(prompts, lengths), ids(prompts, lengths))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sklearn.metrics as sk
 from hypothesis import given, settings, strategies as st
 from jax.sharding import Mesh, PartitionSpec
 
@@ -157,6 +158,21 @@ def test_devices_measure_what_one_device_measures():
         out_specs=PartitionSpec("d"),
     )
     assert_equal(metrics.compute(metrics.reduce(jax.jit(mapped)(logits, labels))))
+
+
+@needs_devices(8)
+def test_metrics_whose_sums_are_the_same_on_all_devices_are_added_up():
+    """The number of examples is a constant of the program, which does not vary over the devices."""
+    predictions, targets = jnp.asarray(normal(16)), jnp.asarray(normal(16, seed=1))
+
+    def both(predictions, targets):
+        return metrics.all_reduce({"r2": metrics.r2(predictions, targets), "mean": metrics.mean(jnp.ones(3))}, "d")
+
+    rows = PartitionSpec("d")
+    divided = jax.shard_map(both, mesh=Mesh(jax.devices(), "d"), in_specs=rows, out_specs=PartitionSpec())
+    found = metrics.compute(divided(predictions, targets))
+    np.testing.assert_allclose(found["r2"], sk.r2_score(targets, predictions), rtol=1e-5)
+    assert found["mean"] == 1
 
 
 def test_vmapped_seeds_are_computed_one_by_one():
