@@ -155,7 +155,10 @@ def is_here(array: Any) -> bool:
     return not isinstance(array, jax.Array) or array.is_fully_addressable or array.is_fully_replicated
 
 
-def check_integers(name: str, array: Any) -> None:
+_NUMBER_CLASSES = "number the classes from 0: np.unique(labels, return_inverse=True)[1]"
+
+
+def check_integers(name: str, array: Any, *, advice: str = _NUMBER_CLASSES) -> None:
     """Raise ValueError if integers of a NumPy array would be cut to 32 bits on the way to the device.
 
     Example:
@@ -170,5 +173,5 @@ def check_integers(name: str, array: Any) -> None:
     if least < limits.min or largest > limits.max:
         raise ValueError(
             f"{name}: JAX has integers as {dtype}, got {array.dtype} from {least} to {largest}, which do not fit; "
-            "number the classes from 0: np.unique(labels, return_inverse=True)[1]"
+            f"{advice}"
         )

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxnets.data.augment.images import check_range, image_keys, integers, subkeys, uniform
 from jaxnets.integers import as_integer
+from jaxnets.label_check import check_integers
 from jaxnets.labels import as_int32
 from jaxnets.layer import names_errors
 from jaxnets.nn.check import check_floating, compute_dtype
@@ -37,6 +38,7 @@ def shift(x: Array, steps: ArrayLike, *, fill: float = 0.0) -> Array:
                [2., 3., 0.]], dtype=float32)
     """
     _check_batch(x)
+    check_integers("steps", steps, advice="clip them to the number of samples")
     by = jnp.asarray(steps)
     if not jnp.issubdtype(by.dtype, jnp.integer):
         raise TypeError(f"steps must be integers, got {by.dtype}")
@@ -114,8 +116,8 @@ def mix_at(signals: Array, noise: Array, decibels: ArrayLike) -> Array:
     wide, added = signals.astype(dtype), noise.astype(dtype)
     power, of_noise = (jnp.mean(jnp.square(part), axis=1) for part in (wide, added))
     wanted = power * 10 ** (-jnp.broadcast_to(ratio, power.shape) / 10)
-    is_silent = of_noise == 0
-    factor = jnp.where(is_silent, 0, jnp.sqrt(wanted / jnp.where(is_silent, 1, of_noise)))
+    is_silent = (of_noise == 0) | (wanted == 0)  # where the root has no derivative
+    factor = jnp.where(is_silent, 0, jnp.sqrt(jnp.where(is_silent, 1, wanted) / jnp.where(is_silent, 1, of_noise)))
     return (wide + factor[:, None] * added).astype(signals.dtype)
 
 

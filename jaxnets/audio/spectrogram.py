@@ -68,7 +68,8 @@ def spectrogram(
             t begins there, and only full frames count.
 
     Returns:
-        `[..., frames, fft_size // 2 + 1]` in the dtype of `x`, with `1 + samples // hop` frames if centered.
+        `[..., frames, fft_size // 2 + 1]` in the dtype of `x`, with `1 + samples // hop` frames if centered, or
+        `1 + (samples - 1) // hop` for an odd `fft_size`.
 
     Raises:
         ValueError: if the sound is too short for a frame, or a size does not fit.
@@ -158,8 +159,8 @@ def log_mel(
         librosa's `power_to_db` is 10 / log(10) times the logarithm, of the larger of power and floor instead of their
         sum, and cut 80 dB below the largest.
     """
-    if not floor > 0:
-        raise ValueError(f"floor must be positive, got {floor}")
+    if not np.float32(floor) > 0:
+        raise ValueError(f"floor must be positive, got {floor}" + (", which is 0 in float32" if floor > 0 else ""))
     size = frame_length if fft_size is None else fft_size
     check_floating(x)
     wide = x.astype(compute_dtype(x))

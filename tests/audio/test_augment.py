@@ -151,3 +151,17 @@ def test_errors():
         audio.mix_at(x[:, :, 0], x[:, :8, 0], 0.0)
     with pytest.raises(ValueError, match="decibels must be"):
         audio.add_noise(x[:, :, 0], decibels=(3.0, 1.0), key=KEY)
+
+
+def test_the_gradient_at_silence_is_that_of_what_stays_silent():
+    signals, noise = jnp.zeros((2, 4)).at[0].set(jnp.array([1.0, 2, 3, 4])), jnp.ones((2, 4))
+    gradient = jax.grad(lambda s: audio.mix_at(s, noise, 10.0).sum())(signals)
+    # the sum is that of the signal and 4 a, with a = sqrt(mean(s^2) / 10) and da/ds = s / (4 sqrt(10 mean(s^2)))
+    expected = 1 + np.arange(1, 5) / np.sqrt(10 * 7.5)
+    np.testing.assert_allclose(gradient[0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(gradient[1], 1)
+
+
+def test_steps_beyond_int32_are_an_error():
+    with pytest.raises(ValueError, match="steps: JAX has integers as int32, got int64 from 4294967297"):
+        audio.shift(jnp.ones((1, 3)), np.array([2**32 + 1]))

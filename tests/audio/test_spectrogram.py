@@ -153,3 +153,8 @@ def test_errors():
         mel_filters(**FILTERS | {"high": 4001})
     with pytest.raises(ValueError, match=r"no frequency lies in band \d+ .* take fewer bands than 300, or a larger"):
         mel_filters(**FILTERS | {"bands": 300})
+
+
+def test_a_floor_that_float32_has_not_is_an_error():
+    with pytest.raises(ValueError, match="log_mel: floor must be positive, got 1e-50, which is 0 in float32"):
+        log_mel(jnp.zeros(400), sample_rate=8000, frame_length=200, hop=80, bands=20, floor=1e-50)
