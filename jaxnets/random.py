@@ -7,6 +7,7 @@ import zlib
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 
 from jaxnets.types import ArrayLike, Key
 
@@ -43,7 +44,10 @@ def subkey(key: OptionalKey, name: str | ArrayLike) -> OptionalKey:
         True
     """
     number = zlib.crc32(name.encode()) if isinstance(name, str) else name
-    if not isinstance(number, jax.core.Tracer):
+    if isinstance(number, jax.core.Tracer):
+        if not jnp.issubdtype(number.dtype, jnp.integer):
+            raise TypeError(f"subkey: a name must be a string or an integer, got a traced {number.dtype}")
+    else:
         try:
             number = operator.index(number)  # type: ignore[arg-type]
         except TypeError:

@@ -153,7 +153,7 @@ def fingerprint(params: PyTree) -> str:
         else:
             array = np.asarray(leaf)
             dtype = array.dtype.name
-        if array.dtype.hasobject:
+        if array.dtype.hasobject or array.dtype.kind in "USM":
             raise TypeError(f"fingerprint: {path!r} must hold numbers, got dtype {dtype}")
         digest.update(json.dumps([path, dtype, list(leaf.shape)]).encode() + b"\n" + _little_endian(array))
     return digest.hexdigest()

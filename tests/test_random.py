@@ -45,3 +45,8 @@ def test_numbers_may_be_traced():
 def test_numbers_that_do_not_fit_are_refused(number):
     with pytest.raises(ValueError, match=rf"subkey: a number must be from 0 to 2\*\*32 - 1, got {number}"):
         subkey(jax.random.key(0), number)
+
+
+def test_a_traced_name_is_an_integer():
+    with pytest.raises(TypeError, match="subkey: a name must be a string or an integer, got a traced float32"):
+        jax.jit(lambda name: subkey(jax.random.key(0), name))(1.5)

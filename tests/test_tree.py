@@ -100,3 +100,8 @@ def test_sizes():
     assert (tree_bytes(params), tree_bytes(half)) == (104, 52)
     assert tree_bytes(jax.eval_shape(lambda: params)) == 104
     assert (count({}), tree_bytes({})) == (0, 0)
+
+
+def test_texts_have_no_fingerprint():
+    with pytest.raises(TypeError, match="fingerprint: 'names' must hold numbers, got dtype str32"):
+        fingerprint({"names": np.array(["x"])})

@@ -160,7 +160,7 @@ def check_sampling(sampling: Sampling) -> None:
         given = np.asarray(value)
         if not np.issubdtype(given.dtype, np.number):
             raise TypeError(f"{name} must be {words}, got {value!r}")
-        if not np.all((least <= given) & (given <= largest)):
+        if not np.all((least <= given) & (given <= largest) & np.isfinite(given)):
             raise ValueError(f"{name} must be {words}, got {value}")
     if sampling.top_k is not None and not (
         hasattr(sampling.top_k, "__index__") and operator.index(sampling.top_k) >= 1

@@ -113,3 +113,8 @@ def test_whole_numbers_are_no_logits():
 def test_a_missing_key_is_an_error():
     with pytest.raises(ValueError, match=r"drawing tokens needs a key: pass key=jax.random.key\(seed\), or"):
         decode.draw(jnp.asarray(LOGITS), Sampling(), None)
+
+
+def test_an_infinite_temperature_is_an_error():
+    with pytest.raises(ValueError, match="temperature must be a number from 0, got inf"):
+        decode.sampling.check_sampling(Sampling(temperature=float("inf")))

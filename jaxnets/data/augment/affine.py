@@ -67,7 +67,8 @@ def sample_at(images: Array, rows: Array, columns: Array, *, fill: Fill = 0.0, m
         return found
 
     if method == "nearest":
-        return read(jnp.round(row), jnp.round(column))
+        nowhere = (jnp.isnan(row) | jnp.isnan(column))[..., None]
+        return jnp.where(nowhere, jnp.nan, read(jnp.round(row), jnp.round(column)))
     top, left = jnp.minimum(jnp.floor(row), height - 1), jnp.minimum(jnp.floor(column), width - 1)
     down, right = (row - top)[..., None], (column - left)[..., None]
 

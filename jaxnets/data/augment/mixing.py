@@ -187,9 +187,10 @@ def _draw(images: Array, key: Key | None, alpha: float) -> tuple[Array, Array]:
     """The partners `[batch]`, one permutation for the batch, and each image's weight `[batch]`."""
     if not alpha > 0:
         raise ValueError(f"alpha must be positive, got {alpha}")
+    shape = jnp.asarray(alpha, jnp.float32)
     partners = jax.random.permutation(subkey(require_key(key, "mixing"), "partners"), images.shape[0])
     keys = subkeys(image_keys(images, key), "weight")
-    return partners, jax.vmap(lambda k: jax.random.beta(k, alpha, alpha, dtype=jnp.float32))(keys)
+    return partners, jax.vmap(lambda k: jax.random.beta(k, shape, shape, dtype=jnp.float32))(keys)
 
 
 def _average(x: Array, other: Array, weights: Array) -> Array:

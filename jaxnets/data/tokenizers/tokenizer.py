@@ -111,7 +111,8 @@ def encode_all(
         try:
             ids = tokenizer.encode(text)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"texts[{position}]: {error}") from error
+            kind = TypeError if isinstance(error, TypeError) else ValueError  # UnicodeError takes other arguments
+            raise kind(f"texts[{position}]: {error}") from error
         encoded.append(np.concatenate([np.array(first, np.int32), ids, np.array(last, np.int32)]))
     return encoded
 
@@ -133,11 +134,16 @@ def until_end(ids: np.ndarray, end: int) -> np.ndarray:
         ids: `[length]`, such as what a model generated.
         end: the number of the token that ends a text, `tokenizer.special["end"]`.
 
+    Raises:
+        ValueError: if `ids` are those of several texts.
+
     Example:
         >>> until_end(np.array([5, 6, 3, 7]), end=3)
         array([5, 6])
     """
     ids = np.asarray(ids)
+    if ids.ndim != 1:
+        raise ValueError(f"until_end: ids must be [length], got {list(ids.shape)}; take one row at a time")
     ends = np.flatnonzero(ids == end)
     return ids[: ends[0]] if len(ends) else ids
 

@@ -67,6 +67,8 @@ class WordTokenizer(Tokenizer):
         split: str = "punctuation",
     ) -> WordTokenizer:
         """Take the words that texts have at least `minimum_count` times, the most frequent first."""
+        if isinstance(texts, str):
+            raise TypeError("WordTokenizer.of: expected many texts, got one; write [text]")
         least = as_integer("WordTokenizer.of", "minimum_count", minimum_count, at_least=1)
         empty = cls((), tuple(special_names), lowercase, split)
         counts = collections.Counter(word for text in texts for word in empty.words_of(text))

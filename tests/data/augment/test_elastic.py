@@ -55,3 +55,10 @@ def test_errors():
         augment.elastic(jnp.ones((1, 4, 4, 1)), key=jax.random.key(0), sigma=0.0)
     with pytest.raises(ValueError, match=r"displacements must have shape \[4, 4, 2\]"):
         augment.displace(jnp.ones((1, 4, 4, 1)), jnp.ones((4, 5, 2)))
+
+
+@pytest.mark.parametrize("method", ["bilinear", "nearest"])
+def test_a_pixel_that_comes_from_nowhere_is_nan(method):
+    moves = jnp.zeros((1, 3, 3, 2)).at[0, 1, 1, 0].set(jnp.nan)
+    moved = augment.displace(jnp.ones((1, 3, 3, 1)), moves, method=method)[0, :, :, 0]
+    np.testing.assert_array_equal(jnp.isnan(moved), np.eye(9)[4].reshape(3, 3) == 1)

@@ -162,3 +162,12 @@ def test_what_is_refused():
     for function in (lambda: SubwordTokenizer.of("abc", size=300), lambda: encode_all(SUBWORDS, "abc")):
         with pytest.raises(TypeError, match="expected many texts, got one"):
             function()
+
+
+def test_texts_that_are_none_are_errors():
+    with pytest.raises(ValueError, match=r"texts\[1\]: .*surrogates not allowed"):
+        encode_all(ByteTokenizer(), ["ok", "a\ud800"])
+    with pytest.raises(TypeError, match=r"WordTokenizer.of: expected many texts, got one; write \[text\]"):
+        WordTokenizer.of("A dog runs")
+    with pytest.raises(ValueError, match=r"until_end: ids must be \[length\], got \[2, 3\]"):
+        until_end(np.array([[5, 6, 3], [7, 3, 1]]), 3)
