@@ -36,7 +36,8 @@ def ctc_loss(
 
     Returns:
         `[batch]`, infinite where there are fewer frames than the labels need, one for each and a blank between equal
-        ones, or where each alignment has a class whose logit is -inf; NaN where a label is the blank or out of range.
+        ones, or where each alignment has a class whose logit is -inf; NaN where a label is the blank or out of range, a
+        length is negative or beyond its axis, or a logit is NaN.
 
     Raises:
         ValueError: if the shapes do not fit, or `blank` is out of range.
@@ -55,6 +56,7 @@ def ctc_loss(
     Warning:
         PyTorch's `CTCLoss` takes log-probabilities `[frames, batch, classes]`, and its mean divides each loss by the
         number of labels first. optax takes masks that are 1 for padding, and gives a large number instead of infinity.
+        Its loop runs in `jax.shard_map` only with `check_vma=False`.
     """
     values = class_logits("ctc_loss", logits)
     targets, frames = _integers("labels", labels, 2), _integers("logit_lengths", logit_lengths, 1)
@@ -81,10 +83,12 @@ def ctc_loss(
     repeated = (targets[:, 1:] == targets[:, :-1]) & is_label[:, 1:]
     enough = frames >= lengths + jnp.sum(repeated, axis=1, dtype=jnp.int32)
     wrong = is_label & ((targets == blank) | (targets < 0) | (targets >= values.shape[-1]))
-    valid = ~jnp.any(wrong, axis=1) & (lengths <= targets.shape[1]) & (frames <= most_frames)
-    possible = enough & (losses < -_LOG_ZERO / 2)
+    valid = ~jnp.any(wrong, axis=1)
+    for count, most in ((lengths, targets.shape[1]), (frames, most_frames)):
+        valid &= (count >= 0) & (count <= most)
+    impossible = ~enough | (losses >= -_LOG_ZERO / 2)  # NaN stays
     # optax computes in float64 wherever it is enabled
-    losses = jnp.where(possible, losses, jnp.inf).astype(values.dtype)
+    losses = jnp.where(impossible, jnp.inf, losses).astype(values.dtype)
     return mark_invalid(losses, valid)
 
 

@@ -98,10 +98,34 @@ def as_int32(labels: Array) -> Array:
     return jnp.clip(labels, least, limits.max).astype(jnp.int32)
 
 
+def same_integers(first: Array, second: Array) -> Array:
+    """Say where two integers are the same number, whatever their dtypes, which JAX's comparison may cut.
+
+    Example:
+        >>> same_integers(jnp.array([-1, 1]), jnp.array([2**32 - 1, 1], jnp.uint32))
+        Array([False,  True], dtype=bool)
+    """
+    unsigned = f"uint{8 * max(first.dtype.itemsize, second.dtype.itemsize)}"
+    same_bits = first.astype(unsigned) == second.astype(unsigned)
+    return same_bits & ((first < 0) == (second < 0))
+
+
 def class_indices(function: str, labels: ArrayLike, logits: Array) -> Array:
-    """Return the labels' classes as int32 `[...]`; for probabilities the most probable class."""
+    """Return the labels' classes as int32 `[...]`; of probabilities the largest, or -1 if they are none."""
     array = class_labels(function, labels, logits)
-    return jnp.argmax(array, axis=-1).astype(jnp.int32) if array.ndim == logits.ndim else array
+    if array.ndim != logits.ndim:
+        return array
+    return jnp.where(are_probabilities(array), jnp.argmax(array, axis=-1).astype(jnp.int32), -1)
+
+
+def are_probabilities(labels: Array) -> Array:
+    """Say for `[..., classes]` which examples `[...]` have none that is negative, and sum to 1 within 1/100.
+
+    Example:
+        >>> are_probabilities(jnp.array([[0.3, 0.7], [0.3, 0.3], [-1.0, 2.0], [jnp.nan, 1.0]]))
+        Array([ True, False, False, False], dtype=bool)
+    """
+    return jnp.all(labels >= 0, axis=-1) & (jnp.abs(jnp.sum(labels, axis=-1) - 1) < 0.01)
 
 
 def check_labels(function: str, labels: ArrayLike, classes: int) -> None:

@@ -152,3 +152,13 @@ def test_errors():
         ctc_loss(logits, labels[0], **lengths)
     with pytest.raises(ValueError, match=r"\[batch, frames, classes\] and logit_lengths \[batch\], got \[5, 3\] and"):
         ctc_greedy(logits[0], logit_lengths=np.array([5, 5]))
+
+
+def test_what_is_no_number_stays_so():
+    """A NaN among logits that count, and lengths below 0; behind the last frame NaN means nothing."""
+    logits = jnp.zeros((4, 3, 3)).at[0].set(jnp.nan).at[1, 2].set(jnp.nan)
+    found = ctc_loss(
+        logits, jnp.ones((4, 1), int), logit_lengths=jnp.array([3, 2, -1, 3]), label_lengths=jnp.array([1, 1, 1, -1])
+    )
+    # three of the nine alignments of two frames stand for the label: 1-, -1 and 11
+    np.testing.assert_allclose(found, [np.nan, np.log(3), np.nan, np.nan], rtol=1e-6)

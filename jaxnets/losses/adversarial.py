@@ -166,4 +166,4 @@ def gradient_penalty(
 
     slopes = jax.grad(total)((shares * reals + (1 - shares) * fakes).astype(dtype)).astype(reals.dtype)
     norms = optax.safe_norm(slopes.reshape((len(slopes), math.prod(slopes.shape[1:]))), 0.0, axis=1)
-    return jnp.square(norms - target)
+    return jnp.square(norms - jnp.asarray(target, norms.dtype))

@@ -7,7 +7,16 @@ import jax.numpy as jnp
 import optax
 
 from jaxnets.label_check import Allowed, note_labels
-from jaxnets.labels import check_labels, class_labels, class_logits, floating, labels_array, like, mark_invalid
+from jaxnets.labels import (
+    are_probabilities,
+    check_labels,
+    class_labels,
+    class_logits,
+    floating,
+    labels_array,
+    like,
+    mark_invalid,
+)
 from jaxnets.metrics.means import Mean, mean
 from jaxnets.types import Array, ArrayLike
 
@@ -82,8 +91,7 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike, *, label_smoothing: floa
     check_labels("cross_entropy", labels, logits.shape[-1])
     labels = class_labels("cross_entropy", labels, logits)
     if labels.ndim == logits.ndim:
-        valid = jnp.all(labels >= 0, axis=-1) & (jnp.abs(jnp.sum(labels, axis=-1) - 1) < 0.01)
-        return mark_invalid(_soft_cross_entropy(logits, labels, label_smoothing), valid)
+        return mark_invalid(_soft_cross_entropy(logits, labels, label_smoothing), are_probabilities(labels))
     classes = logits.shape[-1]
     if traced or label_smoothing:
         losses = _soft_cross_entropy(logits, jax.nn.one_hot(labels, classes, dtype=logits.dtype), label_smoothing)
@@ -215,7 +223,7 @@ def kl_divergence(logits: ArrayLike, targets: ArrayLike) -> Array:
 
     Args:
         logits: `[..., classes]`, floating point.
-        targets: `[..., classes]`, probabilities.
+        targets: `[..., classes]`, probabilities. What is negative or does not sum to 1 within 1/100 gives NaN.
 
     Returns:
         `[...]`, one number an example, 0 where the distributions are equal.
@@ -241,4 +249,4 @@ def kl_divergence(logits: ArrayLike, targets: ArrayLike) -> Array:
     # Where p = 0, optax multiplies log q by p, which is NaN if q = 0, and the gradient by p is that of log p.
     zero = targets == 0
     divergences: Array = optax.kl_divergence(jnp.where(zero, 0, log_predictions), jnp.where(zero, 1, targets))
-    return divergences
+    return mark_invalid(divergences, are_probabilities(targets))

@@ -68,5 +68,7 @@ def info_nce(first: ArrayLike, second: ArrayLike, log_scale: ArrayLike, *, axis_
 
 def _unit(x: Array) -> Array:
     """Rows divided by their norms; zeros stay zeros, with finite gradients."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0))
+    x = x / jnp.where(largest == 0, 1, largest)  # squares of large numbers would overflow
     unit: Array = x / optax.safe_norm(x, 1e-12, axis=-1, keepdims=True)
     return unit

@@ -9,8 +9,11 @@ black-and-white images (Bernoulli), or `jax.scipy.stats.norm.logpdf` summed over
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnets.labels import floating, like
 from jaxnets.types import Array, ArrayLike
@@ -67,7 +70,9 @@ def gaussian_kl(
     distance = mean - like("gaussian_kl", "other_mean", other_mean, mean, "mean")
     other_log_variance = like("gaussian_kl", "other_log_variance", other_log_variance, mean, "mean")
     ratio = log_variance - other_log_variance
-    return jnp.sum(jnp.square(distance) * jnp.exp(-other_log_variance) + jnp.expm1(ratio) - ratio, axis=-1) / 2
+    # The bound keeps this finite: infinity times a distance of 0 would be NaN.
+    precision = jnp.exp(jnp.minimum(-other_log_variance / 2, math.log(np.finfo(mean.dtype).max) - 1))
+    return jnp.sum(jnp.square(distance * precision) + jnp.expm1(ratio) - ratio, axis=-1) / 2
 
 
 def importance_weighted_bound(log_weights: ArrayLike, *, axis: int = 0) -> Array:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxnets.labels import absolute, floating, like
@@ -75,7 +78,7 @@ def huber(predictions: ArrayLike, targets: ArrayLike, *, delta: float | Array = 
         `[...]`, one number an entry.
 
     Raises:
-        ValueError: if the shapes differ or `delta` is not positive.
+        ValueError: if the shapes differ or `delta` is not positive and finite.
         TypeError: if the predictions are not floating point.
 
     Example:
@@ -89,9 +92,10 @@ def huber(predictions: ArrayLike, targets: ArrayLike, *, delta: float | Array = 
     Warning:
         PyTorch's `smooth_l1_loss(beta=delta)` is this divided by delta; its `huber_loss` is the same.
     """
-    if not isinstance(delta, jax.core.Tracer) and not delta > 0:
-        raise ValueError(f"huber: delta must be positive, got {delta}")
+    if not isinstance(delta, jax.core.Tracer) and not 0 < delta < math.inf:
+        advice = "; the limit is squared_error(predictions, targets) / 2" if delta == math.inf else ""
+        raise ValueError(f"huber: delta must be positive, got {delta}{advice}")
     predictions = floating("huber", "predictions", predictions)
     targets = like("huber", "targets", targets, predictions, "predictions")
-    losses: Array = optax.huber_loss(predictions, targets, delta=delta)
+    losses: Array = optax.huber_loss(predictions, targets, delta=jnp.asarray(delta, predictions.dtype))
     return losses

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnets.label_check import Allowed, note_labels
-from jaxnets.labels import check_labels, class_labels, class_logits, floating, like, mark_invalid
+from jaxnets.labels import are_probabilities, check_labels, class_labels, class_logits, floating, like, mark_invalid
 from jaxnets.metrics.metric import example_weights
 from jaxnets.types import Array, ArrayLike
 
@@ -57,7 +57,7 @@ def dice(logits: ArrayLike, labels: ArrayLike, *, mask: ArrayLike | None = None,
     counts = weights[..., None] != 0
     if answers.ndim == logits.ndim:
         answers = jnp.where(counts, answers, jnp.zeros_like(answers).at[..., 0].set(1))
-        valid = jnp.all(answers >= 0, axis=-1) & (jnp.abs(jnp.sum(answers, axis=-1) - 1) < 0.01)
+        valid = are_probabilities(answers)
     else:
         answers = jnp.where(weights != 0, answers, 0)
         valid = (answers >= 0) & (answers < logits.shape[-1])
@@ -129,4 +129,5 @@ def _one_minus_overlap(found: Array, there: Array, weights: Array, smooth: float
     """1 - the Dice overlap of each image, `[batch]`, and of each class if the last axis is that of `classes`."""
     pixels = tuple(range(1, found.ndim - classes))
     overlap = jnp.sum(weights * found * there, axis=pixels)
-    return 1 - (2 * overlap + smooth) / (jnp.sum(weights * (found + there), axis=pixels) + smooth)
+    added = jnp.asarray(smooth, overlap.dtype)
+    return 1 - (2 * overlap + added) / (jnp.sum(weights * (found + there), axis=pixels) + added)

@@ -9,7 +9,16 @@ from typing import Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxnets.labels import class_indices, class_logits, floating, have_nan, labels_array, like, mark_invalid
+from jaxnets.labels import (
+    as_int32,
+    class_indices,
+    class_logits,
+    floating,
+    have_nan,
+    labels_array,
+    like,
+    mark_invalid,
+)
 from jaxnets.metrics.metric import Sum, example_weights, to_sum
 from jaxnets.types import Array, ArrayLike
 
@@ -158,7 +167,7 @@ def confusion_matrix(
         )
     dtype = jnp.result_type(float)
     weight = example_weights("confusion_matrix", weights, labeled.shape, dtype)
-    predicted, labeled = predicted.astype(jnp.int32), labeled.astype(jnp.int32)
+    predicted, labeled = as_int32(predicted), as_int32(labeled)
     in_range = (predicted >= 0) & (predicted < classes) & (labeled >= 0) & (labeled < classes)
     meaningless = jnp.any(~in_range & (weight != 0))
     cell = jnp.clip(labeled, 0, classes - 1) * classes + jnp.clip(predicted, 0, classes - 1)

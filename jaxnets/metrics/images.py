@@ -43,7 +43,7 @@ def psnr(predictions: ArrayLike, targets: ArrayLike, *, data_range: float, weigh
         Others take the logarithm of the mean squared error of all images together, which is less or equal, compute it
         on the luminance only, or leave out a margin.
     """
-    predictions, targets = _pair("psnr", predictions, targets, data_range, axes=2)
+    predictions, targets = _pair("psnr", predictions, targets, data_range, weights, axes=2)
     errors = jnp.mean(jnp.square(predictions - targets), axis=tuple(range(1, targets.ndim)))
     return mean(20 * math.log10(data_range) - 10 * jnp.log10(errors), weights=weights)
 
@@ -83,13 +83,13 @@ def ssim(predictions: ArrayLike, targets: ArrayLike, *, data_range: float, weigh
         sigma=1.5, use_sample_covariance=False` it is this. The authors' program takes gray images, makes large ones
         smaller first, and others pad the margin.
     """
-    x, y = _pair("ssim", predictions, targets, data_range, axes=4)
+    x, y = _pair("ssim", predictions, targets, data_range, weights, axes=4)
     if x.ndim != 4 or min(x.shape[1:3]) < 2 * _RADIUS + 1:
         raise ValueError(
             "ssim: images must be [batch, height, width, channels], 11 pixels high and wide or more, "
             f"got {list(x.shape)}"
         )
-    c_1, c_2 = ((stabilizer * data_range) ** 2 for stabilizer in _STABILIZERS)
+    c_1, c_2 = (float(stabilizer * data_range) ** 2 for stabilizer in _STABILIZERS)
     # Variances are sums of squares minus squares of means: near 0, those keep their digits.
     center = (jnp.mean(x, axis=(1, 2), keepdims=True) + jnp.mean(y, axis=(1, 2), keepdims=True)) / 2
     center = jax.lax.stop_gradient(center)
@@ -117,11 +117,16 @@ def _blur(x: Array) -> Array:
 
 
 def _pair(
-    function: str, predictions: ArrayLike, targets: ArrayLike, data_range: float, axes: int
+    function: str, predictions: ArrayLike, targets: ArrayLike, data_range: float, weights: ArrayLike | None, axes: int
 ) -> tuple[Array, Array]:
+    """Both as arrays; those of weight 0 are replaced, or what they hold would become NaN in the gradient."""
     if not data_range > 0:
         raise ValueError(f"{function}: data_range must be positive, got {data_range}")
     x = floating(function, "predictions", predictions)
     if x.ndim < axes and axes == 2:
         raise ValueError(f"{function}: predictions must be [batch, ...], got {list(x.shape)}; write predictions[None]")
-    return x, like(function, "targets", targets, x, "predictions")
+    y = like(function, "targets", targets, x, "predictions")
+    if weights is None or jnp.shape(weights) != x.shape[:1]:
+        return x, y
+    counts = (jnp.asarray(weights) != 0).reshape((-1,) + (1,) * (x.ndim - 1))
+    return jnp.where(counts, x, 1), jnp.where(counts, y, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from jaxnets.integers import as_integer
-from jaxnets.labels import floating, have_nan, labels_array, mark_invalid
+from jaxnets.labels import floating, have_nan, labels_array, mark_invalid, same_integers
 from jaxnets.metrics.means import Mean, mean
 from jaxnets.metrics.metric import detached
 from jaxnets.types import Array, ArrayLike
@@ -99,5 +99,5 @@ def _right(shape: tuple[int, ...], query_labels: ArrayLike | None, candidate_lab
             raise ValueError(f"recall_at_k: {name} must be [{size}], got {list(labels.shape)}")
         if not jnp.issubdtype(labels.dtype, jnp.integer):
             raise TypeError(f"recall_at_k: {name} must be integers, got {labels.dtype}")
-        pair.append(labels.astype(jnp.result_type(int)))
-    return pair[0][:, None] == pair[1][None, :]
+        pair.append(labels)
+    return same_integers(pair[0][:, None], pair[1][None, :])

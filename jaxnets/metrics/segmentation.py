@@ -53,11 +53,11 @@ class OverlapScore:
         both = jnp.sum(matrix, axis=-2) + jnp.sum(matrix, axis=-1)
         over, under = (right, both - right) if self.score == "iou" else (2 * right, both)
         scores = jnp.where(under == 0, 0, over / jnp.where(under == 0, 1, under))
-        if self.average == "binary":
-            return scores[..., 1]
         counts = jnp.arange(matrix.shape[-1]) != (-1 if self.ignored is None else self.ignored)
-        if self.average is None:
-            return jnp.where(counts, scores, jnp.nan)
+        any_pixel = jnp.sum(both, axis=-1, keepdims=True) != 0
+        if self.average != "macro":
+            scores = jnp.where(counts & any_pixel, scores, jnp.nan)
+            return scores if self.average is None else scores[..., 1]
         occurs = (counts & (under != 0)).astype(scores.dtype)
         return jnp.sum(scores * occurs, axis=-1) / jnp.sum(occurs, axis=-1)
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.extras import needed_for
-from jaxnets.labels import as_int32, labels_array
+from jaxnets.labels import labels_array, same_integers
 from jaxnets.metrics.means import Mean, mean
 from jaxnets.types import Array, ArrayLike
 
@@ -54,8 +54,7 @@ def exact_match(
             raise TypeError(
                 f"exact_match: {name} must be integers, got {array.dtype}; of logits write jnp.argmax(logits, axis=-1)"
             )
-    # in the dtype of either, what is too large for it would become another token
-    return mean(jnp.all((as_int32(found) == as_int32(expected)) | ~counts, axis=1), weights=weights)
+    return mean(jnp.all(same_integers(found, expected) | ~counts, axis=1), weights=weights)
 
 
 def edit_distance(first: Sequence[Hashable] | Array, second: Sequence[Hashable] | Array) -> int:

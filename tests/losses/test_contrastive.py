@@ -122,3 +122,11 @@ def test_errors():
         losses.info_nce(x[0], x[0], 1.0)
     with pytest.raises(ValueError, match=r"log_scale must be a scalar, got \[1\]"):
         losses.info_nce(x, x, jnp.ones(1))
+
+
+def test_rows_whose_squares_overflow_or_vanish():
+    rows = normal(4, 3)
+    expected = losses.info_nce(rows, rows[::-1], jnp.log(3.0))
+    for factor in (1e-30, 1e30):
+        found = losses.info_nce(rows * np.float32(factor), rows[::-1], jnp.log(3.0))
+        np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -1,5 +1,6 @@
 """The terms of the evidence lower bound against torch.distributions and SciPy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -78,3 +79,13 @@ def test_errors():
         losses.importance_weighted_bound(two, axis=2)
     with pytest.raises(ValueError, match=r"got \[0, 3\]"):
         losses.importance_weighted_bound(two[:0])
+
+
+def test_gaussian_kl_of_tiny_variances():
+    """Equal distributions, and two latents whose means lie one deviation apart: 1/2 each."""
+    log_variance = jnp.array([[-90.0, -170.0], [-90.0, -900.0]])
+    zeros = jnp.zeros_like(log_variance)
+    for value in jax.value_and_grad(lambda m: losses.gaussian_kl(m, log_variance, zeros, log_variance).sum())(zeros):
+        np.testing.assert_array_equal(value, 0)
+    apart = jnp.exp(log_variance[:1] / 2)
+    np.testing.assert_allclose(losses.gaussian_kl(apart, log_variance[:1], zeros[:1], log_variance[:1]), 1, rtol=1e-4)

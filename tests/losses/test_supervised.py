@@ -367,3 +367,14 @@ def test_sequence_cross_entropy_errors():
         losses.sequence_cross_entropy(jnp.ones((2, 3, 4)), jnp.zeros((2, 3), int), jnp.ones(2))
     with pytest.raises(TypeError, match="must be integers, got float32"):
         losses.sequence_cross_entropy(jnp.ones((2, 3, 4)), jnp.zeros((2, 3)), jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("targets", [[2.0, 3.0], [0.0, 0.0], [0.6, 0.6], [-0.5, 1.5]])
+def test_the_divergence_from_what_is_no_distribution_is_nan(targets):
+    found = losses.kl_divergence(jnp.zeros((2, 2)), jnp.array([targets, [0.25, 0.75]]))
+    np.testing.assert_array_equal(jnp.isnan(found), [True, False])
+
+
+def test_hubers_delta_is_finite():
+    with pytest.raises(ValueError, match="huber: delta must be positive, got inf; the limit is squared_error"):
+        losses.huber(jnp.ones(1), jnp.ones(1), delta=float("inf"))

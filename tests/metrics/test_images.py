@@ -103,3 +103,19 @@ def test_errors():
         metrics.psnr(image[0, 0, :, 0], image[0, 0, :, 0], data_range=1)
     with pytest.raises(TypeError, match="predictions must be floating point, got uint8"):
         metrics.psnr(image.astype(jnp.uint8), image, data_range=255)
+
+
+@pytest.mark.parametrize("padding", [0.0, np.nan])
+@pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim])
+def test_images_of_weight_zero_have_no_part_in_the_gradient(metric, padding):
+    images, targets = normal(2, 12, 12, 1), normal(2, 12, 12, 1, seed=1)
+    images[1] = targets[1] = padding
+
+    def score(images, targets, **weights):
+        return metric(images, targets, data_range=1.0, **weights).compute()
+
+    value, gradient = jax.value_and_grad(score)(images, targets, weights=jnp.array([1.0, 0.0]))
+    alone, expected = jax.value_and_grad(score)(images[:1], targets[:1])
+    np.testing.assert_allclose(value, alone, rtol=1e-6)
+    np.testing.assert_allclose(gradient[:1], expected, rtol=1e-5, atol=1e-8)
+    np.testing.assert_array_equal(gradient[1], 0)

@@ -1,5 +1,7 @@
 """Numbers that are exact, undefined or wrong, and what is refused."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -215,3 +217,21 @@ def test_unsigned_labels_beyond_int32_are_no_classes(jitted):
         wide = jnp.asarray(BIG)
         assert wide.dtype == np.int64
         assert np.isnan(accuracy(SCORES, wide).compute())
+
+
+@pytest.mark.parametrize("wrong", [[0.0, 0.0], [np.nan, np.nan], [-1.0, 2.0], [0.6, 0.6]])
+@pytest.mark.parametrize(
+    "measure",
+    [
+        metrics.accuracy,
+        functools.partial(metrics.top_k_accuracy, k=1),
+        metrics.f1,
+        metrics.iou,
+        metrics.roc_auc_one_vs_rest,
+    ],
+)
+def test_what_is_no_probability_is_no_label(measure, wrong):
+    logits, labels = jnp.eye(2)[jnp.array([0, 1, 0, 1])], np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
+    np.testing.assert_allclose(np.mean(measure(logits, labels).compute()), 1, rtol=1e-6)
+    labels[2] = wrong
+    assert np.isnan(measure(logits, labels).compute()).all()

@@ -82,3 +82,11 @@ def test_errors():
         metrics.recall_at_k(SCORES, QUERIES, CANDIDATES, k=0)
     with pytest.raises(ValueError, match=r"scores must be \[queries, candidates\], got \[9\]"):
         metrics.recall_at_k(SCORES[0], k=1)
+
+
+def test_labels_beyond_int32_are_not_those_of_other_candidates():
+    labels = jnp.array([2**32 - 1], jnp.uint32)
+    found = metrics.recall_at_k(jnp.array([[1.0, 0.0]]), labels, jnp.array([-1, 5]), k=1)
+    assert found.compute() == 0
+    found = metrics.recall_at_k(jnp.array([[1.0, 0.0]]), labels, jnp.array([2**32 - 1, 5], jnp.uint32), k=1)
+    assert found.compute() == 1

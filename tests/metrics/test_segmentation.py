@@ -89,3 +89,16 @@ def test_errors():
         metrics.pixel_accuracy(jnp.zeros((2, 1)), jnp.zeros(2, int))
     with pytest.raises(ValueError, match=r"weights must be \[3, 6, 7\], one per example, got \[3\]"):
         metrics.iou(LOGITS, LABELS, ignored=255, weights=np.ones(3))
+
+
+@pytest.mark.parametrize("score", [metrics.iou, metrics.dice])
+def test_without_a_pixel_that_counts_there_is_no_score(score):
+    one, two = jnp.array([1.0, -1.0]), jnp.array([[1.0, 0.0], [0.0, 1.0]])
+    void = jnp.array([255, 255])
+    assert np.isnan(score(one, void, average="binary", ignored=255).compute())
+    assert np.isnan(score(two, void, average=None, ignored=255).compute()).all()
+    assert np.isnan(score(two, void, ignored=255).compute())
+    # class 1 itself is ignored, and class 0 of the second pixel counts
+    assert np.isnan(score(one, jnp.array([1, 0]), average="binary", ignored=1).compute())
+    # pixels count, but none is found or labeled
+    assert score(-jnp.ones(2), jnp.array([0, 0]), average="binary").compute() == 0

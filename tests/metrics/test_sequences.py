@@ -162,3 +162,17 @@ def test_perplexity_of_sequences():
     tokens = np.asarray(losses.cross_entropy(logits, labels))[mask]
     measured = metrics.Perplexity(metrics.merge(*parts))
     np.testing.assert_allclose(metrics.compute(measured), np.exp(tokens.mean()), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "share"),
+    [
+        (np.uint32([3_000_000_000]), np.uint32([4_000_000_000]), 0),
+        (np.uint32([3_000_000_000]), np.uint32([3_000_000_000]), 1),
+        (np.uint32([2**32 - 1]), np.int32([-1]), 0),
+        (np.int8([-1]), np.int32([-1]), 1),
+        (np.uint8([255]), np.int8([-1]), 0),
+    ],
+)
+def test_tokens_beyond_a_dtype_are_not_others(first, second, share):
+    assert metrics.exact_match(jnp.asarray(first)[None], jnp.asarray(second)[None]).compute() == share
