@@ -88,7 +88,7 @@ def mean(values: ArrayLike, *, weights: ArrayLike | None = None) -> Mean:
     """Mean of values: $(sum_i w_i v_i) / (sum_i w_i)$.
 
     Gradients flow through it to the values, so that a loss may return it (see `jaxnets.training.Loss`). That of a value
-    of weight 0 is 0, but a loss whose derivative is NaN there, as for labels that are NaN, makes NaN of it: replace such
+    of weight 0 is 0; a loss whose derivative is NaN there, as for labels that are NaN, makes NaN of it, so replace such
     inputs first.
 
     Args:
