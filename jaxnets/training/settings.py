@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import sys
+import types
+import zlib
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -13,11 +16,16 @@ import numpy as np
 from jaxnets.training.optimizer_arguments import cell_content
 from jaxnets.tree import fingerprint
 
-_DEPTH, _VERSION = 24, "version of optax"
+_DEPTH, _VERSION, _PYTHON, _FORMAT = 24, "version of optax", "version of Python", "format of settings"
+_LIBRARIES = ("chex", "flax", "jax", "jaxlib", "jaxnets", "numpy", "optax")
+"""Their own functions are the same in the same version, and their objects are no settings, but for those of optax."""
+_CODE = "/code of "
 
 
 def describe_optimizer(step: Any) -> dict[str, str]:
     """Return the settings of a step's optimizer by name, such as its rates: what its functions close over.
+
+    Of functions that are not optax's, such as a schedule of one's own, the code counts too.
 
     Args:
         step: a training step; what `make_step` and `alternate` return has the attribute `optimizer`.
@@ -31,11 +39,11 @@ def describe_optimizer(step: Any) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     _describe(getattr(step, "optimizer", None), "", found, ())
-    return found | {_VERSION: version("optax")}
+    return found | {_VERSION: version("optax"), _PYTHON: f"{sys.version_info[0]}.{sys.version_info[1]}", _FORMAT: "2"}
 
 
 def _describe(value: Any, name: str, found: dict[str, str], above: tuple[int, ...]) -> None:
-    """Add what is in a value under its name. Functions are read by their closures, and by their own names."""
+    """Add what is in a value under its name. Functions are read by their names, closures, defaults and code."""
     if id(value) in above or len(above) > _DEPTH:
         return
     above = (*above, id(value))
@@ -48,18 +56,54 @@ def _describe(value: Any, name: str, found: dict[str, str], above: tuple[int, ..
             _describe(child, f"{name}/{key}", found, above)
     elif isinstance(value, tuple | list):
         for key, child in zip(getattr(value, "_fields", range(len(value))), value, strict=True):
-            if key != "init":  # closes over some of the settings of `update`
-                _describe(child, f"{name}/{key}", found, above)
+            _describe(child, f"{name}/{key}", found, above)
     elif isinstance(value, functools.partial):
         for key, child in (("", value.func), ("args", value.args), ("keywords", value.keywords)):
             _describe(child, f"{name}/{key}".rstrip("/"), found, above)
+    elif isinstance(value, types.MethodType):
+        found[name] = value.__qualname__
+        _describe(value.__self__, name, found, above)
     elif hasattr(value, "__wrapped__"):
         _describe(value.__wrapped__, name, found, above)
-    elif hasattr(value, "__code__"):
-        found[name] = value.__qualname__
-        for key, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
-            if key not in ("init_fn", "init_fns"):
-                _describe(cell_content(cell), f"{name}/{key}", found, above)
+    else:
+        found[name] = getattr(value, "__qualname__", type(value).__qualname__)
+        for key, child in _parts(value):
+            _describe(child, f"{name}/{key}", found, above)
+        if hasattr(value, "__code__") and not _of_libraries(value):
+            found[f"{name}{_CODE}{value.__qualname__}"] = f"{_checksum(value.__code__):08x}"
+
+
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """What a function closes over and its defaults, or the attributes of an object, by name."""
+    if hasattr(value, "__code__"):
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            yield name, cell_content(cell)
+        defaults = value.__defaults__ or ()
+        last = value.__code__.co_argcount
+        yield from zip(value.__code__.co_varnames[last - len(defaults) : last], defaults, strict=True)
+        yield from (value.__kwdefaults__ or {}).items()
+    elif not isinstance(value, type | types.ModuleType) and (
+        type(value).__module__.startswith("optax") or not _of_libraries(type(value))
+    ):
+        yield from getattr(value, "__dict__", {}).items()
+        yield from ((name, getattr(value, name)) for name in getattr(value, "__slots__", ()) if hasattr(value, name))
+
+
+def _of_libraries(value: Any) -> bool:
+    """Whether a function or class is one of these libraries, or of Python itself."""
+    package = (getattr(value, "__module__", None) or "").partition(".")[0]
+    return package in _LIBRARIES or package in sys.stdlib_module_names
+
+
+def _checksum(code: types.CodeType) -> int:
+    """Of what a function does, without its texts, which may be descriptions, and the places of its lines."""
+    checksum = zlib.crc32(repr((code.co_code, code.co_names)).encode())
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            checksum = zlib.crc32(b"%d" % _checksum(constant), checksum)
+        elif isinstance(constant, bool | int | float | complex | tuple | None):
+            checksum = zlib.crc32(repr(constant).encode(), checksum)
+    return checksum
 
 
 def different(there: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -73,13 +117,16 @@ def different(there: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, t
     for name, value in given.items():
         old = there.get(name, value)
         if isinstance(value, Mapping) and isinstance(old, Mapping):
-            if old.get(_VERSION) != value.get(_VERSION):
+            if any(old.get(name) != value.get(name) for name in (_VERSION, _FORMAT)):
                 continue  # its functions may have other names
-            names = dict.fromkeys([*old, *value])
+            names = dict.fromkeys(name for name in (*old, *value) if name != _PYTHON)
+            if old.get(_PYTHON) != value.get(_PYTHON):  # which compiles the same program to other code
+                names = {name: None for name in names if _CODE not in name}
             pairs = {key: (old.get(key, "missing"), value.get(key, "missing")) for key in names}
             for key, pair in pairs.items():
                 # optax's cosine schedule turns its own 9 into 9.0 when it is first called
-                if pair[0].removesuffix(".0") != pair[1].removesuffix(".0"):
+                same = pair[0].removesuffix(".0") == pair[1].removesuffix(".0")
+                if not same and found.get(_short(key)) != pair:  # `init` and `update` close over the same settings
                     found[key.strip("/") if _short(key) in found else _short(key)] = pair
         elif old != value:
             found[name] = (old, value)
