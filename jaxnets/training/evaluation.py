@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from jaxnets import metrics as metric
+from jaxnets.integers import as_integer
 from jaxnets.label_check import note_rows
 from jaxnets.random import subkey
 from jaxnets.sharding import Placement
@@ -36,10 +37,11 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256, placement: Placement | N
     Returns:
         `evaluate(train_state, data) -> metrics`, pure and traceable: jit it, and read the numbers with
         `jaxnets.metrics.compute`. `evaluate(train_state, data, constants)` passes a tree of arrays that do not train to
-        the loss, as the keyword `constants`.
+        the loss, as the keyword `constants`; where the data are a part of a set, `first` says how many examples came
+        before them, so that random numbers are those of the whole.
 
     Raises:
-        ValueError: if `batch_size` is not positive; by the returned function, if there is no example.
+        ValueError: if `batch_size` is not a positive integer; by the returned function, if there is no example.
 
     Example:
         >>> import jax.numpy as jnp
@@ -50,14 +52,12 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256, placement: Placement | N
         >>> float(metric.compute(evaluate(state, jnp.array([1.0, 2.0, 6.0])))["loss"])
         3.0
     """
-    if batch_size < 1:
-        raise ValueError(f"make_evaluate: batch_size must be at least 1, got {batch_size}")
-
+    batch_size = as_integer("make_evaluate", "batch_size", batch_size, at_least=1)
     parts = 1 if placement is None else placement.batch_parts
     at_once = -(-batch_size // parts) * parts
     local = loss if placement is None else placed_loss(loss, placement)
 
-    def evaluate(train_state: TrainState, data: Any, constants: PyTree = None) -> PyTree:
+    def evaluate(train_state: TrainState, data: Any, constants: PyTree = None, *, first: Any = 0) -> PyTree:
         bound = local if constants is None else functools.partial(local, constants=constants)
         size = data_size(data)
         if size == 0:
@@ -68,12 +68,12 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256, placement: Placement | N
         def measure(start: Any, count: int) -> PyTree:
             rows = jax.tree.map(lambda array: jax.lax.dynamic_slice_in_dim(array, start, count), data)
             note_rows(rows)
-            return call_loss(bound, *model, rows, key=subkey(key, start), train=False)[2]
+            return call_loss(bound, *model, rows, key=subkey(key, first + start), train=False)[2]
 
         batches, rest = divmod(size, at_once)
         measured = []
         if batches:
-            starts = jax.numpy.arange(batches) * at_once
+            starts = jax.numpy.arange(batches, dtype=jax.numpy.int32) * at_once
             _, stacked = jax.lax.scan(lambda _, start: (None, measure(start, at_once)), None, starts)
             measured.append(metric.reduce(stacked))
         measured += [measure(size - rest, rest - rest % parts)] if rest >= parts else []
@@ -82,4 +82,5 @@ def make_evaluate(loss: Loss, *, batch_size: int = 256, placement: Placement | N
 
     evaluate.on_mesh = functools.partial(make_evaluate, loss, batch_size=batch_size)  # type: ignore[attr-defined]
     evaluate.placement = placement  # type: ignore[attr-defined]
+    evaluate.at_once = at_once  # type: ignore[attr-defined]
     return evaluate

@@ -187,7 +187,7 @@ class SourceEvaluation:
     """An evaluation of a source in parts that fit into memory, with the methods of `Program`."""
 
     def __init__(self, evaluate: Any):
-        self._evaluate = evaluate
+        self._evaluate, self._at_once = evaluate, getattr(evaluate, "at_once", None)
         self._programs: dict[int, Program] = {}
 
     @property
@@ -198,12 +198,13 @@ class SourceEvaluation:
     def result_shapes(self, train_state: TrainState, source: Source, constants: PyTree) -> PyTree:
         """Return the shapes and dtypes of the result."""
         rows = self._parts(source)[0]
-        return self._program(len(rows)).result_shapes(train_state, self._take(source, rows, train_state), constants)
+        data = self._take(source, rows, train_state)
+        return self._program(len(rows)).result_shapes(train_state, data, constants, **self._first(rows))
 
     def __call__(self, train_state: TrainState, source: Source, constants: PyTree) -> PyTree:
         """Add up the metrics of all parts."""
         measured = [
-            self._program(len(rows))(train_state, self._take(source, rows, train_state), constants)
+            self._program(len(rows))(train_state, self._take(source, rows, train_state), constants, **self._first(rows))
             for rows in self._parts(source)
         ]
         return functools.reduce(metric.merge, measured)
@@ -213,7 +214,12 @@ class SourceEvaluation:
 
     def _parts(self, source: Source) -> list[np.ndarray]:
         size = max(1, _AT_ONCE // max(1, _bytes(source.take([0]))))
+        size -= size % min(size, self._at_once or 1)  # whole batches, as those of arrays
         return [np.arange(first, min(first + size, len(source))) for first in range(0, len(source), size)]
+
+    def _first(self, rows: np.ndarray) -> dict[str, Any]:
+        """How many examples came before, or each part would have the random numbers of the first one."""
+        return {} if self._at_once is None else {"first": np.int32(rows[0])}
 
     def _take(self, source: Source, rows: np.ndarray, train_state: TrainState) -> Any:
         return data_on_mesh("validation data", source.take(rows), train_state)

@@ -18,7 +18,7 @@ from jaxnets.training.state import TrainState, Watch
 from jaxnets.training.step import Step
 from jaxnets.training.tune import compiler_options, keep_freed_memory
 from jaxnets.tree import describe
-from jaxnets.types import PyTree
+from jaxnets.types import Array, PyTree
 
 copy_arrays = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree))
 
@@ -45,33 +45,36 @@ class Program:
         self._traced: Any = None
         self._compiled: Any = None
 
-    def result_shapes(self, *arguments: Any) -> PyTree:
+    def result_shapes(self, *arguments: Any, **more: Any) -> PyTree:
         """Return the shapes and dtypes of the result."""
         if self._traced is None:
             keep_freed_memory()
             started = time.perf_counter()
             donated = 0 if self._donate else ()
             jitted = jax.jit(self._function, donate_argnums=donated, compiler_options=compiler_options())
-            self._traced = jitted.trace(*arguments)
+            self._traced = jitted.trace(*arguments, **more)
             self.compile_seconds += time.perf_counter() - started
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), self._traced.out_info)
 
-    def compiled(self, *arguments: Any) -> Any:
+    def compiled(self, *arguments: Any, **more: Any) -> Any:
         """Return what XLA made."""
         if self._compiled is None:
-            self.result_shapes(*arguments)
+            self.result_shapes(*arguments, **more)
             started = time.perf_counter()
             self._compiled = self._traced.lower().compile()
             self.compile_seconds += time.perf_counter() - started
         return self._compiled
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **more: Any) -> Any:
         """Run the program."""
-        return self.compiled(*arguments)(*arguments)
+        return self.compiled(*arguments, **more)(*arguments, **more)
 
 
 def evaluation(evaluate: Callable[..., PyTree] | None) -> Callable[..., PyTree]:
     """Make the function that evaluates: `measure(train_state, data, constants)` returns metrics by name.
+
+    Its attribute `at_once` is that of `make_evaluate`'s function, which also takes how many examples came before the
+    data; None for any other function.
 
     Example:
         >>> measure = evaluation(lambda train_state, data: {"sum": jnp.sum(data)})
@@ -79,11 +82,12 @@ def evaluation(evaluate: Callable[..., PyTree] | None) -> Callable[..., PyTree]:
         3.0
     """
 
-    def measure(train_state: TrainState, data: Any, constants: PyTree) -> PyTree:
+    def measure(train_state: TrainState, data: Any, constants: PyTree, **first: Array) -> PyTree:
         if evaluate is None:
             raise ValueError("there is no function that evaluates")
-        return _named(evaluate(train_state, data, *_if_any(constants)))
+        return _named(evaluate(train_state, data, *_if_any(constants), **first))
 
+    measure.at_once = getattr(evaluate, "at_once", None)  # type: ignore[attr-defined]
     return measure
 
 

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxnets import metrics
 from jaxnets.data import Source
 from jaxnets.training import Checkpoints, data_parallel, device_mesh, fit, make_evaluate, make_step, replicate
 from jaxnets.training.feeds import SourceFeed
@@ -169,3 +170,24 @@ def test_what_is_no_source_is_refused():
         Source([np.ones(2), np.ones(3)]).take([0, 1])
     with pytest.raises(ValueError, match="batch_size must be between 1 and the number of examples, 67; got 68"):
         train(source(), batch_size=68)
+
+
+def noisy(params, state, batch, *, key, train):
+    value, (state, numbers) = LOSS(params, state, batch, key=key, train=train)
+    return value, (state, numbers | {"noise": metrics.mean(jax.random.normal(key, batch[1].shape))})
+
+
+@pytest.mark.parametrize("bytes_at_once", [1, 1000])
+def test_parts_of_a_source_have_the_random_numbers_of_the_whole(monkeypatch, bytes_at_once):
+    """An example has 20 bytes: parts are of one example, or of 50 and then 48, which are whole batches of 12."""
+    monkeypatch.setattr("jaxnets.training.feeds._AT_ONCE", bytes_at_once)
+    batch_size = 1 if bytes_at_once == 1 else 12
+
+    def measured(validation):
+        settings = {"evaluate": make_evaluate(noisy, batch_size=batch_size), "validation": validation, "epochs": 1}
+        return fit(start(), STEP, DATA, batch_size=16, **settings).metrics["validation"]
+
+    examples = data(60, seed=1)
+    found, expected = measured(source(examples)), measured(examples)
+    np.testing.assert_allclose(found["noise"], expected["noise"], rtol=1e-6)
+    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-6)
