@@ -1,10 +1,12 @@
-"""One process at a time in a folder of a run."""
+"""One process at a time in a folder of a run, and one writer at a time in any folder."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 from jaxnets.errors import RunFolderError
@@ -68,3 +70,26 @@ def unlock_folder(folder: Path) -> None:
     file = _HELD.pop(folder.expanduser().resolve(), None)
     if file is not None:
         os.close(file)
+
+
+@contextlib.contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Wait until no other process or thread is in this context with the same folder, as far as the system has locks.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, one_writer(Path(folder)):
+        ...     _ = (Path(folder) / "text").write_text("whole")
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # the file system has no locks
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)

@@ -13,6 +13,7 @@ from typing import Any
 import jaxnets
 from jaxnets.config import ModelConfig
 from jaxnets.errors import FileError
+from jaxnets.folder_lock import one_writer
 from jaxnets.model import Model
 from jaxnets.models import ARCHITECTURES
 from jaxnets.types import Params, State
@@ -27,7 +28,7 @@ def save_model(folder: str | os.PathLike[str], model: Model, params: Params, sta
 
     The folder holds `config.json`, with the name of the config's class, its fields and the version of this library, and
     a `.safetensors` file of the arrays, whose name ends in its checksum. A network that was there is replaced, and
-    stays whole until the new one is; other files stay.
+    stays whole until the new one is; other files stay. Of several that save at once, one waits for the other.
 
     Args:
         folder: where to; it is made if it is not there.
@@ -60,6 +61,12 @@ def save_model(folder: str | os.PathLike[str], model: Model, params: Params, sta
     folder = Path(folder).expanduser()
     content = {"jaxnets": jaxnets.__version__, "architecture": type(config).__name__, "config": config.to_dict()}
     folder.mkdir(parents=True, exist_ok=True)
+    with one_writer(folder):
+        _replace(folder, content, params, state)
+
+
+def _replace(folder: Path, content: Mapping[str, Any], params: Params, state: State | None) -> None:
+    """Write the arrays, then the config that names them, then take away what it named before."""
     unnamed = folder / f".{os.getpid()}.safetensors"
     try:
         save(unnamed, params, state)
@@ -68,7 +75,7 @@ def save_model(folder: str | os.PathLike[str], model: Model, params: Params, sta
     finally:
         unnamed.unlink(missing_ok=True)
     with whole_file(folder / _CONFIG) as part:  # which makes the new network the one of the folder
-        part.write_text(json.dumps(content | {"weights": weights}, indent=2) + "\n", encoding="utf-8")
+        part.write_text(json.dumps({**content, "weights": weights}, indent=2) + "\n", encoding="utf-8")
     for path in folder.iterdir():
         if _WEIGHTS.fullmatch(path.name) and path.name != weights:
             path.unlink(missing_ok=True)
@@ -107,7 +114,13 @@ def load_model(
         model = make(config_class.from_dict(content["config"]))
     except (TypeError, ValueError) as error:
         raise FileError(f"{versions}: {error}") from error
-    return model, *_read_weights(folder, content["weights"], model)
+    try:
+        params, state = _read_weights(folder, content["weights"], model)
+    except FileNotFoundError:
+        if _read_config(folder / _CONFIG) == content:
+            raise
+        return load_model(folder, architectures=architectures)  # another network was saved since
+    return model, params, state
 
 
 def _read_config(path: Path) -> dict[str, Any]:

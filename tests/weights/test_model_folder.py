@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +15,7 @@ import jaxnets
 from jaxnets import Model, make_model, models, nn
 from jaxnets.config import ModelConfig, PositiveInt, build_model
 from jaxnets.training import compute_in
-from jaxnets.weights import load_model, save_model
+from jaxnets.weights import load_model, model_folder, save_model
 
 SMALL = {"small_images": True, "width": 1 / 16}
 CONFIGS = [
@@ -292,3 +293,37 @@ def test_a_model_that_computes_in_another_dtype_keeps_its_config(saved):
     folder, model, params = saved
     save_model(folder, compute_in(jnp.bfloat16, model), params)
     assert load_model(folder)[0].config == model.config
+
+
+def test_a_reader_takes_the_network_that_came_in_between(saved, monkeypatch):
+    folder, model, params = saved
+    changed = jax.tree.map(lambda leaf: leaf + 1, params)
+    read = model_folder._read_weights
+
+    def late(*arguments):
+        monkeypatch.setattr(model_folder, "_read_weights", read)
+        save_model(folder, model, changed)  # takes the file away that the config named
+        return read(*arguments)
+
+    monkeypatch.setattr(model_folder, "_read_weights", late)
+    assert_same(load_model(folder)[1], changed)
+
+
+def test_two_writers_leave_the_network_of_the_last_one(saved, monkeypatch):
+    folder, model, params = saved
+    first, second = (jax.tree.map(lambda leaf, by=by: leaf + by, params) for by in (1, 2))
+    other = threading.Thread(target=save_model, args=(folder, model, second))
+    write = model_folder.whole_file
+
+    def meanwhile(path):
+        monkeypatch.setattr(model_folder, "whole_file", write)
+        other.start()
+        other.join(0.5)  # it waits until the config of the first one is written
+        assert other.is_alive()
+        return write(path)
+
+    monkeypatch.setattr(model_folder, "whole_file", meanwhile)
+    save_model(folder, model, first)
+    other.join()
+    assert_same(load_model(folder)[1], second)
+    assert len(list(folder.glob("weights-*"))) == 1
