@@ -61,6 +61,7 @@ def in_evaluation(model: Model, *patterns: str) -> Model:
         return outputs
 
     apply.__name__ = getattr(run, "__name__", "apply")
+    apply.compute_dtype = getattr(model.apply, "compute_dtype", None)  # type: ignore[attr-defined]
     return make_model(model.spec, apply, model.config)
 
 

@@ -30,6 +30,7 @@ def placed_loss(loss: Loss, placement: Placement) -> Loss:
         return loss(placed_params(params, placement, rows), state, batch, key=key, train=train, **constants)
 
     on_mesh.__name__ = str(getattr(loss, "__name__", "loss"))
+    on_mesh.compute_dtype = getattr(loss, "compute_dtype", None)  # type: ignore[attr-defined]
     return on_mesh
 
 

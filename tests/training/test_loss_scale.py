@@ -7,11 +7,13 @@ import optax
 import pytest
 
 from jaxnets import losses, make_model, nn
+from jaxnets.data import augment
 from jaxnets.training import (
     Checkpoints,
     TrainState,
     compute_in,
     fit,
+    in_evaluation,
     init_train_state,
     make_step,
     supervised,
@@ -143,3 +145,19 @@ def test_the_scale_does_not_grow_to_infinity_where_it_would_stay():
 def test_without_parameters_there_is_nothing_to_scale():
     optimizer = with_loss_scale(optax.sgd(1.0))
     assert optimizer.update({}, optimizer.init({}))[0] == {}
+
+
+@pytest.mark.parametrize("wrap", ["augmented", "in_evaluation"])
+def test_float16_is_seen_through_what_wraps_a_loss_or_model(wrap):
+    def apply(params, state, x, *, key=None, train):
+        return nn.linear(params["fc"], x), state
+
+    half = compute_in(jnp.float16, make_model({"fc": nn.linear_spec(2, 1)}, apply))
+    if wrap == "in_evaluation":
+        loss = supervised(in_evaluation(half, "fc"), losses.squared_error)
+    else:
+        loss = augment.augmented(supervised(half, losses.squared_error))
+    optimizer = permissive_optimizer(optax.sgd(0.1))
+    begin, batch = init_train_state(half, optimizer, 0), (jnp.ones((8, 2)), jnp.ones((8, 1)))
+    with pytest.warns(UserWarning, match="float16"):
+        jax.eval_shape(make_step(loss, optimizer), begin, batch)

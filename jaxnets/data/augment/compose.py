@@ -181,4 +181,5 @@ def augmented(
             images, labels = mix(images, labels, key=subkey(base, "mix"))
         return loss(params, state, (images, labels, *weights), key=key, train=train)
 
+    augmented_loss.compute_dtype = getattr(loss, "compute_dtype", None)  # type: ignore[attr-defined]
     return augmented_loss
