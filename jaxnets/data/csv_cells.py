@@ -14,7 +14,8 @@ import numpy as np
 
 from jaxnets.errors import FileError
 
-MAX_FLOAT32 = float(np.finfo(np.float32).max)
+_BEYOND_FLOAT32 = float(np.finfo(np.float32).max) * (1 + 2.0**-25)
+"""Half a step beyond the largest number, from where it is infinity that is nearest."""
 
 Cells: TypeAlias = Sequence[tuple[int, str]]
 """The cells of one column, each with the number of its line."""
@@ -81,7 +82,7 @@ def finite_number(source: Source, cell: str, line: int, column: str) -> float:
         hint = "; if the first line names the columns, write header=True"
     elif number is None and source.decimal == "." and source._replace(decimal=",").number(cell) is not None:
         hint = "; for a decimal comma write decimal=','"
-    elif number is None or not math.isfinite(number) or abs(number) > MAX_FLOAT32:
+    elif number is None or not math.isfinite(number) or abs(number) >= _BEYOND_FLOAT32:
         hint = ""
     else:
         return number

@@ -244,3 +244,12 @@ def test_a_file_that_is_no_text(tmp_path):
         read_csv(tmp_path / "a.csv")
     with pytest.raises(FileNotFoundError):
         read_csv(tmp_path / "none.csv")
+
+
+def test_numbers_that_float32_rounds_to_its_largest_are_finite():
+    """Its shortest text lies beyond it, and half a step further it is infinite."""
+    largest = np.finfo(np.float32).max
+    table = parse_csv(f"{largest},0\n-{largest},1\n", header=False, regression=True)
+    np.testing.assert_array_equal(table.inputs[:, 0], [largest, -largest])
+    with pytest.raises(ValueError, match=r"expected a finite number, got '3\.4028236e38'"):
+        parse_csv("3.4028236e38,0\n1,1\n", header=False, regression=True)
