@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnets.types import PyTree
@@ -25,6 +26,8 @@ def data_checksum(data: PyTree) -> int:
     """
     value = 0
     for leaf in jax.tree.leaves(data):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
         value = zlib.crc32(str(np.dtype(leaf.dtype)).encode(), value)
         for part in _parts(leaf):
             value = zlib.crc32(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data, value)

@@ -13,6 +13,7 @@ from jaxnets.training.checkpoint_store import (
     with_keys,
     without_keys,
 )
+from jaxnets.training.checks import check_savable
 from jaxnets.training.state import TrainState
 
 
@@ -26,7 +27,7 @@ def save_checkpoint(path: str | os.PathLike[str], train_state: TrainState) -> No
         train_state: the state to write.
 
     Raises:
-        ValueError: if the folder exists.
+        ValueError: if the folder exists, or an array has no entries.
 
     Example:
         >>> import tempfile, jax.numpy as jnp
@@ -41,6 +42,7 @@ def save_checkpoint(path: str | os.PathLike[str], train_state: TrainState) -> No
     target = Path(path).expanduser().absolute()
     if target.exists():
         raise ValueError(f"save_checkpoint: {path} exists; choose another folder or delete it")
+    check_savable("save_checkpoint", train_state)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(target, without_keys(train_state))
 

@@ -5,6 +5,7 @@ Where steps are concerned they are raised while a program is traced, so that the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -34,6 +35,39 @@ def check_optimizer(function: str, optimizer: Any) -> None:
     else:
         advice = f"got {describe(optimizer)}; write optax.adam(1e-3)"
     raise TypeError(f"{function}: optimizer must be an optax optimizer, {advice}")
+
+
+def check_savable(function: str, train_state: TrainState) -> None:
+    """Raise ValueError if an array of a train state has no entries, which orbax does not save.
+
+    Example:
+        >>> from jaxnets.training import TrainState
+        >>> check_savable("fit", TrainState.create({"kernel": jax.numpy.ones(3)}, (), seed=0))
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(train_state):
+        if 0 in getattr(leaf, "shape", ()):
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            raise ValueError(f"{function}: {name} is {describe(leaf)}, which a checkpoint cannot hold; leave it out")
+
+
+def check_callbacks(callbacks: Any) -> tuple[Callable[..., Any], ...]:
+    """Return callbacks as a tuple, or raise TypeError unless they are functions.
+
+    Example:
+        >>> check_callbacks(print)
+        Traceback (most recent call last):
+        ...
+        TypeError: fit: callbacks must be a list of functions, got builtin_function_or_method; write callbacks=[print]
+    """
+    if callable(callbacks) or not isinstance(callbacks, Iterable):
+        name = getattr(callbacks, "__name__", None)
+        advice = f"; write callbacks=[{name}]" if callable(callbacks) and name else ""
+        raise TypeError(f"fit: callbacks must be a list of functions, got {type(callbacks).__name__}{advice}")
+    given = tuple(callbacks)
+    for callback in given:
+        if not callable(callback):
+            raise TypeError(f"fit: callbacks must be functions of an event, got {describe(callback)}")
+    return given
 
 
 def check_loss_and_optimizer(function: str, loss: Any, optimizer: Any) -> None:

@@ -36,7 +36,7 @@ def early_stopping(
     checked = check_metric("early_stopping", metric, mode)
     split = metric.partition("/")[0]
     patience = as_integer("early_stopping", "patience", patience, at_least=1)
-    if min_delta < 0:
+    if not min_delta >= 0:
         raise ValueError(f"early_stopping: min_delta must be at least 0, got {min_delta}")
 
     def stop(event: Event) -> bool:

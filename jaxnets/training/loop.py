@@ -17,7 +17,14 @@ from jaxnets.processes import check_same, explain_lost
 from jaxnets.training.batches import steps_per_epoch
 from jaxnets.training.checkpoint_store import Progress
 from jaxnets.training.checkpoints import Checkpoints
-from jaxnets.training.checks import check_fit, check_metrics, check_steps_done, positive_integers
+from jaxnets.training.checks import (
+    check_callbacks,
+    check_fit,
+    check_metrics,
+    check_savable,
+    check_steps_done,
+    positive_integers,
+)
 from jaxnets.training.event import Callback
 from jaxnets.training.feeds import Feed, SourceEvaluation, feed_of
 from jaxnets.training.first_step import note_run
@@ -120,8 +127,9 @@ def fit(
             are done already, the train state was given to another run, the step does not count once, a metric has the
             name of a column of the history, or the checkpoints are of another run: another seed, batch size, order,
             data set, model or optimizer.
-        TypeError: if the data are not arrays, the step is compiled already, the metrics are not a dict of numbers or
-            arrays by name, or a callback returns something else than True, False or None.
+        TypeError: if the data are not arrays, callbacks not a list of functions, the step is compiled already, the
+            metrics are not a dict of numbers or arrays by name, or a callback returns something else than True, False
+            or None.
         NonFiniteError: if a metric, a parameter or state is not finite after a step; a FloatingPointError that names
             the step and the path, and holds the train state before it. Checkpoints are of good states only.
         SaveError: an OSError, if a checkpoint cannot be written; the one before is complete.
@@ -142,6 +150,9 @@ def fit(
     """
     started = time.perf_counter()
     check_fit(train_state, step, validation, evaluate)
+    callbacks = check_callbacks(callbacks)
+    if checkpoints is not None:
+        check_savable("fit", train_state)
     epochs, batch_size, steps_per_call, evaluate_every = positive_integers(
         "fit", epochs=epochs, batch_size=batch_size, steps_per_call=steps_per_call, evaluate_every=evaluate_every
     )

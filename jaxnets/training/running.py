@@ -150,6 +150,7 @@ class Running:
         """Raise Interrupted after a signal; what was done is saved by then."""
         if self._checkpoints is None or self._request.signal_number is None:
             return
+        self.save()  # also where no step was done
         self._checkpoints.close()
         raise Interrupted(
             f"stopped after {self.done:,} of {self._total:,} steps; the checkpoint is in {self._checkpoints.folder}",

@@ -9,7 +9,16 @@ import pytest
 
 from jaxnets import losses, make_model, metrics, nn
 from jaxnets.data import augment
-from jaxnets.training import TrainState, batch_indices, fit, init_train_state, make_evaluate, make_step, supervised
+from jaxnets.training import (
+    TrainState,
+    batch_indices,
+    early_stopping,
+    fit,
+    init_train_state,
+    make_evaluate,
+    make_step,
+    supervised,
+)
 from tests.oracles import permissive_optimizer
 from tests.training.problem import LOSS, MODEL, OPTIMIZER, STEP, data, start
 
@@ -302,3 +311,23 @@ def test_a_step_of_ones_own_takes_constants_and_its_numbers_are_looked_at():
     np.testing.assert_array_equal(trained.train_state.params["w"], [3, 6])
     with pytest.raises(FloatingPointError, match="at step 0: the first bad array of params after it is 'w'"):
         fit(begin(), step, jnp.ones(12), epochs=1, batch_size=4, constants={"shift": jnp.array([1.0, jnp.inf])})
+
+
+def test_callbacks_are_a_list_of_functions():
+    with pytest.raises(TypeError, match=r"callbacks must be a list of functions, got function; write callbacks=\["):
+        run(callbacks=twice)
+    with pytest.raises(TypeError, match="fit: callbacks must be functions of an event, got "):
+        run(callbacks=[3])
+    heard = []
+    run(callbacks=(heard.append for _ in range(1)))
+    assert [event.kind for event in heard] == ["start", "steps", "epoch", "end"]
+
+
+def test_evaluation_takes_a_number_of_examples():
+    with pytest.raises(ValueError, match=r"make_evaluate: batch_size must be an integer of at least 1, got 2\.5"):
+        make_evaluate(LOSS, batch_size=2.5)
+
+
+def test_the_gain_that_early_stopping_asks_for_is_a_number():
+    with pytest.raises(ValueError, match="early_stopping: min_delta must be at least 0, got nan"):
+        early_stopping(min_delta=float("nan"))

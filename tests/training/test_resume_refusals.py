@@ -333,3 +333,39 @@ def test_the_numbers_of_a_run_with_another_step_function_are_checked_too():
     with pytest.raises(NonFiniteError, match="at step 4: the first bad array of params after it is 'bn/") as caught:
         run_plain(step)
     assert caught.value.step == 4
+
+
+def test_arrays_without_entries_are_refused_before_the_first_step(tmp_path):
+    params = {"kernel": jnp.zeros((0, 3))}
+    begin = TrainState.create(params, (), seed=0)
+    message = r"params/kernel is float32\[0, 3\], which a checkpoint cannot hold"
+    with pytest.raises(ValueError, match=f"save_checkpoint: {message}"):
+        save_checkpoint(tmp_path / "one", begin)
+    with pytest.raises(ValueError, match=f"fit: {message}"):
+        fit(begin, lambda *_: None, DATA, epochs=1, batch_size=16, checkpoints=Checkpoints(tmp_path / "run"))
+
+
+def test_a_signal_before_the_first_step_leaves_a_checkpoint(tmp_path):
+    def stop(event):
+        if event.kind == "start":
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="stopped after 0 of 6 steps; the checkpoint is in"):
+        run(tmp_path, callbacks=[stop])
+    chex.assert_trees_all_equal(load_last(tmp_path, like=start()).params, start().params)
+    chex.assert_trees_all_equal(run(tmp_path).train_state.params, run(tmp_path / "whole").train_state.params)
+
+
+def test_random_keys_may_be_data(tmp_path):
+    def step(train_state, batch):
+        noise = jax.vmap(jax.random.normal)(batch)
+        return train_state._replace(step=train_state.step + 1), {"noise": metrics.mean(noise)}
+
+    def train(seed):
+        begin, keys = TrainState.create({}, (), seed=0), jax.random.split(jax.random.key(seed), 10)
+        return fit(begin, step, keys, epochs=1, batch_size=5, checkpoints=Checkpoints(tmp_path, best=None))
+
+    train(1)
+    train(1)
+    with pytest.raises(ValueError, match="checksum of the data"):
+        train(2)
