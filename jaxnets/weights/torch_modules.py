@@ -107,6 +107,8 @@ def from_torch(
     made: dict[str, dict[int | None, HostArray]] = {}
     for name, parts in entries.items():
         for part, array in zip(parts, _split(arrays.get(name), parts), strict=True):
+            if name.endswith("num_batches_tracked"):
+                array = np.minimum(array, _MOST_BATCHES)
             made.setdefault(part.leaf_path, {})[part.place.layer] = _from_torch_array(array, part)
     return arrange(spec, filled | {path: _stacked(by_index) for path, by_index in made.items()})
 
@@ -133,6 +135,8 @@ def _stacked(by_index: dict[int | None, HostArray]) -> HostArray:
     return by_index[None] if None in by_index else np.stack([by_index[index] for index in range(len(by_index))])
 
 
+_MOST_BATCHES = 2**30
+"""What larger counts become, which int32 might not hold after the next steps."""
 _MANY_BATCHES = 10**6
 """The count of batch norm if the weights do not say how many batches their statistics have seen."""
 
@@ -202,7 +206,24 @@ def _entries(spec: Spec, names: Names, recurrent: Mapping[str, str]) -> dict[str
     left = sorted(set(leaves) - {part.leaf_path for parts in entries.values() for part in parts})
     if left:
         raise ValueError(f"the names have no module for {', '.join(left)}")
+    _check_places(entries)
     return entries
+
+
+def _check_places(entries: Mapping[str, Sequence[_Entry]]) -> None:
+    """Raise ValueError unless every array, or each of its stacked layers, has one module."""
+    placed: dict[str, dict[int | None, str]] = {}
+    for name, parts in entries.items():
+        for part in parts:
+            layers = placed.setdefault(part.leaf_path, {})
+            if (other := layers.setdefault(part.place.layer, name)) != name:
+                raise ValueError(f"the names put both {other!r} and {name!r} at {part.leaf_path!r}")
+    leaves = {part.leaf_path: part.spec for parts in entries.values() for part in parts}
+    for path, layers in placed.items():
+        count = leaves[path].shape[0] if leaves[path].shape else 0
+        if set(layers) not in ({None}, set(range(count))):
+            there = ", ".join(map(str, layers))
+            raise ValueError(f"the names have modules for layers {there} of {path!r}, which has 0 to {count - 1}")
 
 
 def _arrays_at(leaves: Mapping[str, Any], module: str, path: str) -> Iterator[tuple[str, str]]:
