@@ -10,6 +10,9 @@ import jax
 
 from jaxnets.backend import plain_too
 
+NOT_COUNTABLE = "attention_blocks, kernel_gradient, rows"
+"""Fast forms that leave out products, do others twice, multiply padding, or sum by products."""
+
 
 def count_flops(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
     """Count the floating-point operations of the matrix products and convolutions in one call.
@@ -43,8 +46,7 @@ def count_flops(function: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
         call_args, call_kwargs = jax.tree.unflatten(structure, values)
         return function(*call_args, **call_kwargs)
 
-    # which leave out products, do others twice, multiply padding, or sum by products
-    with plain_too("attention_blocks, kernel_gradient, rows"):
+    with plain_too(NOT_COUNTABLE):
         return jaxpr_flops(jax.make_jaxpr(call)([leaves[i] for i in dynamic]))
 
 
@@ -86,6 +88,16 @@ def inner_jaxprs(settings: dict[str, Any]) -> list[Any]:
 def _product(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
     (contracted, _), _ = settings["dimension_numbers"]
     return 2 * outputs[0].size * math.prod(inputs[0].shape[axis] for axis in contracted)
+
+
+def _ragged_product(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
+    """Each row is multiplied by the matrix of its own group alone."""
+    rows, matrices, groups = inputs[:3]
+    dimensions = settings["ragged_dot_dimension_numbers"]
+    (contracted, _), (batched, _) = dimensions.dot_dimension_numbers
+    shared = math.prod(rows.shape[axis] for axis in (*contracted, *batched))
+    matrices_size = matrices.size // (groups.shape[-1] if dimensions.rhs_group_dimensions else 1)
+    return 2 * rows.size * matrices_size // max(shared, 1)
 
 
 def _small_product(inputs: list[Any], outputs: list[Any], settings: dict[str, Any]) -> Any:
@@ -157,6 +169,7 @@ def _pallas_kernel(inputs: list[Any], outputs: list[Any], settings: dict[str, An
 
 _COSTS: dict[str, Callable[[list[Any], list[Any], dict[str, Any]], Any]] = {
     "dot_general": _product,
+    "ragged_dot_general": _ragged_product,
     "small_product_on_cpu": _small_product,
     "conv_general_dilated": _convolution,
     "convolution_on_cpu": _convolution_on_cpu,

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxnets.flops import inner_jaxprs, jaxpr_flops
+from jaxnets.backend import plain_too
+from jaxnets.flops import NOT_COUNTABLE, inner_jaxprs, jaxpr_flops
 from jaxnets.html_table import html_table
 from jaxnets.layer import Call, CallLog, recorded
 from jaxnets.model import Model
@@ -135,7 +136,8 @@ def summary(model: Model, inputs: PyTree, *, train: bool = False) -> Summary:
     def apply(params: PyTree, state: PyTree, inputs: PyTree) -> Any:
         return model.apply(recorded(params, log), state, inputs, key=key, train=train)[0]
 
-    jaxpr, output = jax.make_jaxpr(apply, return_shape=True)(params, state, inputs)
+    with plain_too(NOT_COUNTABLE):
+        jaxpr, output = jax.make_jaxpr(apply, return_shape=True)(params, state, inputs)
     return Summary(
         rows=_rows(log, jaxpr, paths(params), paths(state)),
         output=_first_shape(output),

@@ -221,3 +221,8 @@ def test_a_summary_after_training_counts_what_it_counted_before():
     x = jnp.ones((4, 8))
     jax.grad(lambda p: jnp.sum(model.apply(p, state, x, train=True)[0]))(params)
     assert summary(model, x).flops == 2 * 4 * 8 * 8
+
+
+def test_rows_of_groups_are_multiplied_by_their_own_matrix():
+    counts = jnp.array([2, 4])
+    assert count_flops(jax.lax.ragged_dot, jnp.ones((6, 3)), jnp.ones((2, 3, 4)), counts) == 2 * 6 * 3 * 4

@@ -209,3 +209,20 @@ def test_a_notebook_shows_the_same_table():
     header, _, *body, _, total = str(found).splitlines()[:-1]
     for cells, line in zip(rows, [header, *body, total], strict=True):
         assert " ".join(" ".join(cells).split()) == " ".join(line.split())
+
+
+def test_its_flops_are_those_of_count_flops_also_where_cpu_computes_in_another_form():
+    """Causal attention in blocks leaves products out, and 1 x 1 convolutions of three channels are padded."""
+    time, x = 1024, jax.ShapeDtypeStruct((1, 1024, 64), jnp.float32)
+
+    def attend(params, state, x, *, key=None, train):
+        return nn.attention(params, x, causal=True), state
+
+    attention = make_model(nn.attention_spec(64, heads=4), attend)
+    assert summary(attention, x).flops == 2 * time * 64 * 64 * 4 + 2 * 2 * time * time * 64
+
+    def convolve(params, state, x, *, key=None, train):
+        return nn.conv(params, x), state
+
+    convolution = make_model(nn.conv_spec(3, 1, (1, 1)), convolve)
+    assert summary(convolution, jnp.ones((2, 16, 16, 3))).flops == 2 * 2 * 16 * 16 * 3
