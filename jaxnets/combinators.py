@@ -213,6 +213,15 @@ def repeat(layer: LayerLike, count: int, *, remat: bool = False) -> Layer:
         def block(params: Params, state: State, x: Any, *, key: Key | None = None) -> tuple[Any, State]:
             return child.apply(params, state, x, key=key, train=train)
 
+        def stateless(params: Params, x: Any, *, key: Key | None = None) -> Any:
+            return child.apply(params, {}, x, key=key, train=train)[0]
+
+        if not jax.tree.leaves((params, state)):
+            for index in range(count):
+                inputs = stateless(params, inputs, key=subkey(key, index))
+            return inputs, state
+        if not jax.tree.leaves(state):
+            return run_repeated(stateless, params, inputs, key=key, remat=remat), state
         result: tuple[Any, State] = run_repeated(block, params, inputs, state=state, key=key, remat=remat)
         return result
 

@@ -3,9 +3,11 @@
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+import scipy.stats
 
-from jaxnets import combinators as c, make_model, nn, subkey
+from jaxnets import combinators as c, make_model, nn, subkey, unstack
 from tests.oracles import normal
 
 KEY = jax.random.key(0)
@@ -96,3 +98,24 @@ def test_misuse_is_refused():
         c.serial(3)
     with pytest.raises(ValueError, match=r"\['linear1'\] are taken"):
         c.serial(c.linear(3), linear1=c.linear(2))
+
+
+def test_repeated_layers_without_state_take_unstacked_parameters():
+    x = jnp.asarray(normal(2, 4))
+    model = c.build(c.repeat(c.serial(fc=c.linear(4), relu=jax.nn.relu), 3), x)
+    params, state = model.init(jax.random.key(0))
+    expected = x
+    for layer in unstack(params):
+        expected = jax.nn.relu(nn.linear(layer["fc"], expected))
+    for given in (params, unstack(params)):
+        np.testing.assert_allclose(model.apply(given, state, x, train=False)[0], expected, rtol=1e-6)
+
+
+def test_layers_without_parameters_are_repeated():
+    x = jnp.asarray(normal(50, 40))
+    model = c.build(c.repeat(lambda x: x / 2, 3), x)
+    np.testing.assert_allclose(model.apply({}, {}, x, train=False)[0], x / 8, rtol=1e-6)
+    model = c.build(c.repeat(c.dropout(0.5), 3), x)
+    kept = model.apply({}, {}, x, key=jax.random.key(0), train=True)[0] != 0
+    low, high = scipy.stats.binom.interval(1 - 1e-6, x.size, 1 / 8)  # each copy has a key of its own
+    assert low <= int(kept.sum()) <= high
