@@ -82,6 +82,16 @@ class ArraySpec:
             raise ValueError(f"axes must name each axis of shape {self.shape} once, got {self.axes}")
 
 
+def is_half(dtype: DTypeLike) -> bool:
+    """Whether a dtype is one of floating-point numbers of less than 32 bits.
+
+    Example:
+        >>> is_half(jnp.bfloat16), is_half(jnp.uint8)
+        (True, False)
+    """
+    return bool(jnp.issubdtype(dtype, jnp.floating)) and jnp.dtype(dtype).itemsize < 4
+
+
 @dataclasses.dataclass(frozen=True)
 class InFloat32:
     """An initializer that draws in float32 at least and rounds, for those that know no half precision.
@@ -98,7 +108,7 @@ class InFloat32:
 
     def __call__(self, key: Key, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> Array:
         """Draw the array."""
-        wide = jnp.float32 if jnp.dtype(dtype).itemsize < 4 else dtype
+        wide = jnp.float32 if is_half(dtype) else dtype
         return self.initializer(key, shape, wide).astype(dtype)
 
 
@@ -151,7 +161,7 @@ def _draw(leaf: ArraySpec, key: Key, dtype: DTypeLike, traced: bool) -> Array:
         if leaf.initializer is constant and not traced:
             filled: Array = jax.device_put(np.full(leaf.shape, value, jnp.dtype(dtype)))
             return filled
-    draw = InFloat32(leaf.initializer) if jnp.dtype(dtype).itemsize < 4 else leaf.initializer
+    draw = InFloat32(leaf.initializer) if is_half(dtype) else leaf.initializer
     if backend.fast_path("init", "cpu", "gpu", "tpu"):
         draw = compile_quickly(draw, static_argnums=(1, 2), traced=traced)
     return draw(key, tuple(leaf.shape), jnp.dtype(dtype))

@@ -149,3 +149,13 @@ def test_half_precision_is_drawn_in_float32_and_rounded(dtype):
     for make in (nn.initializers.orthogonal, nn.initializers.delta_orthogonal):
         shape = (3, 3, 4, 4)
         np.testing.assert_array_equal(make()(KEY, shape, dtype), make()(KEY, shape, jnp.float32).astype(dtype))
+
+
+@pytest.mark.parametrize("dtype", [jnp.uint8, jnp.int16, jnp.int32])
+def test_integers_are_drawn_in_their_own_dtype(dtype):
+    def digits(key, shape, dtype):
+        return jax.random.randint(key, shape, 0, 10, dtype)
+
+    drawn, _ = init(ArraySpec((1000,), digits, dtype=dtype), jax.random.key(0))
+    assert drawn.dtype == dtype
+    assert sorted(set(drawn.tolist())) == list(range(10))

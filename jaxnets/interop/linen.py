@@ -243,7 +243,7 @@ def _module_class() -> Any:
 
             state = _declare(state, "model", declare_state)
             train = train and not self.is_initializing()
-            key = self.make_rng(self.rng) if self.has_rng(self.rng) and not self.is_initializing() else None
+            key = self.make_rng(self.rng) if self.has_rng(self.rng) else None
             outputs, state = self.functions.apply(params, state, inputs, key=key, train=train)
             if train:
                 for name, variable in variables.items():

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxnets import nn
 from jaxnets.config import (
@@ -160,7 +161,8 @@ def mean_embedding(features: Array, mask: Array | None = None) -> Array:
         mask: bool `[..., time]`, True at the real tokens; None for all.
 
     Returns:
-        `[..., features]`, in the dtype of the features. Products of two embeddings are their cosine.
+        `[..., features]`, in the dtype of the features. Products of two embeddings are their cosine. Zeros for a
+        sentence without tokens.
 
     Example:
         >>> mean_embedding(jnp.array([[[1.0, 4.0], [5.0, 4.0], [9.0, 9.0]]]), jnp.array([[True, True, False]]))
@@ -173,5 +175,5 @@ def mean_embedding(features: Array, mask: Array | None = None) -> Array:
     if mask is not None:
         wide = jnp.where(mask[..., None], wide, 0)
     total = jnp.sum(wide, axis=-2)  # the number of tokens cancels
-    length = jnp.sqrt(jnp.sum(total**2, axis=-1, keepdims=True))
-    return (total / jnp.maximum(length, 1e-12)).astype(features.dtype)
+    embedding: Array = total / optax.safe_norm(total, 1e-12, axis=-1, keepdims=True)
+    return embedding.astype(features.dtype)

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnets import combinators, make_model, nn
+from jaxnets import combinators, make_model, models, nn
 from jaxnets.interop import from_linen, to_linen
 from jaxnets.training import TrainState, make_step
 from tests.interop.networks import BATCHES, KEY, OPTIMIZER, cross_entropy_of, mean_cross_entropy, native
@@ -159,3 +159,13 @@ def test_rematerialization_of_a_wrapped_model():
         expected = jax.grad(lambda p, train=train: model.apply(p, {}, x, train=train)[0].sum())(params)
         (found,) = gradient["params"].values()
         np.testing.assert_allclose(found["fc"]["kernel"], expected["fc"]["kernel"], rtol=1e-6)
+
+
+def test_a_model_that_draws_in_evaluation_too_is_initialized_with_the_key_it_is_given():
+    model = models.vae(models.VAEConfig((5, 4, 2)))
+    module, x = to_linen(model), jnp.ones((3, 5))
+    variables = module.init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, x, train=False)
+    outputs = module.apply(variables, x, train=False, rngs={"dropout": jax.random.key(2)})
+    assert jax.tree.leaves(outputs)[0].shape[0] == 3
+    with pytest.raises(ValueError, match="key is needed"):
+        module.apply(variables, x, train=False)

@@ -11,6 +11,7 @@ import torch
 
 from jaxnets import decode, models, weights
 from tests.forms import float64
+from tests.oracles import normal
 from tests.torchvision_oracle import import_torchvision
 
 IDS = np.random.default_rng(0).integers(0, 71, (2, 9)).astype(np.int32)
@@ -224,3 +225,12 @@ def test_missing_files_and_settings_are_errors(folder):
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"load_hugging_face: there is no config.json in"):
         weights.load_hugging_face(folder)
+
+
+def test_an_embedding_of_nothing_is_zero_with_finite_derivatives():
+    features, mask = jnp.asarray(normal(2, 3, 4)), jnp.array([[True, True, False], [False] * 3])
+    value, tangent = jax.jvp(lambda f: models.mean_embedding(f, mask), (features,), (features,))
+    np.testing.assert_array_equal(value[1], 0)
+    np.testing.assert_array_equal(tangent[1], 0)
+    np.testing.assert_allclose(tangent[0], 0, atol=1e-6)  # a longer vector has the same direction
+    assert jnp.all(jnp.isfinite(jax.grad(lambda f: models.mean_embedding(f).sum())(jnp.zeros((1, 3, 4)))))
