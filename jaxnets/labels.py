@@ -155,6 +155,18 @@ def absolute(x: Array) -> Array:
     return x * jnp.sign(x)
 
 
+def largest_size(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
+    """The largest |x| along axes, which stay, or 1 where all are 0: what is divided by it has squares that hold.
+
+    Example:
+        >>> largest_size(jnp.array([[3e30, -4e30], [0.0, 0.0]]))
+        Array([[4.e+30],
+               [1.e+00]], dtype=float32)
+    """
+    largest = jnp.max(jnp.abs(x), axis=axis, keepdims=True, initial=0)
+    return jnp.where(largest == 0, 1, largest)
+
+
 def have_nan(logits: Array) -> Array:
     """Say for `[..., classes]` which examples `[...]` have a logit that is NaN, so that no class is predicted."""
     return jnp.any(jnp.isnan(logits), axis=-1)

@@ -17,7 +17,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxnets.labels import floating, like
+from jaxnets.labels import floating, largest_size, like
 from jaxnets.types import Array, ArrayLike
 
 __all__ = ["clipped_policy_loss", "group_advantages", "reference_kl"]
@@ -63,8 +63,7 @@ def group_advantages(rewards: ArrayLike, *, epsilon: float = 1e-4) -> Array:
     # Differences are exactly 0 for equal rewards, of which the rounded mean of large ones is not one.
     from_first = rewards - rewards[..., :1]
     centered = from_first - jnp.mean(from_first, axis=-1, keepdims=True)
-    largest = jnp.max(jnp.abs(centered), axis=-1, keepdims=True, initial=0)
-    scale = jnp.where(largest == 0, 1, largest)  # the square of a large one would overflow
+    scale = largest_size(centered)
     deviation = scale * jnp.sqrt(jnp.mean(jnp.square(centered / scale), axis=-1, keepdims=True))
     return jax.lax.stop_gradient(centered / (deviation + epsilon))
 

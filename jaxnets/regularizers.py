@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnets.labels import absolute, class_logits
+from jaxnets.labels import absolute, class_logits, largest_size
 from jaxnets.nn.check import compute_dtype
 from jaxnets.types import Array, ArrayLike, Params, PyTree
 
@@ -136,9 +136,7 @@ def max_norm(limit: float, *, axis: int | tuple[int, ...] = 0) -> optax.Gradient
             )
         wide = compute_dtype(param)
         after = param.astype(wide) + update.astype(wide)
-        # Squares of entries divided by the largest one do not overflow.
-        largest = jnp.max(jnp.abs(after), axis=axes, keepdims=True, initial=0)
-        scale = jnp.where(largest == 0, 1, largest)
+        scale = largest_size(after, axes)
         norm = jnp.sqrt(jnp.sum(jnp.square(after / scale), axis=axes, keepdims=True))
         bound = jnp.asarray(limit, wide) / scale
         bounded = after * (bound / jnp.maximum(norm, bound)) - param.astype(wide)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnets.labels import floating, like, real
+from jaxnets.labels import floating, largest_size, like, real
 from jaxnets.types import Array, ArrayLike
 
 
@@ -68,7 +68,6 @@ def info_nce(first: ArrayLike, second: ArrayLike, log_scale: ArrayLike, *, axis_
 
 def _unit(x: Array) -> Array:
     """Rows divided by their norms; zeros stay zeros, with finite gradients."""
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=-1, keepdims=True, initial=0))
-    x = x / jnp.where(largest == 0, 1, largest)  # squares of large numbers would overflow
+    x = x / jax.lax.stop_gradient(largest_size(x))
     unit: Array = x / optax.safe_norm(x, 1e-12, axis=-1, keepdims=True)
     return unit

@@ -108,7 +108,7 @@ def check_opt_state(function: str, optimizer: Any, train_state: TrainState) -> N
     )
 
 
-def check_fit(train_state: Any, step: Any, validation: Any, evaluate: Any) -> None:
+def check_fit(train_state: Any, step: Any, validation: Any, evaluate: Any, checkpoints: Any = None) -> None:
     """Raise TypeError or ValueError if `fit` cannot begin with these arguments.
 
     Example:
@@ -120,6 +120,8 @@ def check_fit(train_state: Any, step: Any, validation: Any, evaluate: Any) -> No
             f"fit: the train state must be a TrainState, got {describe(train_state)}; "
             "write fit(init_train_state(model, optimizer, seed), step, data, ...)"
         )
+    if checkpoints is not None:
+        check_savable("fit", train_state)
     if isinstance(step, jax.stages.Wrapped) or getattr(step, "is_compiled", False):
         raise TypeError(
             "fit: step is compiled already; fit compiles many steps into one program, so pass the step itself: "

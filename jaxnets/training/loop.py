@@ -21,7 +21,6 @@ from jaxnets.training.checks import (
     check_callbacks,
     check_fit,
     check_metrics,
-    check_savable,
     check_steps_done,
     positive_integers,
 )
@@ -149,10 +148,8 @@ def fit(
         (1.0, 80)
     """
     started = time.perf_counter()
-    check_fit(train_state, step, validation, evaluate)
+    check_fit(train_state, step, validation, evaluate, checkpoints)
     callbacks = check_callbacks(callbacks)
-    if checkpoints is not None:
-        check_savable("fit", train_state)
     epochs, batch_size, steps_per_call, evaluate_every = positive_integers(
         "fit", epochs=epochs, batch_size=batch_size, steps_per_call=steps_per_call, evaluate_every=evaluate_every
     )
